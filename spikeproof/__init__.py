@@ -1,0 +1,21 @@
+"""Train, attack and compare adversarially robust spiking neural networks under one protocol.
+
+Everything that can be chosen (`Digits`, `VGG`, `LIF`, `TRADES`, `PGD`, `Linf`, ...) is a frozen dataclass; everything
+that is done (`train`, `evaluate`, ...) is a function; a model is a plain module from images in [0, 1] to logits.
+"""
+
+from spikeproof import attacks, data, evaluation, objectives, snn, training
+from spikeproof.attacks import *  # noqa: F403
+from spikeproof.data import *  # noqa: F403
+from spikeproof.evaluation import *  # noqa: F403
+from spikeproof.models import load_model
+from spikeproof.objectives import *  # noqa: F403
+from spikeproof.snn import *  # noqa: F403
+from spikeproof.specs import UserError
+from spikeproof.training import *  # noqa: F403
+
+del GaussianNoise  # noqa: F821 - the name of two things: attacks.GaussianNoise and objectives.GaussianNoise
+
+__version__ = "0.1.0"
+_ROOMS = (attacks, data, evaluation, objectives, snn, training)
+__all__ = sorted({"UserError", "load_model", *(name for room in _ROOMS for name in room.__all__)} - {"GaussianNoise"})

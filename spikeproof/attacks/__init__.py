@@ -1,0 +1,26 @@
+"""How is a network attacked? Threats (what is allowed), losses (what is maximised), attacks (how)."""
+
+from spikeproof.attacks.attack import Attack, Outcome
+from spikeproof.attacks.fgsm import FGSM, RFGSM
+from spikeproof.attacks.losses import DLR, AttackLoss, CrossEntropy, KullbackLeibler, Margin
+from spikeproof.attacks.noise import GaussianNoise, UniformNoise
+from spikeproof.attacks.pgd import PGD
+from spikeproof.attacks.threats import L2, Linf, Threat
+
+__all__ = [
+    "DLR",
+    "FGSM",
+    "L2",
+    "PGD",
+    "RFGSM",
+    "Attack",
+    "AttackLoss",
+    "CrossEntropy",
+    "GaussianNoise",
+    "KullbackLeibler",
+    "Linf",
+    "Margin",
+    "Outcome",
+    "Threat",
+    "UniformNoise",
+]

@@ -1,0 +1,155 @@
+"""What is an attack? A choice that, given a model, images and a threat, searches for allowed images that break it.
+
+The model is any module from images in [0, 1] to logits. An attack leaves it as it found it - weights, mode,
+gradients - and the random state too: the same seed gives the same result wherever it is called.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from spikeproof.attacks.losses import AttackLoss
+from spikeproof.attacks.threats import Threat
+from spikeproof.randomness import seeded
+from spikeproof.specs import UserError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an attack found ``[B, C, H, W]``, and what it cost: evaluations per image ``[B]``."""
+
+    x: Tensor
+    gradients: Tensor
+    forwards: Tensor
+
+
+class Attack(ABC):
+    """Final method `run` checks the input and guards model and randomness; `search` is the attack itself."""
+
+    @abstractmethod
+    def search(self, query: "Query", x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        """Perturbed images for `x` and targets `y`, from what `query` answers."""
+
+    @final
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, seed: int = 0) -> Tensor:
+        """Perturbed images ``[B, C, H, W]`` inside the threat; `x` in [0, 1], `y` labels (or what the loss takes)."""
+        return self.run(model, x, y, threat, seed=seed).x
+
+    @final
+    def run(
+        self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, seed: int = 0, stop: bool = False
+    ) -> Outcome:
+        """Like calling the attack, with its cost. `stop`: spend nothing more on an image once it is broken."""
+        check_images(x)
+        check_targets(y, x)
+        with seeded(seed, x.device), as_evaluated(model):
+            query = Query(model, len(x), x.device, stop)
+            found = self.search(query, x.detach(), y, threat).detach()
+        return Outcome(found, query.gradients, query.forwards)
+
+
+class Query:
+    """The model as an attack sees it: answers and counts, per image."""
+
+    def __init__(self, model: nn.Module, images: int, device: torch.device, stop: bool) -> None:
+        self.model = model
+        self.stop = stop
+        self.gradients = torch.zeros(images, dtype=torch.long, device=device)
+        self.forwards = torch.zeros(images, dtype=torch.long, device=device)
+
+    def gradient(self, x: Tensor, y: Tensor, loss: AttackLoss, who: Tensor, draws: int = 1) -> tuple[Tensor, "Answer"]:
+        """The gradient of `loss` at `x` and the answer there, both means over `draws` passes.
+
+        `who` ``[b]`` are the images' places in the batch, for the count. A gradient that is not finite counts as 0.
+        """
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            logits = torch.stack([self.model(x) for _ in range(draws)]).mean(0) if draws > 1 else self.model(x)
+            value = loss(logits, y)
+            (slope,) = torch.autograd.grad(value.sum(), x)
+        self.gradients[who] += draws
+        self.forwards[who] += draws
+        return slope.nan_to_num(0, 0, 0), Answer.of(logits.detach(), y, value.detach())
+
+    def answer(self, x: Tensor, y: Tensor, loss: AttackLoss, who: Tensor, draws: int = 1) -> "Answer":
+        """Loss and verdict at `x`, without a gradient."""
+        with torch.no_grad():
+            logits = torch.stack([self.model(x) for _ in range(draws)]).mean(0)
+            self.forwards[who] += draws
+            return Answer.of(logits, y, loss(logits, y))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Per image: the loss, and whether the prediction is wrong ``[b]``."""
+
+    loss: Tensor
+    broken: Tensor
+
+    @staticmethod
+    def of(logits: Tensor, y: Tensor, loss: Tensor) -> "Answer":
+        return Answer(loss, logits.argmax(1) != (y if y.ndim == 1 else y.argmax(1)))
+
+
+class Best:
+    """The best iterate per image: a broken one before an unbroken one, then the larger loss."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x.clone()
+        self.loss = x.new_full((len(x),), -torch.inf)
+        self.broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+
+    def offer(self, candidate: Tensor, answer: Answer, who: Tensor) -> None:
+        had, loss = self.broken[who], self.loss[who]
+        better = (answer.broken & ~had) | ((answer.broken == had) & (answer.loss > loss))
+        place = who[better]
+        self.x[place] = candidate.detach()[better]
+        self.loss[place] = answer.loss[better].to(self.loss.dtype)
+        self.broken[place] = answer.broken[better]
+
+
+@contextmanager
+def as_evaluated(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode inside the block, every module in its own mode again after it."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def check_images(x: Tensor) -> None:
+    """Refuse images that are no float ``[B, C, H, W]`` in [0, 1], naming the first such image."""
+    if x.ndim < 2 or not x.is_floating_point():
+        raise UserError(f"images are a float tensor [B, C, H, W] in [0, 1], not {x.dtype} {list(x.shape)}")
+    if len(x) == 0:
+        raise UserError("there are no images: the batch is empty")
+    wrong = ~((x >= 0) & (x <= 1)).flatten(1).all(1)  # NaN is in no interval
+    if wrong.any():
+        index = int(wrong.nonzero()[0])
+        low, high = x[index].min().item(), x[index].max().item()
+        raise UserError(
+            f"image {index} has values from {low:g} to {high:g}; images lie in [0, 1] "
+            "(divide by 255, and leave normalisation to the model)"
+        )
+
+
+def check_targets(y: Tensor, x: Tensor, classes: int | None = None) -> None:
+    """Refuse labels that are no integers ``[B]`` in [0, classes), naming the first such label."""
+    if len(y) != len(x):
+        raise UserError(f"{len(x)} images came with {len(y)} labels")
+    if y.ndim == 1 and y.is_floating_point():
+        raise UserError(f"labels are integers [B], not {y.dtype}")
+    if y.ndim == 1 and classes is not None:
+        wrong = (y < 0) | (y >= classes)
+        if wrong.any():
+            index = int(wrong.nonzero()[0])
+            raise UserError(f"label {int(y[index])} of image {index} is out of range: there are {classes} classes")

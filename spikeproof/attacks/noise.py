@@ -1,0 +1,58 @@
+"""Random noise as an attack: the control that every gradient attack must beat."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spikeproof.attacks.attack import Attack, Best, Query
+from spikeproof.attacks.losses import Margin
+from spikeproof.attacks.threats import Threat
+from spikeproof.specs import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformNoise(Attack):
+    """The best of `draws` images drawn uniformly from the threat."""
+
+    draws: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self.draws)
+
+    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        return _best_of(self.draws, threat.start, query, x, y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianNoise(Attack):
+    """The best of `draws` images with normal noise of deviation `relative_sigma` eps, projected into the threat."""
+
+    relative_sigma: float = 1.0
+    draws: int = 1
+
+    def __post_init__(self) -> None:
+        _check(self.draws)
+        if not self.relative_sigma > 0:
+            raise UserError(f"relative_sigma is the deviation in units of eps, and positive; not {self.relative_sigma}")
+
+    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        sigma = threat.eps * self.relative_sigma
+        return _best_of(self.draws, lambda z: threat.project(z + sigma * torch.randn_like(z), z), query, x, y)
+
+
+def _best_of(draws: int, draw: Callable[[Tensor], Tensor], query: Query, x: Tensor, y: Tensor) -> Tensor:
+    best, who = Best(x), torch.arange(len(x), device=x.device)
+    for _ in range(draws):
+        if query.stop:
+            who = (~best.broken).nonzero().squeeze(1)
+        if len(who):
+            z = draw(x[who])
+            best.offer(z, query.answer(z, y[who], Margin(), who), who)
+    return best.x
+
+
+def _check(draws: int) -> None:
+    if draws < 1:
+        raise UserError(f"noise needs at least 1 draw, not {draws}")

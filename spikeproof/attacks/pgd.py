@@ -1,0 +1,76 @@
+"""PGD: projected gradient ascent, the work-horse of training and evaluation."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from spikeproof.attacks.attack import Attack, Best, Query
+from spikeproof.attacks.losses import AttackLoss, CrossEntropy
+from spikeproof.attacks.threats import Threat
+from spikeproof.specs import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PGD(Attack):
+    """`steps` steps of steepest ascent, each projected back; the best iterate of all restarts is kept.
+
+    `relative_step` is the step size in units of eps (default 2.5 / steps); `start` is "random" in the threat,
+    "near" (0.001 times normal noise, as TRADES does) or "clean"; `momentum` averages L1-normalised gradients;
+    `eot` is the number of passes a gradient is averaged over (EOT, for stochastic models). `keep="last"` returns
+    the last iterate and saves a pass, which is what training wants. Source: Madry et al., ICLR 2018; momentum:
+    Dong et al., CVPR 2018; EOT: Athalye et al., ICML 2018.
+    """
+
+    steps: int = 10
+    relative_step: float | None = None
+    loss: AttackLoss = CrossEntropy()
+    momentum: float = 0.0
+    restarts: int = 1
+    eot: int = 1
+    start: Literal["random", "near", "clean"] = "random"
+    keep: Literal["best", "last"] = "best"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "restarts", "eot"):
+            if getattr(self, name) < 1:
+                raise UserError(f"PGD needs {name} of at least 1, not {getattr(self, name)}")
+        if self.relative_step is not None and not self.relative_step > 0:
+            raise UserError(f"relative_step is the step size in units of eps, and positive; not {self.relative_step}")
+        if self.keep == "last" and self.restarts > 1:
+            raise UserError("with several restarts the best iterate has to be kept: set keep to 'best'")
+
+    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        best = Best(x)
+        last = x
+        for _ in range(self.restarts):
+            who = (~best.broken).nonzero().squeeze(1) if query.stop else torch.arange(len(x), device=x.device)
+            if len(who):
+                last = self._climb(query, x, y, threat, best, who)
+        return last if self.keep == "last" else best.x
+
+    def _climb(self, query: Query, x: Tensor, y: Tensor, threat: Threat, best: Best, who: Tensor) -> Tensor:
+        size = threat.eps * (self.relative_step or 2.5 / self.steps)
+        z = self._start(x[who], threat)
+        velocity = torch.zeros_like(z)
+        for _ in range(self.steps):
+            slope, answer = query.gradient(z, y[who], self.loss, who, self.eot)
+            if self.keep == "best":
+                best.offer(z, answer, who)
+            if query.stop and answer.broken.any():
+                z, slope, velocity, who = (t[~answer.broken] for t in (z, slope, velocity, who))
+                if not len(who):
+                    return z
+            if self.momentum:
+                length = slope.abs().flatten(1).mean(1).clamp(min=torch.finfo(x.dtype).tiny)
+                slope = velocity = self.momentum * velocity + slope / length.view(-1, *[1] * (x.ndim - 1))
+            z = threat.project(z + size * threat.ascent(slope), x[who])
+        if self.keep == "best":
+            best.offer(z, query.answer(z, y[who], self.loss, who, self.eot), who)
+        return z
+
+    def _start(self, x: Tensor, threat: Threat) -> Tensor:
+        if self.start == "random":
+            return threat.start(x)
+        return threat.project(x + 0.001 * torch.randn_like(x), x) if self.start == "near" else x

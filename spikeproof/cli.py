@@ -1,0 +1,378 @@
+"""What can be done from a terminal? One typed function for each command; its parameters are the options."""
+
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+import spikeproof
+from spikeproof.attacks import Attack, AttackLoss, Linf, Threat
+from spikeproof.data import Augmentation, DataSet, PartName, download
+from spikeproof.data.published_files import data_root as folder_of_data
+from spikeproof.evaluation import SUITES, Suite, evaluate_run, suite_named
+from spikeproof.objectives import Objective
+from spikeproof.progress import bar
+from spikeproof.reports import Row, ranking, write_report
+from spikeproof.runs import Run, environment, find_runs
+from spikeproof.snn import Architecture, Encoder, GradientPath, Neuron, Readout
+from spikeproof.specs import UserError, from_config, nearest, short
+from spikeproof.training import Optimiser, Recipe, Schedule
+from spikeproof.training import train as train_recipe
+
+console = Console()
+
+KINDS: dict[str, type] = {
+    "data sets": DataSet,
+    "augmentations": Augmentation,
+    "architectures": Architecture,
+    "neurons": Neuron,
+    "gradient paths": GradientPath,
+    "encoders": Encoder,
+    "readouts": Readout,
+    "objectives": Objective,
+    "optimisers": Optimiser,
+    "schedules": Schedule,
+    "threats": Threat,
+    "attacks": Attack,
+    "attack losses": AttackLoss,
+}
+
+
+def train(
+    recipe: Recipe,
+    out: Path | None = None,
+    data_root: Path | None = None,
+    fetch: bool = False,
+    device: str | None = None,
+) -> None:
+    """Train one network.
+
+    Args:
+        recipe: what to train
+        out: run folder (default: runs/NAME)
+        data_root: folder of the data sets (default: $SPIKEPROOF_DATA, else ./data)
+        fetch: download the data set where it is missing
+        device: cpu, cuda, cuda:1, ... (default: cuda where there is one)
+    """
+    if fetch:
+        download(recipe.data, data_root)
+    folder = out or Path("runs") / recipe.name
+    with bar(recipe.name) as progress:
+        train_recipe(recipe, folder, data_root=data_root, device=device, progress=progress)
+    last = next(row for row in reversed(Run(folder).read_lines("metrics.jsonl")) if row["best"])
+    console.print(
+        f"{folder}: epoch {last['epoch']} kept, validation accuracy {last['validation_accuracy']:.1%}, "
+        f"under attack {last['validation_robust_accuracy']:.1%}"
+    )
+
+
+def evaluate(
+    runs: list[Path],
+    threat: Threat = Linf(),
+    eps: str = "2/255,4/255,8/255",
+    suite: str = "quick",
+    images: int | None = None,
+    part: PartName = "test",
+    batch: int = 256,
+    draws: int | None = None,
+    seed: int = 0,
+    data_root: Path | None = None,
+    device: str | None = None,
+    trust: bool = False,
+) -> None:
+    """Attack trained networks, and write the verdicts into their run folders.
+
+    Args:
+        runs: run folders, or folders of run folders
+        threat: what the adversary may do; its eps is replaced by each of --eps
+        eps: radii in pixel units, separated by commas
+        suite: name of a suite, or a YAML file with a name and attacks
+        images: how many images, from the first on (default: all)
+        part: which part of the data
+        batch: images attacked at once
+        draws: passes that a stochastic network's logits and gradients are averaged over
+        seed: for random starts
+        data_root: folder of the data sets
+        device: cpu, cuda, cuda:1, ...
+        trust: run code from outside spikeproof that a model file names
+    """
+    threats, attacks = _threats(threat, eps), _suite(suite)
+    found = find_runs(runs)
+    for run in found:
+        with bar(run.name) as progress:
+            evaluate_run(
+                run,
+                threats,
+                attacks,
+                images=images,
+                part=part,
+                batch=batch,
+                draws=draws,
+                seed=seed,
+                data_root=data_root,
+                device=device,
+                trust=trust,
+                progress=progress,
+            )
+    _show(ranking([Run(run.path) for run in found]))
+
+
+def compare(
+    configs: list[Path],
+    out: Path = Path("runs/comparison"),
+    threat: Threat = Linf(),
+    eps: str = "2/255,4/255,8/255",
+    suite: str = "quick",
+    images: int | None = None,
+    seeds: int = 1,
+    data_root: Path | None = None,
+    fetch: bool = False,
+    device: str | None = None,
+) -> None:
+    """Train every configuration, attack all in the same way, and write one report.
+
+    Started again after a stop it goes on where it was; what is finished is not done twice.
+
+    Args:
+        configs: YAML files, one a network
+        out: folder for the run folders and report.html
+        threat: what the adversary may do; its eps is replaced by each of --eps
+        eps: radii in pixel units, separated by commas
+        suite: name of a suite, or a YAML file with a name and attacks
+        images: how many test images, from the first on (default: all)
+        seeds: how many training seeds, counted up from each configuration's own
+        data_root: folder of the data sets
+        fetch: download data sets where they are missing
+        device: cpu, cuda, cuda:1, ...
+    """
+    if seeds < 1:
+        raise UserError(f"seeds must be at least 1, not {seeds}")
+    threats, attacks = _threats(threat, eps), _suite(suite)
+    recipes = [_recipe(path) for path in configs]
+    names = [recipe.name for recipe in recipes]
+    if len(set(names)) < len(names):
+        raise UserError(f"two configurations have the same name: {', '.join(sorted(names))}")
+    if fetch:
+        for data in {recipe.data for recipe in recipes}:
+            download(data, data_root)
+    runs = []
+    for recipe in recipes:
+        for seed in range(recipe.seed, recipe.seed + seeds):
+            folder = out / (recipe.name if seeds == 1 else f"{recipe.name}-seed{seed}")
+            with bar(f"train {folder.name}") as progress:
+                train_recipe(replace(recipe, seed=seed), folder, data_root=data_root, device=device, progress=progress)
+            run = Run(folder)
+            with bar(f"attack {folder.name}") as progress:
+                evaluate_run(
+                    run, threats, attacks, images=images, data_root=data_root, device=device, progress=progress
+                )
+            runs.append(run)
+    _show(ranking(runs))
+    console.print(f"report: {write_report(runs, out / 'report.html')}")
+
+
+def report(runs: list[Path], out: Path = Path("report.html")) -> None:
+    """Write a report page from run folders.
+
+    Args:
+        runs: run folders, or folders of run folders
+        out: the page
+    """
+    found = find_runs(runs)
+    _show(ranking(found))
+    console.print(f"report: {write_report(found, out)}")
+
+
+def list_names() -> None:
+    """Everything that a configuration can name."""
+    for title, base in KINDS.items():
+        table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
+        for name, kind in sorted(choices(base).items()):
+            table.add_row(name, _first_line(kind))
+        console.print(table, "")
+    console.print("[bold]suites[/]")
+    for suite in SUITES.values():
+        console.print(f"{suite.name}: {', '.join(map(short, suite.attacks))}", highlight=False)
+
+
+def doctor(data_root: Path | None = None) -> None:
+    """Check this installation: versions, compiler, accelerator, data.
+
+    Args:
+        data_root: folder of the data sets
+    """
+    from spikeproof.snn.kernels import can_compile
+
+    facts = environment()
+    for name, version in facts["versions"].items():
+        console.print(f"{name:14} {version}", highlight=False)
+    accelerator = facts["machine"]["accelerator"] or "none"
+    console.print(f"processor      {facts['machine']['processor']}, {torch.get_num_threads()} threads")
+    console.print(f"accelerator    {accelerator}")
+    compiles = can_compile("cuda" if torch.cuda.is_available() else "cpu")
+    console.print(f"fused kernels  {'compiled' if compiles else 'eager: install g++ for several times the speed'}")
+    root = folder_of_data(data_root)
+    console.print(f"data root      {root.absolute()}")
+    for name, kind in sorted(choices(DataSet).items()):
+        try:
+            kind().part("test", data_root)
+            state = "ready"
+        except UserError as error:
+            state = str(error).splitlines()[0]
+        console.print(f"  {name:12} {state}", highlight=False, soft_wrap=True)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "compare": compare,
+    "report": report,
+    "list": list_names,
+    "doctor": doctor,
+}
+
+
+def choices(base: type) -> dict[str, type]:
+    """The public, concrete classes of one kind, by name."""
+    rooms = (spikeproof.attacks, spikeproof.data, spikeproof.objectives, spikeproof.snn, spikeproof.training)
+    known = (getattr(room, name) for room in rooms for name in room.__all__)
+    return {
+        kind.__name__: kind
+        for kind in known
+        if isinstance(kind, type) and issubclass(kind, base) and not inspect.isabstract(kind)
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command ``spikeproof``. A user's mistake ends it with a message and exit status 2, never a traceback."""
+    try:
+        parser = _parser()
+        config = parser.parse_args(arguments)
+        chosen = parser.instantiate_classes(config)
+        name = chosen.subcommand
+        options = {key: value for key, value in vars(chosen[name]).items() if key != "config"}
+        if name == "train":
+            fields = {f: options.pop(f) for f in inspect.signature(Recipe).parameters}
+            options["recipe"] = Recipe(**fields)
+        COMMANDS[name](**options)
+    except jsonargparse.ArgumentError as error:
+        _fail(_suggesting(str(error)))
+    except UserError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        console.print("\nstopped; the same command goes on from here")
+        sys.exit(130)
+
+
+def _parser() -> jsonargparse.ArgumentParser:
+    parser = jsonargparse.ArgumentParser(
+        prog="spikeproof", description=spikeproof.__doc__, exit_on_error=False, version=spikeproof.__version__
+    )
+    commands = parser.add_subcommands(required=True)
+    for name, function in COMMANDS.items():
+        sub = jsonargparse.ArgumentParser(exit_on_error=False, description=inspect.getdoc(function))
+        if name == "train":
+            _add_recipe(sub)
+        many = [p for p, spec in inspect.signature(function).parameters.items() if spec.annotation == list[Path]]
+        for parameter in many:
+            sub.add_argument(parameter, type=Path, nargs="+", help="one or more paths")
+        sub.add_function_arguments(function, as_positional=True, skip={"recipe", *many}, sub_configs=True)
+        commands.add_subcommand(name, sub, help=_first_line(function))
+    return parser
+
+
+def _add_recipe(parser: jsonargparse.ArgumentParser) -> None:
+    parser.add_argument("--config", action="config", help="YAML file with any of the options")
+    parser.add_class_arguments(Recipe, as_group=False, as_positional=False, sub_configs=True)
+
+
+def _recipe(path: Path) -> Recipe:
+    """The recipe in a YAML file; raises `UserError` naming the file and what is wrong in it."""
+    if not path.is_file():
+        raise UserError(f"there is no configuration file {path}")
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is no YAML: {error}") from error
+    if not isinstance(fields, dict):
+        raise UserError(f"{path} holds no settings")
+    try:
+        return from_config({"class_path": "spikeproof.Recipe", "init_args": fields}, Recipe, trust=True)
+    except UserError as error:
+        raise UserError(f"{path}: {_suggesting(str(error))}") from error
+
+
+def _threats(threat: Threat, eps: str) -> list[Threat]:
+    return [replace(threat, eps=part.strip()) for part in eps.split(",")]  # type: ignore[type-var]
+
+
+def _suite(name: str) -> Suite:
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        return suite_named(name)
+    if not path.is_file():
+        raise UserError(f"there is no suite file {path}")
+    fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        return from_config({"class_path": "spikeproof.Suite", "init_args": fields}, Suite, trust=True)
+    except UserError as error:
+        raise UserError(f"{path}: {_suggesting(str(error))}") from error
+
+
+def _show(rows: list[Row]) -> None:
+    table = Table(box=None, header_style="bold")
+    radii = list(dict.fromkeys(label for row in rows for label in row.robust))
+    for title in ("", "network", "clean", *radii, "gradients / image", "training"):
+        table.add_column(title, justify="left" if title in ("", "network") else "right")
+    for row in rows:
+        robust = [str(row.robust[label]) if label in row.robust else "-" for label in radii]
+        cost = "-" if row.gradient_evaluations is None else f"{row.gradient_evaluations:.1f}"
+        seconds = "-" if row.training_seconds is None else f"{row.training_seconds:.0f} s"
+        name = row.name if row.status == "ok" else f"{row.name}  ({row.status}: {row.reason})"
+        table.add_row(str(row.rank or "-"), name, str(row.clean or "-"), *robust, cost, seconds)
+    console.print(table)
+
+
+def _suggesting(message: str) -> str:
+    """The parser's message, with the nearest known name where it names an unknown one."""
+    import re
+
+    names = {name for base in KINDS.values() for name in choices(base)}
+    fields = {
+        f for base in KINDS.values() for kind in choices(base).values() for f in inspect.signature(kind).parameters
+    }
+    fields |= {f for kind in (Recipe, *COMMANDS.values()) for f in inspect.signature(kind).parameters}
+    for pattern, known in (
+        (r"import path string: (\S+)", names),
+        (r"[Oo]ption '([\w.]+)' is not accepted", fields),
+        (r"not accept option '([\w.]+)'", fields),
+        (r"invalid choice: '(\S+)'", set(COMMANDS)),
+        (r"[Uu]nrecognized arguments: --(\w+)", fields),
+    ):
+        if match := re.search(pattern, message):
+            return f"unknown name {match[1]!r}; {nearest(match[1].split('.')[-1], known)}\n{message}"
+    return message
+
+
+def _first_line(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True).print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

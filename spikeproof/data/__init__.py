@@ -1,0 +1,30 @@
+"""Which data sets and augmentations are there, and how do images become batches?"""
+
+from spikeproof.data.augmentations import Augmentation, Cutout, HorizontalFlip, RandomCrop, augment
+from spikeproof.data.cifar import CIFAR10, CIFAR100
+from spikeproof.data.data_sets import DataSet, PartName
+from spikeproof.data.digits import Digits
+from spikeproof.data.downloads import download
+from spikeproof.data.imagenet import ImageNet
+from spikeproof.data.images import Images
+from spikeproof.data.mnist import MNIST, FashionMNIST
+from spikeproof.data.tiny_imagenet import TinyImageNet
+
+__all__ = [
+    "Augmentation",
+    "CIFAR10",
+    "CIFAR100",
+    "Cutout",
+    "DataSet",
+    "Digits",
+    "FashionMNIST",
+    "HorizontalFlip",
+    "ImageNet",
+    "Images",
+    "MNIST",
+    "PartName",
+    "RandomCrop",
+    "TinyImageNet",
+    "augment",
+    "download",
+]

@@ -1,0 +1,21 @@
+"""How robust is a network? Suites of attacks, verdicts per image, and whether they can be believed."""
+
+from spikeproof.evaluation.diagnosis import Diagnosis, diagnose
+from spikeproof.evaluation.evaluated_runs import evaluate_run
+from spikeproof.evaluation.intervals import Interval
+from spikeproof.evaluation.robustness import evaluate, predict
+from spikeproof.evaluation.suites import SUITES, Suite, suite_named
+from spikeproof.evaluation.verdicts import Verdicts
+
+__all__ = [
+    "SUITES",
+    "Diagnosis",
+    "Interval",
+    "Suite",
+    "Verdicts",
+    "diagnose",
+    "evaluate",
+    "evaluate_run",
+    "predict",
+    "suite_named",
+]

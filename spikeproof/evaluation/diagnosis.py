@@ -1,0 +1,61 @@
+"""Can this network be measured at all? What makes gradient attacks fail without making a network robust."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spikeproof.attacks import Margin
+from spikeproof.attacks.attack import Query, as_evaluated
+from spikeproof.randomness import seeded
+from spikeproof.snn import attack_view, record
+
+Status = Literal["ok", "silent", "constant", "nan", "zero_gradient"]
+
+MOST = 0.5  # a share of images above which a failure is the network's and not the images'
+
+
+class Diagnosis(NamedTuple):
+    """A status and, unless it is "ok", a sentence that says what was seen."""
+
+    status: Status
+    reason: str = ""
+
+
+def diagnose(model: nn.Module, x: Tensor, y: Tensor, *, seed: int = 0) -> Diagnosis:
+    """What is wrong with `model` on images `x` ``[B, C, H, W]`` that keeps attacks from telling anything.
+
+    Looks at logits that are not finite, at layers that never fire, at logits that are the same for all images, and
+    at input gradients of the margin (whose gradient, unlike that of cross-entropy, does not vanish where a network
+    is merely sure) that are exactly zero.
+    """
+    with torch.no_grad(), seeded(seed, x.device), as_evaluated(model), record(model) as inside:
+        logits = model(x)
+    broken = int((~logits.isfinite()).any(1).sum())
+    if broken:
+        return Diagnosis("nan", f"logits are NaN or infinite for {broken} of {len(x)} images")
+    if len(x) > 1 and (logits - logits[:1]).abs().max() <= 1e-6 * logits.abs().max().clamp(min=1e-6):
+        silent = [name for name, spikes in inside.spikes.items() if not spikes.any()]
+        if silent:
+            return Diagnosis("silent", f"layer {silent[0]} never fires on {len(x)} images: the output is constant")
+        return Diagnosis("constant", f"the logits are the same for all {len(x)} images")
+    return _gradients(model, x, y, seed)
+
+
+def _gradients(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Diagnosis:
+    query = Query(attack_view(model), len(x), x.device, stop=False)
+    with seeded(seed, x.device):
+        try:
+            slope, _ = query.gradient(x, y, Margin(), torch.arange(len(x), device=x.device))
+        except RuntimeError as error:
+            if "does not require grad" not in str(error):
+                raise
+            slope = torch.zeros_like(x)  # the graph is cut somewhere: no gradient reaches the image
+    zero = int((slope == 0).flatten(1).all(1).sum())
+    if zero > MOST * len(x):
+        return Diagnosis(
+            "zero_gradient",
+            f"the input gradient is exactly zero for {zero} of {len(x)} images: gradient attacks see nothing, "
+            "which says nothing about robustness",
+        )
+    return Diagnosis("ok")

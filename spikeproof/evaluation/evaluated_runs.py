@@ -1,0 +1,65 @@
+"""How is a trained run evaluated, and where does the result go? Into its own folder, once."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from spikeproof.attacks import Threat
+from spikeproof.data import DataSet, PartName
+from spikeproof.evaluation.examples import examples, strongest
+from spikeproof.evaluation.robustness import evaluate, fingerprint
+from spikeproof.evaluation.suites import Suite
+from spikeproof.models import load_model
+from spikeproof.progress import Report, silent
+from spikeproof.runs import Run, environment
+from spikeproof.specs import UserError, from_config, to_config
+
+__all__ = ["evaluate_run"]
+
+SHOWN = 6  # example images in a report
+
+
+def evaluate_run(
+    run: Run,
+    threats: Sequence[Threat],
+    suite: Suite,
+    *,
+    images: int | None = None,
+    part: PartName = "test",
+    batch: int = 256,
+    draws: int | None = None,
+    seed: int = 0,
+    data_root: str | Path | None = None,
+    device: str | None = None,
+    trust: bool = False,
+    progress: Report = silent,
+) -> None:
+    """Writes ``verdicts.json``, ``verdicts.npz`` and ``examples.npz`` for the first `images` of the run's data.
+
+    Does nothing if they are there for the same weights, images and protocol; goes on where it was stopped.
+    """
+    model = load_model(run.path, trust=trust).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    data: DataSet = from_config(run.record["config"]["data"], DataSet, trust=trust)
+    everything = data.part(part, data_root)
+    if images is not None and images > len(everything):
+        raise UserError(f"the {part} part has {len(everything)} images, not {images}")
+    chosen = everything.first(images or len(everything))
+    x, y = chosen.batch(range(len(chosen)))
+    print_ = fingerprint(model, (x, y), threats, suite, batch, draws, seed)
+    if "verdicts.json" in run and "verdicts.npz" in run and run.read_json("verdicts.json")["fingerprint"] == print_:
+        return
+    started = time.monotonic()
+    found = evaluate(model, (x, y), threats, suite, batch=batch, draws=draws, seed=seed, state=run, progress=progress)
+    run.write_arrays("verdicts.npz", found.arrays())
+    if found.diagnosis.status == "ok":
+        right = (found.clean_prediction == found.label).nonzero()[0][:SHOWN]
+        at = next(model.parameters()).device
+        shown = examples(
+            model, x[right].to(at), y[right].to(at), found.threats[-1], strongest(suite.attacks), chosen.classes
+        )
+        run.write_arrays("examples.npz", shown)
+    facts = {"data": to_config(data), "part": part, "seed": seed, "draws": draws, "fingerprint": print_}
+    facts |= {"seconds": time.monotonic() - started, "environment": environment()}
+    run.write_json("verdicts.json", found.summary() | facts)

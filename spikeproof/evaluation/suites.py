@@ -1,0 +1,35 @@
+"""Which attacks make an evaluation? Suites: short readable lists, cheapest first."""
+
+from dataclasses import dataclass
+
+from spikeproof.attacks import FGSM, PGD, Attack, Margin, UniformNoise
+from spikeproof.specs import UserError, nearest
+
+__all__ = ["SUITES", "Suite", "suite_named"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A named list of attacks; each sees only the images that all before it left unbroken."""
+
+    name: str
+    attacks: tuple[Attack, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.attacks:
+            raise UserError(f"the suite {self.name!r} has no attacks")
+
+
+QUICK = Suite(
+    name="quick",
+    attacks=(UniformNoise(draws=2), FGSM(), PGD(steps=10), PGD(steps=20, loss=Margin(), restarts=2)),
+)
+
+SUITES = {suite.name: suite for suite in (QUICK,)}
+
+
+def suite_named(name: str) -> Suite:
+    """The suite of that name; raises `UserError` with the nearest one for an unknown name."""
+    if name not in SUITES:
+        raise UserError(f"unknown suite {name!r}; {nearest(name, SUITES)}")
+    return SUITES[name]

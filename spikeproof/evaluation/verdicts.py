@@ -1,0 +1,78 @@
+"""What does an evaluation know? Per image: classified right, broken by which attack, from which eps, at what cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spikeproof.attacks import Threat
+from spikeproof.evaluation.diagnosis import Diagnosis
+from spikeproof.evaluation.intervals import Interval
+from spikeproof.evaluation.suites import Suite
+from spikeproof.specs import short, to_config
+
+NEVER = -1
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Arrays ``[N]``, one entry an image, for `threats` of growing eps.
+
+    `broken_at` is the index of the smallest threat that breaks the image, ``len(threats)`` where none does, -1 where
+    the clean prediction is wrong already; `broken_by` is the index of the attack that did it, -1 where none.
+    `gradients` and `forwards` count evaluations of the network.
+    """
+
+    threats: Sequence[Threat]
+    suite: Suite
+    diagnosis: Diagnosis
+    label: np.ndarray
+    clean_prediction: np.ndarray
+    broken_at: np.ndarray
+    broken_by: np.ndarray
+    gradients: np.ndarray
+    forwards: np.ndarray
+
+    def clean_accuracy(self) -> Interval:
+        return Interval.of(int((self.clean_prediction == self.label).sum()), len(self.label))
+
+    def robust_accuracy(self, threat: int) -> Interval | None:
+        """The share of images that no attack breaks at `threats[threat]` or below; None unless diagnosed "ok"."""
+        if self.diagnosis.status != "ok":
+            return None
+        return Interval.of(int((self.broken_at > threat).sum()), len(self.label))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        names = ("label", "clean_prediction", "broken_at", "broken_by", "gradients", "forwards")
+        return {name: getattr(self, name) for name in names}
+
+    def summary(self) -> dict[str, Any]:
+        """The JSON-able record of the whole evaluation."""
+        return {
+            "status": self.diagnosis.status,
+            "reason": self.diagnosis.reason,
+            "images": len(self.label),
+            "suite": {
+                "name": self.suite.name,
+                "attacks": [{"label": short(attack), "config": to_config(attack)} for attack in self.suite.attacks],
+            },
+            "clean_accuracy": self.clean_accuracy()._asdict(),
+            "threats": [self._at(index, threat) for index, threat in enumerate(self.threats)],
+            "gradient_evaluations": int(self.gradients.sum()),
+            "gradient_evaluations_per_image": float(self.gradients.mean()),
+            "forward_evaluations_per_image": float(self.forwards.mean()),
+        }
+
+    def _at(self, index: int, threat: Threat) -> dict[str, Any]:
+        robust = self.robust_accuracy(index)
+        broken = (self.broken_at >= 0) & (self.broken_at <= index)
+        counts = {short(a): int((broken & (self.broken_by == i)).sum()) for i, a in enumerate(self.suite.attacks)}
+        return {
+            "label": str(threat),
+            "norm": type(threat).__name__,
+            "eps": threat.eps,
+            "config": to_config(threat),
+            "robust_accuracy": robust and robust._asdict(),
+            "broken_by": counts,
+        }

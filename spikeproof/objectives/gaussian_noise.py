@@ -1,0 +1,31 @@
+"""Training on images with Gaussian noise."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikeproof.objectives.objective import Objective
+from spikeproof.specs import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianNoise(Objective):
+    """CE(z(clip(x + sigma n)), y), n standard normal and drawn anew; sigma in pixel units.
+
+    Source: Bishop, 1995. `clamp=False` leaves [0, 1], as randomised smoothing wants it (Cohen et al., ICML 2019).
+    """
+
+    sigma: float = 8 / 255
+    clamp: bool = True
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma <= 2:
+            raise UserError(f"sigma is a deviation in pixel units, 0.1 for example; not {self.sigma}")
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        noisy = x + self.sigma * torch.randn_like(x)
+        logits = model(noisy.clamp(0, 1) if self.clamp else noisy)
+        return {"cross_entropy": F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)}

@@ -1,0 +1,27 @@
+"""What is an objective? A choice that turns a batch into named loss terms; training minimises their sum."""
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikeproof.attacks import Attack, Threat
+from spikeproof.snn import attack_view
+
+
+class Objective(ABC):
+    @abstractmethod
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Scalar terms, differentiable in the model's parameters, for images `x` in [0, 1] and labels `y`."""
+
+
+def adversarial_images(model: nn.Module, x: Tensor, target: Tensor, attack: Attack, threat: Threat) -> Tensor:
+    """What `attack` finds against the model as it is now, in eval mode; a fresh seed from the ambient generator."""
+    seed = int(torch.randint(2**62, ()))
+    return attack(attack_view(model), x, target, threat, seed=seed)
+
+
+def consistency(logits: Tensor, perturbed: Tensor) -> Tensor:
+    """KL(p(x) || p(x~)) per image ``[B]``; both branches carry gradient."""
+    return F.kl_div(F.log_softmax(perturbed, 1), F.log_softmax(logits, 1), reduction="none", log_target=True).sum(1)

@@ -1,0 +1,27 @@
+"""How does long work show that it goes on?"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Report = Callable[[str, float, float], None]  # what is going on, how much is done, of how much
+
+
+def silent(what: str, done: float, of: float) -> None:
+    """Reports to no one."""
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Report]:
+    """A progress bar in the terminal, which the yielded function moves."""
+    columns = (
+        TextColumn("{task.fields[title]}", style="bold"),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns) as progress:
+        task = progress.add_task("", title=title, total=None)
+        yield lambda what, done, of: progress.update(task, description=what, completed=done, total=of)

@@ -1,0 +1,60 @@
+"""How sure is a share of images, over one seed or several, and do two networks differ on the same images?"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share in [0, 1], its 95 % interval over images and, for several seeds, their (smallest, largest)."""
+
+    value: float
+    low: float
+    high: float
+    spread: tuple[float, float] | None = None
+
+    def overlaps(self, other: "Estimate") -> bool:
+        return self.low <= other.high and other.low <= self.high
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Images that only one of two networks holds, and the exact two-sided McNemar p-value."""
+
+    only_first: int
+    only_second: int
+    p: float
+
+
+def wilson(value: float, images: int) -> Estimate:
+    """The 95 % Wilson interval of the share `value` of `images`."""
+    square = Z95**2 / images
+    centre = (value + square / 2) / (1 + square)
+    half = Z95 / (1 + square) * math.sqrt(value * (1 - value) / images + square / (4 * images))
+    return Estimate(value, max(0.0, min(value, centre - half)), min(1.0, max(value, centre + half)))
+
+
+def over_seeds(shares: Sequence[Estimate], images: int) -> Estimate:
+    """The mean over seeds that met the same `images`.
+
+    The interval counts each image once: pooling seeds x images would pretend that one image, met by three
+    networks, were three independent images. The spread between seeds is another uncertainty, kept apart.
+    """
+    if len(shares) == 1:
+        return shares[0]
+    values = [share.value for share in shares]
+    mean = wilson(sum(values) / len(values), images)
+    return Estimate(mean.value, mean.low, mean.high, (min(values), max(values)))
+
+
+def paired(first: np.ndarray, second: np.ndarray) -> Paired:
+    """The exact McNemar test on two bool arrays [N]: which of the same images does each network hold?"""
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    discordant = only_first + only_second
+    tail = sum(math.comb(discordant, k) for k in range(min(only_first, only_second) + 1))
+    return Paired(only_first, only_second, min(1.0, 2 * tail / 2**discordant))

@@ -1,0 +1,118 @@
+"""How do run folders become one page that anybody can open, offline and years later?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from spikeproof.reports import wording
+from spikeproof.reports.breakdowns import breakdowns
+from spikeproof.reports.curves import accuracy_curves
+from spikeproof.reports.drawings import SERIES
+from spikeproof.reports.evidence import understood
+from spikeproof.reports.learning import learning_curves
+from spikeproof.reports.pictures import Gallery, gallery
+from spikeproof.reports.rankings import Contender, Standings, standings
+from spikeproof.reports.rasters import MOST_NEURONS, Raster, rasters
+from spikeproof.reports.sentences import conclude
+from spikeproof.runs import Run, written_whole
+from spikeproof.specs import UserError
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """The part of the page that shows one network from near."""
+
+    contender: Contender
+    gallery: Gallery | None
+    rasters: list[Raster]
+    learning: list[Markup]
+
+
+def write_report(runs: list[Run], path: Path, *, title: str = "Which spiking networks hold under attack?") -> Path:
+    """Writes one self-contained HTML page about `runs` to `path`, whole or not at all, and returns `path`.
+
+    The same run folders give the same bytes. Raises `UserError` for no runs and for a damaged run folder.
+    """
+    if not runs:
+        raise UserError("no runs to report: give at least one run folder")
+    page = _page(standings(runs), title)
+    with written_whole(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def _page(found: Standings, title: str) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        name: getattr(wording, name)
+        for name in ("breakable", "duration", "grouped", "images", "listed", "percent", "short_labels", "spelled")
+    } | {"yaml": _yaml}
+    colours = {contender.row.name: index for index, contender in enumerate(found.contenders)}
+    return environment.get_template("report.html").render(
+        title=title,
+        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        standings=found,
+        conclusions=conclude(found),
+        colours={name: index % SERIES for name, index in colours.items()},
+        anchors={name: f"network-{index + 1}" for name, index in colours.items()},
+        curves=[accuracy_curves(c, colours) if c.ranked else None for c in found.comparisons],
+        breakdowns={contender.row.name: breakdowns(contender) for contender in found.contenders},
+        portraits=[_portrait(contender, colours) for contender in found.contenders],
+        most_neurons=MOST_NEURONS,
+        settings=_settings(found),
+    )
+
+
+def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:
+    key = f"network-{colours[contender.row.name] + 1}"
+    arrays = _examples(contender)
+    with understood(contender.seeds[0].run, "examples.npz"):
+        seen, spikes = (gallery(arrays), rasters(arrays)) if arrays else (None, [])
+    with understood(contender.seeds[0].run, "metrics.jsonl"):
+        learning = learning_curves(contender, key)
+    return Portrait(contender, seen, spikes, learning)
+
+
+def _examples(contender: Contender) -> dict[str, np.ndarray] | None:
+    """Of the first seed; seeds are not mixed in pictures."""
+    run = contender.seeds[0].run
+    return run.read_arrays("examples.npz") if "examples.npz" in run else None
+
+
+def _settings(found: Standings) -> list[tuple[str, str, dict[str, Any]]]:
+    """(network, folder, what made it) for each run, in the page's order."""
+    told = []
+    for contender in found.contenders:
+        for one in contender.seeds:
+            record = one.record
+            made: dict[str, Any] = {
+                "seed": one.seed,
+                "training": {
+                    name: record.get(name) for name in ("command", "started", "finished", "versions", "machine")
+                },
+            }
+            if one.verdicts:
+                kept = ("seed", "draws", "gradient_evaluations", "forward_evaluations_per_image", "seconds")
+                verdicts = one.verdicts.record
+                made["evaluation"] = {name: verdicts.get(name) for name in kept} | verdicts.get("environment", {})
+            told.append((contender.row.name, one.run.name, {"config": record["config"]} | made))
+    return told
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100).rstrip()

@@ -1,0 +1,190 @@
+"""Which networks may be compared with which, and who holds best among them?"""
+
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from spikeproof.reports.evidence import Evidence, Protocol, Verdicts, read_evidence
+from spikeproof.reports.intervals import Estimate, over_seeds
+from spikeproof.reports.wording import spelled
+from spikeproof.runs import Run
+
+NOT_EVALUATED = "not evaluated"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the ranking: a network, averaged over its seeds.
+
+    `rank` is None and `robust` (threat label -> estimate, smallest eps first) empty unless `status` is "ok".
+    Ranks start again in each `protocol` ("A", "B", ...; "" if not evaluated): rows of two protocols do not
+    compare. `gradient_evaluations` is per image, `training_seconds` a mean over the seeds.
+    """
+
+    rank: int | None
+    name: str
+    objective: str
+    seeds: tuple[int, ...]
+    status: str
+    reason: str
+    protocol: str
+    clean: Estimate | None
+    robust: dict[str, Estimate]
+    gradient_evaluations: float | None
+    training_seconds: float | None
+    parameters: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """A network: its row and the runs, one per seed, that the row averages."""
+
+    row: Row
+    seeds: tuple[Evidence, ...]
+
+    @property
+    def verdicts(self) -> list[Verdicts]:
+        return [one.verdicts for one in self.seeds if one.verdicts]
+
+    @property
+    def worst(self) -> Estimate:
+        """Robust accuracy at the largest eps, of a network that has one."""
+        return list(self.row.robust.values())[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The networks measured under one protocol, the best first; the unreliable ones last."""
+
+    letter: str
+    protocol: Protocol
+    contenders: list[Contender]
+
+    @property
+    def ranked(self) -> list[Contender]:
+        return [contender for contender in self.contenders if contender.row.rank]
+
+
+@dataclass(frozen=True, eq=False)
+class Standings:
+    """Every comparison that the runs allow, and the networks without verdicts."""
+
+    comparisons: list[Comparison]
+    waiting: list[Contender] = field(default_factory=list)
+
+    @property
+    def contenders(self) -> list[Contender]:
+        return [c for comparison in self.comparisons for c in comparison.contenders] + self.waiting
+
+    def differences(self) -> list[tuple[str, list[str]]]:
+        """What differs between the protocols: (facet, its value in each protocol)."""
+        facets = [comparison.protocol.facets() for comparison in self.comparisons]
+        shown = [(name, [f[name] for f in facets]) for name in (facets[0] if facets else ())]
+        return [(name, values) for name, values in shown if len(set(values)) > 1]
+
+
+def ranking(runs: list[Run]) -> list[Row]:
+    """The rows of the table, best first within each protocol; raises `UserError` for a damaged run folder."""
+    return [contender.row for contender in standings(runs).contenders]
+
+
+def standings(runs: list[Run]) -> Standings:
+    """Seeds of one network joined, networks of one protocol compared, protocols kept apart."""
+    distinct = {run.path.resolve(): run for run in runs}
+    contenders = _named(_repetitions([read_evidence(run) for run in distinct.values()]))
+    by_protocol: dict[Protocol, list[Contender]] = {}
+    for contender in contenders:
+        if protocol := contender.seeds[0].protocol:
+            by_protocol.setdefault(protocol, []).append(contender)
+    largest_first = sorted(by_protocol.items(), key=lambda item: -len(item[1]))
+    comparisons = [
+        Comparison(_letter(index), protocol, _ordered(members, _letter(index)))
+        for index, (protocol, members) in enumerate(largest_first)
+    ]
+    return Standings(comparisons, [c for c in contenders if not c.seeds[0].protocol])
+
+
+def _repetitions(evidence: list[Evidence]) -> list[tuple[Evidence, ...]]:
+    """Runs that differ in nothing but their seed belong together; a seed met twice is not a repetition."""
+    groups: dict[tuple[str, str, Protocol | None], list[Evidence]] = {}
+    for one in evidence:
+        groups.setdefault((one.name, one.choices, one.protocol), []).append(one)
+    joined: list[tuple[Evidence, ...]] = []
+    for group in groups.values():
+        once = len({one.seed for one in group}) == len(group)
+        joined += [tuple(sorted(group, key=lambda one: one.seed))] if once else [(one,) for one in group]
+    return joined
+
+
+def _named(groups: list[tuple[Evidence, ...]]) -> list[Contender]:
+    """Rows without rank; a name that several rows share is followed by its folder, and that by a number."""
+    names = [group[0].name for group in groups]
+    taken: dict[str, int] = {}
+    contenders = []
+    for group, name in zip(groups, names, strict=True):
+        shown = name if names.count(name) == 1 else f"{name} [{group[0].run.name}]"
+        taken[shown] = taken.get(shown, 0) + 1
+        unique = shown if taken[shown] == 1 else f"{shown} #{taken[shown]}"
+        contenders.append(Contender(_row(unique, group), group))
+    return contenders
+
+
+def _row(name: str, group: tuple[Evidence, ...]) -> Row:
+    verdicts = [one.verdicts for one in group if one.verdicts]
+    status, reason = _trust(group)
+    first = group[0].record
+    objective = first["config"].get("objective")
+    images = verdicts[0].protocol.images if verdicts else 0
+    shares = zip(*(v.robust for v in verdicts), strict=True) if status == "ok" else ()
+    labels = [threat.label for threat in verdicts[0].protocol.threats] if status == "ok" else []
+    return Row(
+        rank=None,
+        name=name,
+        objective=spelled(objective, depth=1) if objective else "–",
+        seeds=tuple(one.seed for one in group),
+        status=status,
+        reason=reason,
+        protocol="",
+        clean=over_seeds([v.clean for v in verdicts], images) if verdicts else None,
+        robust={label: over_seeds(share, images) for label, share in zip(labels, shares, strict=True)},
+        gradient_evaluations=_mean(v.record.get("gradient_evaluations_per_image") for v in verdicts),
+        training_seconds=_mean(one.record.get("training_seconds") for one in group),
+        parameters=first.get("parameters"),
+    )
+
+
+def _trust(group: tuple[Evidence, ...]) -> tuple[str, str]:
+    """One unreliable seed makes the row unreliable: leaving that seed out would flatter the network."""
+    for one in group:
+        if one.verdicts is None:
+            unfinished = one.record.get("finished") is None
+            return NOT_EVALUATED, "Its training has not finished." if unfinished else ""
+        if one.verdicts.status != "ok":
+            where = f"Seed {one.seed}: " if len(group) > 1 else ""
+            return one.verdicts.status, where + (one.verdicts.reason or "The evaluation gave no reason.")
+    return "ok", ""
+
+
+def _ordered(members: list[Contender], letter: str) -> list[Contender]:
+    def place(contender: Contender) -> tuple[float, float, str]:
+        row = contender.row
+        robust = contender.worst.value if row.robust else -1.0
+        return -robust, -row.clean.value if row.clean else 0.0, row.name
+
+    ordered = sorted(members, key=place)
+    scores = [contender.worst.value if contender.row.robust else None for contender in ordered]
+    ranks = [None if score is None else 1 + scores.index(score) for score in scores]
+    return [
+        replace(contender, row=replace(contender.row, rank=rank, protocol=letter))
+        for contender, rank in zip(ordered, ranks, strict=True)
+    ]
+
+
+def _letter(index: int) -> str:
+    letters = string.ascii_uppercase
+    return letters[index % 26] * (1 + index // 26)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,80 @@
+"""What was compared, and what may a careful reader conclude from it?"""
+
+from dataclasses import dataclass
+
+from spikeproof.reports.intervals import Paired, paired
+from spikeproof.reports.rankings import Comparison, Contender, Standings
+from spikeproof.reports.wording import NARROW, counted, grouped, listed, with_interval
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """The result of one comparison: `lede` is one sentence, `remarks` say how far it carries."""
+
+    lede: str
+    remarks: list[str]
+
+
+def conclude(standings: Standings) -> list[Conclusion]:
+    """One conclusion for each protocol, or a single one that says that nothing was evaluated."""
+    if not standings.comparisons:
+        trained = counted(len(standings.waiting), "network")
+        return [Conclusion(f"Nothing to compare yet: none of the {trained} has been evaluated.", [])]
+    several = len(standings.comparisons) > 1
+    conclusions = [_conclusion(comparison, several) for comparison in standings.comparisons]
+    if standings.waiting:
+        names = listed([contender.row.name for contender in standings.waiting])
+        conclusions[-1].remarks.append(f"Not evaluated yet, and so not ranked: {names}.")
+    return conclusions
+
+
+def _conclusion(comparison: Comparison, several: bool) -> Conclusion:
+    prefix = f"Protocol {comparison.letter}: " if several else ""
+    apart = len(comparison.ranked) > 1 and comparison.ranked[1].row.rank != 1
+    remarks = [_runner_up(comparison)] if apart else []
+    unreliable = [c.row.name for c in comparison.contenders if not c.row.rank]
+    if unreliable:
+        verb = "was" if len(unreliable) == 1 else "were"
+        remarks.append(
+            f"{listed(unreliable)} {verb} found unreliable to attack and so {verb} given no robust accuracy; "
+            "the table says why."
+        )
+    return Conclusion(prefix + _lede(comparison), remarks)
+
+
+def _lede(comparison: Comparison) -> str:
+    protocol = comparison.protocol
+    where = f"{counted(protocol.images, 'image')} of {protocol.data.removesuffix('()')} ({protocol.part} part)"
+    how = f"by the {protocol.suite} suite of {counted(len(protocol.attacks), 'attack')}"
+    if not comparison.ranked:
+        return f"None of the networks attacked on {where} {how} gave a robust accuracy that can be trusted."
+    best, main = comparison.ranked[0], protocol.threats[-1].label
+    held = f"keeps {with_interval(best.worst)} of {where} right under {main}, attacked {how}"
+    if len(comparison.contenders) == 1:
+        return f"The one network evaluated, {best.row.name}, {held}."
+    tied = [contender.row.name for contender in comparison.ranked if contender.row.rank == 1]
+    if len(tied) > 1:
+        return f"{listed(tied)} come first together: each {held}."
+    return f"Of {counted(len(comparison.contenders), 'network')}, {best.row.name} holds best: it {held}."
+
+
+def _runner_up(comparison: Comparison) -> str:
+    best, second = comparison.ranked[:2]
+    verdict = (
+        "overlap, so they alone do not separate the two" if best.worst.overlaps(second.worst) else "do not overlap"
+    )
+    told = f"The runner-up, {second.row.name}, keeps {with_interval(second.worst)}; the two intervals {verdict}."
+    return told + _paired(best, second, len(comparison.protocol.threats) - 1)
+
+
+def _paired(best: Contender, second: Contender, threat: int) -> str:
+    """The sharper question, asked only of single seeds: several seeds give no paired sample."""
+    if len(best.seeds) > 1 or len(second.seeds) > 1:
+        return ""
+    test: Paired = paired(best.verdicts[0].holds(threat), second.verdicts[0].holds(threat))
+    p = "p < 0.001" if test.p < 0.001 else f"p = {test.p:.2g}"
+    return (
+        f" Image by image, which is sharper, {grouped(test.only_first)} are held by the first alone and "
+        f"{grouped(test.only_second)} by the second alone: {'a' if test.p < 0.05 else 'no'} difference at the "
+        f"5{NARROW}% level (exact McNemar test, {p})."
+    )

@@ -1,0 +1,27 @@
+"""What is an architecture? A choice that builds a body from currents to output currents."""
+
+from abc import ABC, abstractmethod
+
+from torch import nn
+
+from spikeproof.snn.layers import Layer
+from spikeproof.specs import UserError
+
+
+class Architecture(ABC):
+    @abstractmethod
+    def body(self, shape: tuple[int, int, int], classes: int, neurons: Layer) -> nn.Module:
+        """A module ``[T, B, *shape]`` -> ``[T, B, classes]`` that calls `neurons` for each layer of neurons."""
+
+
+def pick(name: str, value: int, table: dict[int, tuple[int, ...]] | dict[int, tuple[tuple[int, ...], ...]]) -> tuple:
+    """The table's row for `value`, or an error that names what there is."""
+    if value not in table:
+        raise UserError(f"{name} has no depth {value}: there are {', '.join(map(str, table))}")
+    return table[value]
+
+
+def smallest_side(shape: tuple[int, int, int], needed: int, name: str) -> None:
+    """Refuse images too small for the pooling of `name`."""
+    if min(shape[1:]) < needed:
+        raise UserError(f"{name} needs images of at least {needed}x{needed} pixels, not {shape[1]}x{shape[2]}")

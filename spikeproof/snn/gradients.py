@@ -1,0 +1,145 @@
+"""How does a spike answer backward? Gradient paths; the ones here are BPTT with a surrogate slope.
+
+A path never changes the forward. A slope is the derivative ds/du that stands in for the spike's own, at
+u = potential - threshold; back-propagation through time is then exact, reset included.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spikeproof.snn.dynamics import Dynamics
+from spikeproof.snn.kernels import fused_spikes
+from spikeproof.specs import UserError
+
+__all__ = [
+    "ATan",
+    "Exponential",
+    "Gaussian",
+    "GradientPath",
+    "Rectangle",
+    "Sigmoid",
+    "Slope",
+    "StraightThrough",
+    "Triangle",
+]
+
+
+class GradientPath(ABC):
+    """Turns currents into spikes, and a gradient on spikes into one on currents."""
+
+    @abstractmethod
+    def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        """Spikes ``[steps, B, *n]`` of currents `x` ``[steps, B, *n]``, or ``[1, B, *n]`` constant in time."""
+
+
+class Slope(GradientPath):
+    """Back-propagation through time with this surrogate derivative."""
+
+    @abstractmethod
+    def derivative(self, u: Tensor) -> Tensor:
+        """ds/du at ``u = potential - threshold``, elementwise."""
+
+    def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        return fused_spikes(x, dynamics, self, steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triangle(Slope):
+    """max(0, w - |u|) / w^2: the field's default, also called ZIF or PCW.
+
+    Source: Esser et al., PNAS 2016; Deng et al., ICLR 2022. A narrow one hides gradients from an attacker.
+    """
+
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        _refuse_unless_positive("width", self.width)
+
+    def derivative(self, u: Tensor) -> Tensor:
+        return (self.width - u.abs()).clamp(min=0) / self.width**2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rectangle(Slope):
+    """1[|u| < w/2] / w. Source: Wu et al., STBP, 2018."""
+
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        _refuse_unless_positive("width", self.width)
+
+    def derivative(self, u: Tensor) -> Tensor:
+        return (u.abs() < self.width / 2).to(u.dtype) / self.width
+
+
+@dataclass(frozen=True, kw_only=True)
+class ATan(Slope):
+    """(a/2) / (1 + (pi a u / 2)^2). Source: Fang et al., ICCV 2021."""
+
+    alpha: float = 2.0
+
+    def __post_init__(self) -> None:
+        _refuse_unless_positive("alpha", self.alpha)
+
+    def derivative(self, u: Tensor) -> Tensor:
+        return (self.alpha / 2) / (1 + (math.pi / 2 * self.alpha * u) ** 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sigmoid(Slope):
+    """a sig(a u) (1 - sig(a u))."""
+
+    alpha: float = 4.0
+
+    def __post_init__(self) -> None:
+        _refuse_unless_positive("alpha", self.alpha)
+
+    def derivative(self, u: Tensor) -> Tensor:
+        s = torch.sigmoid(self.alpha * u)
+        return self.alpha * s * (1 - s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponential(Slope):
+    """h exp(-b |u|). Source: Shrestha and Orchard, SLAYER, 2018; h = 0.3 is the damped form of the ANN-SNN
+    conversion literature."""
+
+    height: float = 1.0
+    sharpness: float = 1.0
+
+    def __post_init__(self) -> None:
+        _refuse_unless_positive("height", self.height)
+        _refuse_unless_positive("sharpness", self.sharpness)
+
+    def derivative(self, u: Tensor) -> Tensor:
+        return self.height * torch.exp(-self.sharpness * u.abs())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian(Slope):
+    """The density of a normal variable with deviation `sigma`: exp(-u^2 / 2 sigma^2) / (sigma sqrt(2 pi))."""
+
+    sigma: float = 0.5
+
+    def __post_init__(self) -> None:
+        _refuse_unless_positive("sigma", self.sigma)
+
+    def derivative(self, u: Tensor) -> Tensor:
+        return torch.exp(-0.5 * (u / self.sigma) ** 2) / (self.sigma * math.sqrt(2 * math.pi))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StraightThrough(Slope):
+    """1 everywhere. Source: Bengio et al., 2013."""
+
+    def derivative(self, u: Tensor) -> Tensor:
+        return torch.ones_like(u)
+
+
+def _refuse_unless_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise UserError(f"{name} must be positive, not {value}")

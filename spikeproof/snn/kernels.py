@@ -1,0 +1,177 @@
+"""How is `spikeproof.snn.dynamics` computed fast? One fused pass over the whole sequence.
+
+Time is unrolled inside one loop over neurons, so potentials live in registers: the forward reads the currents
+and writes the spikes, the backward recomputes the potentials from the currents (the only tensor saved) and runs
+the recursion in reverse. `torch.compile` turns both into one kernel each; where it cannot (no C++ compiler), or
+where the work is too small or too long to unroll, the same two functions run eagerly.
+"""
+
+import functools
+import math
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from spikeproof.snn.dynamics import Derivative, Dynamics, integrate
+
+COMPILE_FROM_ELEMENTS = 2**17  # below, a call takes microseconds and seconds of compilation cannot pay
+COMPILE_UP_TO_STEPS = 32  # unrolling more takes a compiler minutes
+
+
+class _Plan(NamedTuple):
+    """All that is fixed when a kernel is made; equal plans share one kernel."""
+
+    slope: Derivative
+    steps: int
+    constant: bool  # the same current at every step, x [N]; its gradient is summed over time in the kernel
+    hard_reset: bool
+    detach_reset: bool
+    learned: bool  # whether leak and threshold want gradients
+
+
+def fused_spikes(x: Tensor, dynamics: Dynamics, slope: Derivative, steps: int) -> Tensor:
+    """Spikes ``[steps, B, *n]`` of currents `x` ``[steps or 1, B, *n]``; equal to `integrate` in every way.
+
+    A leading 1 (with ``steps > 1``) means a current that is constant in time. Keeps the memory layout of `x`.
+    """
+    constant = x.shape[0] == 1 and steps > 1
+    order = sorted(range(1, x.ndim), key=lambda d: (-x.stride(d), d))
+    laid_out = x.permute(0, *order)
+    flat = laid_out.reshape(x.shape[0], -1)
+    plan = _Plan(
+        slope,
+        steps,
+        constant,
+        dynamics.hard_reset,
+        dynamics.detach_reset,
+        dynamics.leak.requires_grad or dynamics.threshold.requires_grad,
+    )
+    spikes = _Fused.apply(flat[0] if constant else flat, dynamics.leak, dynamics.threshold, plan)
+    back = [0] * x.ndim
+    for place, d in enumerate([0, *order]):
+        back[d] = place
+    return spikes.view(steps, *laid_out.shape[1:]).permute(back)
+
+
+class _Fused(torch.autograd.Function):
+    """x [T, N] (or [N] where constant), leak [], threshold [] -> spikes [T, N]; saves x alone."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, leak: Tensor, threshold: Tensor, plan: _Plan) -> Tensor:
+        ctx.save_for_backward(x, leak, threshold)
+        ctx.plan = plan
+        return _call(_forward, plan, x, leak, threshold)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, leak, threshold = ctx.saved_tensors
+        plan = ctx.plan
+        if torch.is_grad_enabled():  # a second derivative is wanted, which only the reference has
+            return _differentiable_backward(grads[0], x, leak, threshold, plan)
+        to_x, to_leak, to_threshold = _call(_backward, plan, x, leak, threshold, grads[0].contiguous())
+        if not plan.learned:
+            return to_x, None, None, None
+        return to_x, to_leak.sum().to(leak.dtype), to_threshold.sum().to(threshold.dtype), None
+
+
+def _differentiable_backward(
+    grad: Tensor, x: Tensor, leak: Tensor, threshold: Tensor, plan: _Plan
+) -> tuple[Tensor | None, ...]:
+    inputs = [t for t in (x, leak, threshold) if t.requires_grad]
+    with torch.enable_grad():
+        currents = x.expand(plan.steps, *x.shape) if plan.constant else x
+        dynamics = Dynamics(leak, threshold, plan.hard_reset, plan.detach_reset)
+        spikes = integrate(currents, dynamics, plan.slope).spikes
+        found = iter(torch.autograd.grad(spikes, inputs, grad, create_graph=True, materialize_grads=True))
+    return *(next(found) if t.requires_grad else None for t in (x, leak, threshold)), None
+
+
+def _step(plan: _Plan, x: Tensor, t: int, v: Tensor | None, leak: Tensor, threshold: Tensor) -> tuple[Tensor, ...]:
+    """Potential, spike (as a mask) and potential after reset at step `t`."""
+    current = (x if plan.constant else x[t]).to(torch.promote_types(x.dtype, torch.float32))
+    u = current if v is None else leak * v + current
+    fired = u >= threshold
+    v = torch.where(fired, torch.zeros_like(u) if plan.hard_reset else u - threshold, u)
+    return u, fired, v
+
+
+def _forward(plan: _Plan, x: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
+    spikes, v = [], None
+    for t in range(plan.steps):
+        _, fired, v = _step(plan, x, t, v, leak, threshold)
+        spikes.append(fired.to(x.dtype))
+    return torch.stack(spikes)
+
+
+def _backward(plan: _Plan, x: Tensor, leak: Tensor, threshold: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
+    """Gradients on x, and per neuron on leak and threshold [N], given one on the spikes [T, N].
+
+    With d = ds/du: hard reset dv/du = (1 - s) - u d and dv/dthreshold = u d; soft reset dv/du = 1 - threshold d
+    and dv/dthreshold = threshold d - s. A detached reset drops the terms in d.
+    """
+    trace, v = [], None
+    for t in range(plan.steps):
+        u, fired, after = _step(plan, x, t, v, leak, threshold)
+        trace.append((u, fired, v))
+        v = after
+    onward = torch.zeros_like(trace[0][0])  # gradient on v[t], coming from step t + 1
+    to_leak = to_threshold = torch.zeros_like(onward)
+    to_x: list[Tensor] = []
+    for t in reversed(range(plan.steps)):
+        u, fired, before = trace[t]
+        d = plan.slope.derivative(u - threshold)
+        s = fired.to(u.dtype)
+        g = grad[t].to(u.dtype)
+        through_spike = 0 * d if plan.detach_reset else (u if plan.hard_reset else threshold) * d
+        kept = 1 - s if plan.hard_reset else 1.0
+        to_u = g * d + onward * (kept - through_spike)
+        if plan.learned:
+            to_threshold = to_threshold - g * d + onward * (through_spike if plan.hard_reset else through_spike - s)
+            if before is not None:
+                to_leak = to_leak + to_u * before
+        to_x.append(to_u)
+        onward = leak * to_u
+    if plan.constant:
+        summed = to_x[0]
+        for each in to_x[1:]:
+            summed = summed + each
+        return summed.to(x.dtype), to_leak, to_threshold
+    return torch.stack(to_x[::-1]).to(x.dtype), to_leak, to_threshold
+
+
+def _call(function: Callable[..., Any], plan: _Plan, x: Tensor, *rest: Tensor) -> Any:
+    elements = x.numel() * (plan.steps if plan.constant else 1)
+    if elements < COMPILE_FROM_ELEMENTS or plan.steps > COMPILE_UP_TO_STEPS or not can_compile(x.device.type):
+        return function(plan, x, *rest)
+    return _compiled(function, plan)(x, *rest)
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any], plan: _Plan) -> Callable[..., Any]:
+    def kernel(*tensors: Tensor) -> Any:
+        return function(plan, *tensors)
+
+    # A code object of its own: dynamo counts recompilations by code object, and all plans would share one.
+    kernel.__code__ = kernel.__code__.replace(co_name=f"kernel_{abs(hash((function.__name__, plan))):x}")
+    return torch.compile(kernel, dynamic=True)
+
+
+@functools.cache
+def can_compile(device: str) -> bool:
+    """Whether torch.compile works here, tried once on a small function; says so once where it does not."""
+    if os.environ.get("SPIKEPROOF_COMPILE", "1") == "0":
+        return False
+    try:
+        if device == "cpu" and not any(map(shutil.which, ("g++", "clang++", os.environ.get("CXX", "g++")))):
+            raise RuntimeError("no C++ compiler was found")
+        small = torch.compile(lambda a: a * math.pi + 1, dynamic=True)
+        small(torch.zeros(8, device=device))
+    except Exception as error:
+        warnings.warn(f"spiking layers run eagerly, several times slower: {error}", stacklevel=2)
+        return False
+    return True

@@ -1,0 +1,120 @@
+"""What is a network? A choice (`Network`) that builds a plain module from images in [0, 1] to logits."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from spikeproof.snn.architectures import Architecture, SmallCNN
+from spikeproof.snn.encoders import Direct, Encoder
+from spikeproof.snn.layers import initialise
+from spikeproof.snn.neurons import LIF, Neuron, ReLU
+from spikeproof.snn.readouts import MeanCurrent, Readout
+from spikeproof.specs import UserError
+
+__all__ = ["Network", "SpikingNetwork"]
+
+WIDE = 48  # mean number of channels from which channels_last pays on a CPU (benchmarks/networks.py)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The choices that make a network; `build` makes it. With `ReLU` neurons and one step it is an ANN.
+
+    `channels_last` lays images and weights out channel by channel, which is faster for wide networks; None decides
+    by width, so that the choice is the same on every machine and in every run.
+    """
+
+    architecture: Architecture = SmallCNN()
+    neuron: Neuron = LIF()
+    encoder: Encoder = Direct()
+    readout: Readout = MeanCurrent()
+    steps: int = 4
+    channels_last: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UserError(f"steps counts time steps and must be at least 1, not {self.steps}")
+        if isinstance(self.neuron, ReLU) and self.steps != 1:
+            raise UserError(f"a ReLU network is an ANN and sees one time step: set steps to 1, not {self.steps}")
+
+    def build(
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        *,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        seed: int = 0,
+    ) -> "SpikingNetwork":
+        """A freshly initialised model for images of `shape` (C, H, W); the same for the same `seed`.
+
+        `mean` and `std` are the data's, one a channel, in pixel units (default 0 and 1).
+        """
+        if classes < 2:
+            raise UserError(f"a classifier needs at least 2 classes, not {classes}")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            body = self.architecture.body(tuple(shape), classes, lambda: self.neuron.layer(self.steps))
+            initialise(body)
+        normalise = Normalise(mean or (0.0,) * shape[0], std or (1.0,) * shape[0])
+        model = SpikingNetwork(self.encoder, normalise, body, self.readout, self.steps, tuple(shape), classes)
+        wide = _is_wide(body) if self.channels_last is None else self.channels_last
+        model.memory_format = torch.channels_last if wide else torch.contiguous_format
+        return model.to(memory_format=model.memory_format)
+
+
+def _is_wide(body: nn.Module) -> bool:
+    widths = [m.out_channels for m in body.modules() if isinstance(m, nn.Conv2d)]
+    return bool(widths) and sum(widths) / len(widths) >= WIDE
+
+
+class SpikingNetwork(nn.Module):
+    """Images ``[B, C, H, W]`` in [0, 1] -> logits ``[B, K]``: encode, normalise, run the body, read out."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        normalise: nn.Module,
+        body: nn.Module,
+        readout: Readout,
+        steps: int,
+        shape: tuple[int, ...],
+        classes: int,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.normalise = normalise
+        self.body = body
+        self.readout = readout
+        self.steps = steps
+        self.shape = shape
+        self.classes = classes
+        self.memory_format = torch.contiguous_format
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether two calls may differ; an attack then has to average over draws."""
+        return self.encoder.stochastic
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1:] != self.shape:
+            raise UserError(f"the network takes images [B, {', '.join(map(str, self.shape))}], not {list(x.shape)}")
+        currents = self.encoder(x.contiguous(memory_format=self.memory_format), self.steps)
+        if self.encoder.normalised:
+            currents = self.normalise(currents)
+        return self.readout(self.body(currents))
+
+
+class Normalise(nn.Module):
+    """(x - mean) / std per channel of ``[T, B, C, H, W]``, so that all outside the network is in pixel units."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        if not all(s > 0 for s in std):
+            raise UserError(f"std must be positive in every channel, not {std}")
+        self.mean = nn.Buffer(torch.tensor(mean).view(-1, 1, 1))
+        self.std = nn.Buffer(torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std

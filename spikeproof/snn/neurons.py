@@ -1,0 +1,131 @@
+"""Which neurons are there? Each is a choice that builds layers without any state between calls.
+
+A layer maps currents ``[T, B, *n]`` (or ``[1, B, *n]``: constant in time) to spikes ``[T, B, *n]``. There is no
+membrane left over from the last batch, hence nothing to reset and nothing to forget.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from spikeproof.snn.dynamics import Dynamics
+from spikeproof.snn.gradients import GradientPath, Triangle
+from spikeproof.specs import UserError
+
+__all__ = ["IF", "LIF", "PLIF", "Neuron", "ReLU"]
+
+THRESHOLD_FLOOR = 0.03  # a learned threshold never falls below this
+
+
+class Neuron(ABC):
+    """A kind of neuron; `layer` builds one layer of it."""
+
+    @abstractmethod
+    def layer(self, steps: int) -> nn.Module:
+        """One layer for `steps` time steps, with parameters of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikingNeuron(Neuron):
+    """What all integrate-and-fire neurons share.
+
+    threshold > 0, one scalar a layer, floored at 0.03 where learned. `detach_reset` keeps the gradient from
+    flowing through the reset, as snnTorch does: the same spikes, another gradient.
+    """
+
+    threshold: float = 1.0
+    learn_threshold: bool = False
+    reset: Literal["hard", "soft"] = "hard"
+    detach_reset: bool = False
+    gradient: GradientPath = Triangle()
+
+    def __post_init__(self) -> None:
+        if not self.threshold > 0:
+            raise UserError(f"threshold must be positive, not {self.threshold}")
+        if self.reset not in ("hard", "soft"):
+            raise UserError(f"unknown reset {self.reset!r}: it is 'hard' (to 0) or 'soft' (by the threshold)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IF(SpikingNeuron):
+    """Integrate-and-fire: a leak of 1, nothing is forgotten until the reset."""
+
+    def layer(self, steps: int) -> nn.Module:
+        return SpikingLayer(self, steps, leak=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LIF(SpikingNeuron):
+    """Leaky integrate-and-fire with a fixed leak in [0, 1]; the input is not scaled by 1 - leak."""
+
+    leak: float = 0.5
+
+    def layer(self, steps: int) -> nn.Module:
+        return SpikingLayer(self, steps, leak=self.leak)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PLIF(SpikingNeuron):
+    """Parametric LIF: each layer learns its leak, the sigmoid of a free parameter that starts at `leak`.
+
+    Source: Fang et al., ICCV 2021; there the input is scaled by 1 - leak too, here it is not.
+    """
+
+    leak: float = 0.5
+
+    def layer(self, steps: int) -> nn.Module:
+        return SpikingLayer(self, steps, leak=self.leak, learn_leak=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReLU(Neuron):
+    """No spikes: the same architecture as an ANN (use one time step)."""
+
+    def layer(self, steps: int) -> nn.Module:
+        return nn.ReLU()
+
+
+class SpikingLayer(nn.Module):
+    """A layer of integrate-and-fire neurons with one leak and one threshold, learned or not.
+
+    `gradient` says how the layer answers backward; a view of a model may exchange it.
+    """
+
+    def __init__(self, neuron: SpikingNeuron, steps: int, *, leak: float, learn_leak: bool = False) -> None:
+        super().__init__()
+        if learn_leak and not 0 < leak < 1:
+            raise UserError(f"a learned leak must start inside (0, 1), not at {leak}")
+        if not 0 <= leak <= 1:
+            raise UserError(f"leak must lie in [0, 1], not {leak}")
+        self.steps = steps
+        self.hard_reset = neuron.reset == "hard"
+        self.detach_reset = neuron.detach_reset
+        self.gradient = neuron.gradient
+        self.learn_leak = learn_leak
+        self.learn_threshold = neuron.learn_threshold
+        self.leak = _scalar(math.log(leak / (1 - leak)) if learn_leak else leak, learn_leak)
+        self.threshold = _scalar(neuron.threshold, neuron.learn_threshold)
+
+    def dynamics(self) -> Dynamics:
+        """The constants as they are now: a learned leak is a sigmoid's value, a learned threshold is floored."""
+        leak = torch.sigmoid(self.leak) if self.learn_leak else self.leak
+        threshold = self.threshold.clamp(min=THRESHOLD_FLOOR) if self.learn_threshold else self.threshold
+        return Dynamics(leak, threshold, self.hard_reset, self.detach_reset)
+
+    def forward(self, x: Tensor) -> Tensor:  # [T or 1, B, *n] -> [T, B, *n]
+        if x.shape[0] not in (1, self.steps):
+            raise UserError(f"the layer was built for {self.steps} time steps, the input has {x.shape[0]}")
+        return self.gradient.spikes(x, self.dynamics(), self.steps)
+
+    def extra_repr(self) -> str:
+        reset = ("hard" if self.hard_reset else "soft") + (", detached" if self.detach_reset else "")
+        return f"steps={self.steps}, reset={reset}, gradient={self.gradient}"
+
+
+def _scalar(value: float, learned: bool) -> nn.Parameter | nn.Buffer:
+    tensor = torch.tensor(float(value))
+    return nn.Parameter(tensor) if learned else nn.Buffer(tensor)

@@ -1,0 +1,63 @@
+"""How do output currents over time become one row of logits? ``[T, B, K]`` -> ``[B, K]``."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spikeproof.snn.dynamics import Dynamics
+from spikeproof.snn.gradients import GradientPath, Triangle
+from spikeproof.specs import UserError
+
+__all__ = ["FirstSpike", "LastPotential", "MeanCurrent", "Readout"]
+
+
+class Readout(ABC):
+    @abstractmethod
+    def __call__(self, currents: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanCurrent(Readout):
+    """The mean of the output currents over time: the field's default."""
+
+    def __call__(self, currents: Tensor) -> Tensor:
+        return currents.mean(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastPotential(Readout):
+    """The last potential of leaky outputs that never fire: sum over t of leak^(T-1-t) x[t]."""
+
+    leak: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.leak <= 1:
+            raise UserError(f"leak must lie in [0, 1], not {self.leak}")
+
+    def __call__(self, currents: Tensor) -> Tensor:
+        ages = torch.arange(len(currents) - 1, -1, -1, device=currents.device, dtype=currents.dtype)
+        return torch.einsum("t,tbk->bk", self.leak**ages, currents)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstSpike(Readout):
+    """The class whose output neuron fires first wins: logit = `scale` (T - t_first) / T, 0 if it never fires.
+
+    Equal times are told apart by `tie_break` times tanh of the mean current (the choice is ours: with few steps
+    most times are equal). The gradient goes through the output spikes: 1 - prod over t' <= t of (1 - s[t']).
+    """
+
+    scale: float = 5.0
+    tie_break: float = 0.5
+    leak: float = 0.5
+    threshold: float = 1.0
+    gradient: GradientPath = Triangle()
+
+    def __call__(self, currents: Tensor) -> Tensor:
+        steps = len(currents)
+        leak, threshold = currents.new_tensor(self.leak), currents.new_tensor(self.threshold)
+        spikes = self.gradient.spikes(currents, Dynamics(leak, threshold), steps)
+        fired = 1 - (1 - spikes).cumprod(0)  # [T, B, K], 1 from the first spike on
+        return self.scale * fired.mean(0) + self.tie_break * torch.tanh(currents.mean(0)) * self.scale / steps

@@ -1,0 +1,101 @@
+"""How is a model changed without changing it? A view is a new model over the same parameters and buffers."""
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from spikeproof.snn.encoders import Encoder
+from spikeproof.snn.gradients import GradientPath
+from spikeproof.snn.layers import PerStep
+from spikeproof.snn.network import SpikingNetwork
+from spikeproof.snn.neurons import SpikingLayer
+from spikeproof.specs import UserError
+
+__all__ = ["attack_view", "view"]
+
+
+def view(
+    model: nn.Module,
+    *,
+    gradient: GradientPath | None = None,
+    steps: int | None = None,
+    encoder: Encoder | None = None,
+    channels_last: bool | None = None,
+) -> nn.Module:
+    """A model that shares all tensors with `model` and differs in what is named.
+
+    Training either trains both; but for `channels_last`, which copies the convolutions' weights into the layout
+    that it names. Modules of `model` that are no spikeproof layers are kept as they are.
+    """
+    if steps is not None and steps < 1:
+        raise UserError(f"steps must be at least 1, not {steps}")
+
+    def change(module: nn.Module) -> nn.Module:
+        if isinstance(module, SpikingLayer):
+            module.gradient = gradient or module.gradient
+            module.steps = steps or module.steps
+        if isinstance(module, SpikingNetwork):
+            module.encoder = encoder or module.encoder
+            module.steps = steps or module.steps
+        if channels_last is not None:
+            _lay_out(module, torch.channels_last if channels_last else torch.contiguous_format)
+        return module
+
+    return _structural_copy(model, change)
+
+
+def attack_view(model: nn.Module) -> nn.Module:
+    """The model as an attacker meets it: eval mode, batch norm folded into what precedes it, nothing to train.
+
+    The same function of the image, to rounding. Holds its own folded weights: make it anew after a training step.
+    A model with no spikeproof network in it is returned as it is.
+    """
+    if not any(isinstance(module, SpikingNetwork) for module in model.modules()):
+        return model
+
+    def change(module: nn.Module) -> nn.Module:
+        module.training = False
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = nn.Parameter(parameter.detach(), requires_grad=False)
+        return _fold(module) if isinstance(module, PerStep) else module
+
+    return _structural_copy(model, change)
+
+
+def _lay_out(module: nn.Module, layout: torch.memory_format) -> None:
+    if isinstance(module, SpikingNetwork):
+        module.memory_format = layout
+    if isinstance(module, nn.Conv2d):
+        weight = module.weight
+        module._parameters["weight"] = nn.Parameter(
+            weight.detach().contiguous(memory_format=layout), requires_grad=weight.requires_grad
+        )
+
+
+def _structural_copy(module: nn.Module, change: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """New modules all the way down, over the same tensors, each passed through `change` once its children are."""
+    twin = copy.copy(module)
+    twin._parameters = dict(module._parameters)
+    twin._buffers = dict(module._buffers)
+    twin._modules = {
+        name: child if child is None else _structural_copy(child, change) for name, child in module._modules.items()
+    }
+    return change(twin)
+
+
+def _fold(layers: PerStep) -> PerStep:
+    """Batch norm folded into the convolution or linear layer right before it."""
+    folded: list[nn.Module] = []
+    for layer in layers:
+        before = folded[-1] if folded else None
+        if isinstance(layer, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
+            folded[-1] = fuse_conv_bn_eval(before, layer).requires_grad_(False)
+        elif isinstance(layer, nn.BatchNorm1d) and isinstance(before, nn.Linear):
+            folded[-1] = fuse_linear_bn_eval(before, layer).requires_grad_(False)
+        else:
+            folded.append(layer)
+    return PerStep(*folded)

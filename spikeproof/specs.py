@@ -1,0 +1,93 @@
+"""How is a choice (a frozen dataclass such as ``TRADES(beta=6)``) written down, and read back?
+
+A choice is written as ``{"class_path": "TRADES", "init_args": {"beta": 6.0}}``, the form that configs, run
+folders and the command line share. Reading it back checks every name and every type, and never imports code
+from outside spikeproof unless the caller trusts it.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import jsonargparse
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend; the message says what was wrong and what would be right."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error message for an unknown `name`: the nearest known one, or all of them."""
+    known = sorted(set(known))
+    lowered = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+    return f"did you mean {lowered[close[0]]!r}?" if close else f"known are: {', '.join(known)}"
+
+
+def to_config(value: Any) -> Any:
+    """`value` as plain JSON types; frozen dataclasses become ``{"class_path", "init_args"}``, recursively."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        inside = kind.__module__.split(".")[0] == "spikeproof"
+        path = kind.__name__ if inside else f"{kind.__module__}.{kind.__qualname__}"
+        fields = {f.name: to_config(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"class_path": path, "init_args": fields}
+    if isinstance(value, tuple | list):
+        return [to_config(v) for v in value]
+    if isinstance(value, dict):
+        return {k: to_config(v) for k, v in value.items()}
+    return value
+
+
+def short(value: Any) -> str:
+    """A short name for a choice: its class, and the fields that differ from their defaults."""
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(short, value))}]"
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if type(value).__str__ is not object.__str__:
+        return str(value)
+    parts = []
+    for field in dataclasses.fields(value):
+        given = getattr(value, field.name)
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        if given != default:
+            parts.append(f"{field.name}={short(given)}")
+    return f"{type(value).__name__}({', '.join(parts)})" if parts else type(value).__name__
+
+
+def from_config(config: Any, kind: type, *, trust: bool = False) -> Any:
+    """The choice of type `kind` that `config` (made by `to_config`) describes.
+
+    Raises `UserError` for unknown names, unknown or ill-typed fields, and, unless `trust` is set, for any
+    class that does not come from spikeproof.
+    """
+    if not trust:
+        _refuse_foreign_code(config)
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--spec", type=kind)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return parser.instantiate_classes(parser.parse_object({"spec": config})).spec
+    except (jsonargparse.ArgumentError, TypeError, ValueError, KeyError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"not a valid {kind.__name__}: {str(error).strip()}") from error
+
+
+def _refuse_foreign_code(config: Any) -> None:
+    if isinstance(config, dict):
+        path = config.get("class_path")
+        if isinstance(path, str) and "." in path and path.split(".")[0] != "spikeproof":
+            raise UserError(
+                f"{path!r} is code from outside spikeproof; it is only run with --trust, "
+                "and only if you know who wrote it"
+            )
+        for value in config.values():
+            _refuse_foreign_code(value)
+    elif isinstance(config, list):
+        for value in config:
+            _refuse_foreign_code(value)

@@ -1,0 +1,19 @@
+"""How is a network trained? A recipe says what, one loop does it, a run folder keeps it."""
+
+from spikeproof.training.loop import train
+from spikeproof.training.optimisers import SGD, AdamW, Constant, Cosine, Optimiser, Schedule, Step
+from spikeproof.training.recipe import Recipe, Selection, Training
+
+__all__ = [
+    "SGD",
+    "AdamW",
+    "Constant",
+    "Cosine",
+    "Optimiser",
+    "Recipe",
+    "Schedule",
+    "Selection",
+    "Step",
+    "Training",
+    "train",
+]

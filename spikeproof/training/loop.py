@@ -1,0 +1,220 @@
+"""How is a network trained? One loop: batches, objective, step, validation, checkpoint, resume."""
+
+import copy
+import math
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeproof.data import Images, augment
+from spikeproof.models import load_model, write_model
+from spikeproof.progress import Report, silent
+from spikeproof.randomness import seed_from, seeded
+from spikeproof.runs import Run, environment
+from spikeproof.snn import SpikingNetwork
+from spikeproof.specs import UserError, to_config
+from spikeproof.training.recipe import Recipe
+from spikeproof.training.validation import Scores, validate
+
+__all__ = ["train"]
+
+
+def train(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    data_root: str | Path | None = None,
+    device: str | torch.device | None = None,
+    progress: Report = silent,
+) -> SpikingNetwork:
+    """The network that `recipe` describes, trained, its best epoch kept in the run folder `out`.
+
+    Killed at any time and called again it goes on after the last whole epoch, and on a CPU ends with the same
+    weights, bit for bit. Called on a finished run it returns that run's network. Raises `UserError` if `out` holds
+    another run, if data are missing, and where a loss stops being finite (the last good checkpoint stays).
+    """
+    run = _open(recipe, Path(out))
+    if run.record["finished"]:
+        return load_model(run.path)
+    parts = (recipe.data.part("train", data_root), recipe.data.part("validation", data_root))
+    state = _State.fresh(recipe, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    if "checkpoint.safetensors" in run:
+        state.resume(run)
+    while state.epoch < recipe.training.epochs:
+        _epoch(recipe, state, parts, run, progress)
+    run.write_json("run.json", run.record | _finished(state))
+    return load_model(run.path)
+
+
+class _State:
+    """All that changes while training: weights, their average, the optimiser, and what has been measured."""
+
+    def __init__(self, model: SpikingNetwork, average: SpikingNetwork | None, optimiser: torch.optim.Optimizer) -> None:
+        self.model = model
+        self.average = average
+        self.optimiser = optimiser
+        self.metrics: list[dict[str, Any]] = []
+
+    @staticmethod
+    def fresh(recipe: Recipe, device: torch.device) -> "_State":
+        model = recipe.build().to(device)
+        average = copy.deepcopy(model) if recipe.training.average else None
+        return _State(model, average, recipe.training.optimiser.build(model.parameters()))
+
+    @property
+    def epoch(self) -> int:
+        return len(self.metrics)
+
+    @property
+    def validated(self) -> SpikingNetwork:
+        return self.average or self.model
+
+    def save(self, run: Run) -> None:
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for index, values in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
+        run.write_tensors("checkpoint.safetensors", tensors, {"metrics": self.metrics})
+        run.write_lines("metrics.jsonl", self.metrics)
+
+    def resume(self, run: Run) -> None:
+        tensors, facts = run.read_tensors("checkpoint.safetensors")
+        self.metrics = facts["metrics"]
+        self.model.load_state_dict(_below("model", tensors))
+        if self.average is not None:
+            self.average.load_state_dict(_below("average", tensors))
+        kept: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _below("optimiser", tensors).items():
+            index, _, field = name.partition(".")
+            kept.setdefault(int(index), {})[field] = tensor
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": kept})
+
+
+def _epoch(recipe: Recipe, state: _State, parts: tuple[Images, Images], run: Run, progress: Report) -> None:
+    started, training, number = time.monotonic(), recipe.training, state.epoch
+    order = torch.randperm(len(parts[0]), generator=torch.Generator().manual_seed(seed_from(recipe.seed, number)))
+    batches = [b for b in order.split(training.batch) if len(b) > 1]  # batch norm needs more than one image
+    totals: dict[str, float] = {}
+    device = next(state.model.parameters()).device
+    for index, batch in enumerate(batches):
+        rate = training.learning_rate(number + (index + 1 if training.warm_up else index) / len(batches))
+        with seeded(seed_from(recipe.seed, number, index), device):
+            x, y = (t.to(device) for t in parts[0].batch(batch))
+            terms = _step(recipe, state, augment(x, recipe.data.augmentation), y, rate)
+        for name, value in _checked(terms, number, index).items():
+            totals[name] = totals.get(name, 0.0) + value / len(batches)
+        shown = ", ".join(f"{k} {v * len(batches) / (index + 1):.3f}" for k, v in totals.items())
+        progress(_headline(state, shown), number + (index + 1) / len(batches), training.epochs)
+    scores = validate(state.validated, parts[1], training.selection, seed=recipe.seed)
+    best = scores >= max((Scores.of(row) for row in state.metrics), default=Scores(-1, -1))
+    state.metrics.append(
+        {
+            "epoch": number + 1,
+            "learning_rate": rate,
+            "losses": totals,
+            "best": best,
+            "seconds": time.monotonic() - started,
+        }
+        | scores.as_row()
+    )
+    if best:
+        for row in state.metrics[:-1]:
+            row["best"] = False
+        data = recipe.data
+        write_model(
+            run,
+            state.validated.state_dict(),
+            recipe.network,
+            data.shape,
+            len(data.classes),
+            data.mean,
+            data.std,
+        )
+    state.save(run)
+
+
+def _step(recipe: Recipe, state: _State, x: Tensor, y: Tensor, rate: float) -> dict[str, Tensor]:
+    """One step of the optimiser; returns the loss terms. Leaves the weights alone where a term is not finite."""
+    training = recipe.training
+    state.model.train()
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=_mixed(training.mixed_precision, x.device)):
+        terms = recipe.objective(state.model, x, y)
+    loss = torch.stack([term.float() for term in terms.values()]).sum()
+    if not loss.isfinite():
+        return terms
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
+    state.optimiser.zero_grad()
+    loss.backward()
+    if training.gradient_clip is not None:
+        nn.utils.clip_grad_norm_(state.model.parameters(), training.gradient_clip)
+    state.optimiser.step()
+    if state.average is not None:
+        _move(state.average, state.model, training.average)
+    return terms
+
+
+def _move(average: nn.Module, model: nn.Module, decay: float) -> None:
+    with torch.no_grad():
+        for mean, new in zip(average.parameters(), model.parameters(), strict=True):
+            mean.lerp_(new, 1 - decay)
+        for mean, new in zip(average.buffers(), model.buffers(), strict=True):
+            mean.copy_(new)
+
+
+def _mixed(wanted: bool | None, device: torch.device) -> bool:
+    has = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return has if wanted is None else wanted
+
+
+def _checked(terms: dict[str, Tensor], epoch: int, batch: int) -> dict[str, float]:
+    values = {name: float(term.detach()) for name, term in terms.items()}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"training stopped: the loss term {name!r} is {value} in batch {batch + 1} of epoch {epoch + 1}. "
+                "Try a smaller learning rate, a longer warm_up, or gradient_clip 1.0; "
+                "the checkpoint of the last whole epoch is still there"
+            )
+    return values
+
+
+def _headline(state: _State, losses: str) -> str:
+    last = Scores.of(state.metrics[-1]) if state.metrics else None
+    known = f"; validation {last.clean:.1%}, robust {last.robust:.1%}" if last else ""
+    return f"{losses}{known}"
+
+
+def _open(recipe: Recipe, path: Path) -> Run:
+    run, config = Run(path), to_config(recipe)["init_args"]
+    if "run.json" in run:
+        if run.record["config"] != config:
+            raise UserError(f"{path} holds a run of another recipe; name another folder, or delete this one")
+        return run
+    facts = {
+        "name": recipe.name,
+        "config": config,
+        "seed": recipe.seed,
+        "parameters": sum(p.numel() for p in recipe.build().parameters()),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished": None,
+        "training_seconds": None,
+    }
+    run.write_json("run.json", facts | environment())
+    return Run(path)
+
+
+def _finished(state: _State) -> dict[str, Any]:
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "training_seconds": sum(row["seconds"] for row in state.metrics),
+    }
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(f"{prefix}."): v for k, v in tensors.items() if k.startswith(f"{prefix}.")}

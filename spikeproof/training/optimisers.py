@@ -1,0 +1,103 @@
+"""Which optimisers and learning-rate schedules are there?"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from spikeproof.specs import UserError
+
+__all__ = ["SGD", "AdamW", "Constant", "Cosine", "Optimiser", "Schedule", "Step"]
+
+
+class Optimiser(ABC):
+    learning_rate: float
+
+    @abstractmethod
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SGD(Optimiser):
+    """Stochastic gradient descent with momentum; weight decay acts on all parameters."""
+
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self.learning_rate, self.weight_decay)
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            parameters,
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            nesterov=self.nesterov,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamW(Optimiser):
+    """Adam with decoupled weight decay. Source: Loshchilov and Hutter, ICLR 2019."""
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def __post_init__(self) -> None:
+        _check(self.learning_rate, self.weight_decay)
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay, betas=self.betas)
+
+
+class Schedule(ABC):
+    @abstractmethod
+    def factor(self, epoch: float, epochs: int) -> float:
+        """The share of the learning rate that holds after `epoch` of `epochs` epochs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Schedule):
+    """The same learning rate throughout."""
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """From 1 to `final` along half a cosine. Source: Loshchilov and Hutter, ICLR 2017."""
+
+    final: float = 0.0
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Schedule):
+    """Times `gamma` at each milestone, given as a share of all epochs."""
+
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not all(0 < m < 1 for m in self.milestones):
+            raise UserError(f"milestones are shares of all epochs, inside (0, 1); not {self.milestones}")
+
+    def factor(self, epoch: float, epochs: int) -> float:
+        return self.gamma ** sum(epoch >= m * epochs for m in self.milestones)
+
+
+def _check(learning_rate: float, weight_decay: float) -> None:
+    if not learning_rate > 0:
+        raise UserError(f"learning_rate must be positive, not {learning_rate}")
+    if weight_decay < 0:
+        raise UserError(f"weight_decay must not be negative: {weight_decay}")

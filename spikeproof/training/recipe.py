@@ -1,0 +1,87 @@
+"""What has to be chosen to train a network? A recipe; with its seed it determines every weight."""
+
+from dataclasses import dataclass
+
+from spikeproof.attacks import PGD, Attack, Linf, Threat
+from spikeproof.data import DataSet, Digits
+from spikeproof.objectives import Objective, Standard
+from spikeproof.snn import Network, SpikingNetwork
+from spikeproof.specs import UserError
+from spikeproof.training.optimisers import SGD, Cosine, Optimiser, Schedule
+
+__all__ = ["Recipe", "Selection", "Training"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """How the epoch to keep is chosen: by accuracy on the first `images` validation images under `attack`.
+
+    Ties are broken by clean validation accuracy, then for the later epoch. The test set chooses nothing.
+    """
+
+    threat: Threat = Linf()
+    attack: Attack = PGD(steps=7)
+    images: int = 512
+
+    def __post_init__(self) -> None:
+        if self.images < 1:
+            raise UserError(f"selection needs at least 1 validation image, not {self.images}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The training loop's settings.
+
+    `warm_up` is in epochs, linear from 0; `average` is the decay of an exponential moving average of the weights,
+    which is then what is validated and kept (0: none); `gradient_clip` bounds the gradient's L2 norm (None: no
+    bound); `mixed_precision` is bfloat16 autocast (None: where the accelerator has it, never on a CPU).
+    """
+
+    epochs: int = 30
+    batch: int = 128
+    optimiser: Optimiser = SGD()
+    schedule: Schedule = Cosine()
+    warm_up: float = 0.0
+    average: float = 0.0
+    gradient_clip: float | None = None
+    mixed_precision: bool | None = None
+    selection: Selection = Selection()
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.average < 1:
+            raise UserError(f"average is a decay in [0, 1), 0.999 for example; not {self.average}")
+        if not 0 <= self.warm_up < self.epochs:
+            raise UserError(f"warm_up is a number of epochs below {self.epochs}, not {self.warm_up}")
+        if self.gradient_clip is not None and not self.gradient_clip > 0:
+            raise UserError(f"gradient_clip must be positive, or None; not {self.gradient_clip}")
+
+    def learning_rate(self, epoch: float) -> float:
+        """The rate after `epoch` epochs, a fraction inside an epoch."""
+        rate = self.optimiser.learning_rate * self.schedule.factor(epoch, self.epochs)
+        return rate * min(1.0, epoch / self.warm_up) if self.warm_up else rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All choices. `name` is the row in a comparison; runs of one name that differ in `seed` belong together."""
+
+    name: str
+    data: DataSet = Digits()
+    network: Network = Network()
+    objective: Objective = Standard()
+    training: Training = Training()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.name or any(c in self.name for c in "/\\\0") or self.name.startswith("."):
+            raise UserError(f"a name becomes a folder's: it cannot be {self.name!r}")
+        if self.seed < 0:
+            raise UserError(f"seed must not be negative: {self.seed}")
+
+    def build(self) -> SpikingNetwork:
+        """The freshly initialised network."""
+        data = self.data
+        return self.network.build(data.shape, len(data.classes), mean=data.mean, std=data.std, seed=self.seed)
