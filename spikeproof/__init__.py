@@ -8,10 +8,10 @@ from spikeproof import attacks, data, evaluation, objectives, snn, training
 from spikeproof.attacks import *  # noqa: F403
 from spikeproof.data import *  # noqa: F403
 from spikeproof.evaluation import *  # noqa: F403
-from spikeproof.models import load_model
-from spikeproof.objectives import *  # noqa: F403
+from spikeproof.models import load_model as load_model
+from spikeproof.objectives import *  # type: ignore[assignment]  # noqa: F403
 from spikeproof.snn import *  # noqa: F403
-from spikeproof.specs import UserError
+from spikeproof.specs import UserError as UserError
 from spikeproof.training import *  # noqa: F403
 
 del GaussianNoise  # noqa: F821 - the name of two things: attacks.GaussianNoise and objectives.GaussianNoise

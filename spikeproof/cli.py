@@ -1,7 +1,7 @@
 """What can be done from a terminal? One typed function for each command; its parameters are the options."""
 
-
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,12 +16,13 @@ from rich.table import Table
 
 import spikeproof
 from spikeproof.attacks import Attack, AttackLoss, Linf, Threat
-from spikeproof.data import Augmentation, DataSet, PartName, download
+from spikeproof.data import Augmentation, DataSet, PartName
+from spikeproof.data import download as fetch
 from spikeproof.data.published_files import data_root as folder_of_data
 from spikeproof.evaluation import SUITES, Suite, evaluate_run, suite_named
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar
-from spikeproof.reports import Row, ranking, write_report
+from spikeproof.reports import Estimate, Row, ranking, write_report
 from spikeproof.runs import Run, environment, find_runs
 from spikeproof.snn import Architecture, Encoder, GradientPath, Neuron, Readout
 from spikeproof.specs import UserError, from_config, nearest, short
@@ -51,7 +52,7 @@ def train(
     recipe: Recipe,
     out: Path | None = None,
     data_root: Path | None = None,
-    fetch: bool = False,
+    download: bool = False,
     device: str | None = None,
 ) -> None:
     """Train one network.
@@ -60,11 +61,11 @@ def train(
         recipe: what to train
         out: run folder (default: runs/NAME)
         data_root: folder of the data sets (default: $SPIKEPROOF_DATA, else ./data)
-        fetch: download the data set where it is missing
+        download: fetch the data set where it is missing
         device: cpu, cuda, cuda:1, ... (default: cuda where there is one)
     """
-    if fetch:
-        download(recipe.data, data_root)
+    if download:
+        fetch(recipe.data, data_root)
     folder = out or Path("runs") / recipe.name
     with bar(recipe.name) as progress:
         train_recipe(recipe, folder, data_root=data_root, device=device, progress=progress)
@@ -135,7 +136,7 @@ def compare(
     images: int | None = None,
     seeds: int = 1,
     data_root: Path | None = None,
-    fetch: bool = False,
+    download: bool = False,
     device: str | None = None,
 ) -> None:
     """Train every configuration, attack all in the same way, and write one report.
@@ -151,7 +152,7 @@ def compare(
         images: how many test images, from the first on (default: all)
         seeds: how many training seeds, counted up from each configuration's own
         data_root: folder of the data sets
-        fetch: download data sets where they are missing
+        download: fetch data sets where they are missing
         device: cpu, cuda, cuda:1, ...
     """
     if seeds < 1:
@@ -161,9 +162,9 @@ def compare(
     names = [recipe.name for recipe in recipes]
     if len(set(names)) < len(names):
         raise UserError(f"two configurations have the same name: {', '.join(sorted(names))}")
-    if fetch:
+    if download:
         for data in {recipe.data for recipe in recipes}:
-            download(data, data_root)
+            fetch(data, data_root)
     runs = []
     for recipe in recipes:
         for seed in range(recipe.seed, recipe.seed + seeds):
@@ -256,8 +257,8 @@ def main(arguments: list[str] | None = None) -> None:
     """The command ``spikeproof``. A user's mistake ends it with a message and exit status 2, never a traceback."""
     try:
         parser = _parser()
-        config = parser.parse_args(arguments)
-        chosen = parser.instantiate_classes(config)
+        config = parser.parse_args([_spelled(a) for a in (sys.argv[1:] if arguments is None else arguments)])
+        chosen = parser.instantiate(config)
         name = chosen.subcommand
         options = {key: value for key, value in vars(chosen[name]).items() if key != "config"}
         if name == "train":
@@ -275,13 +276,24 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
 
 
+def _spelled(argument: str) -> str:
+    """Options may be spelled with dashes, and switches need no value: ``--data-root``, ``--download``."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument[2:].partition("=")
+    name = name.replace("-", "_")
+    return f"--{name}=true" if name in ("download", "trust") and not equals else f"--{name}{equals}{value}"
+
+
 def _parser() -> jsonargparse.ArgumentParser:
     parser = jsonargparse.ArgumentParser(
         prog="spikeproof", description=spikeproof.__doc__, exit_on_error=False, version=spikeproof.__version__
     )
     commands = parser.add_subcommands(required=True)
     for name, function in COMMANDS.items():
-        sub = jsonargparse.ArgumentParser(exit_on_error=False, description=inspect.getdoc(function))
+        sub = jsonargparse.ArgumentParser(
+            exit_on_error=False, description=(inspect.getdoc(function) or "").partition("\nArgs:")[0]
+        )
         if name == "train":
             _add_recipe(sub)
         many = [p for p, spec in inspect.signature(function).parameters.items() if spec.annotation == list[Path]]
@@ -331,28 +343,31 @@ def _suite(name: str) -> Suite:
 
 
 def _show(rows: list[Row]) -> None:
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", caption="95 % Wilson intervals in brackets", caption_justify="left")
     radii = list(dict.fromkeys(label for row in rows for label in row.robust))
     for title in ("", "network", "clean", *radii, "gradients / image", "training"):
         table.add_column(title, justify="left" if title in ("", "network") else "right")
     for row in rows:
-        robust = [str(row.robust[label]) if label in row.robust else "-" for label in radii]
+        robust = [_percent(row.robust.get(label)) for label in radii]
         cost = "-" if row.gradient_evaluations is None else f"{row.gradient_evaluations:.1f}"
         seconds = "-" if row.training_seconds is None else f"{row.training_seconds:.0f} s"
         name = row.name if row.status == "ok" else f"{row.name}  ({row.status}: {row.reason})"
-        table.add_row(str(row.rank or "-"), name, str(row.clean or "-"), *robust, cost, seconds)
+        table.add_row(str(row.rank or "-"), name, _percent(row.clean), *robust, cost, seconds)
     console.print(table)
+
+
+def _percent(share: Estimate | None) -> str:
+    return "-" if share is None else f"{share.value:.1%} [{100 * share.low:.0f}, {100 * share.high:.0f}]"
 
 
 def _suggesting(message: str) -> str:
     """The parser's message, with the nearest known name where it names an unknown one."""
-    import re
-
     names = {name for base in KINDS.values() for name in choices(base)}
     fields = {
         f for base in KINDS.values() for kind in choices(base).values() for f in inspect.signature(kind).parameters
     }
-    fields |= {f for kind in (Recipe, *COMMANDS.values()) for f in inspect.signature(kind).parameters}
+    calls: list[Callable[..., Any]] = [Recipe, *COMMANDS.values()]
+    fields |= {f for call in calls for f in inspect.signature(call).parameters}
     for pattern, known in (
         (r"import path string: (\S+)", names),
         (r"[Oo]ption '([\w.]+)' is not accepted", fields),

@@ -85,7 +85,7 @@ class Run:
 
     def read_arrays(self, file: str) -> dict[str, np.ndarray]:
         try:
-            with np.load(self._existing(file), allow_pickle=False) as archive:
+            with self._existing(file).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         except UserError:
             raise

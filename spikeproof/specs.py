@@ -10,9 +10,15 @@ import dataclasses
 import difflib
 import io
 from collections.abc import Iterable
-from typing import Any
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
 import jsonargparse
+
+if TYPE_CHECKING:
+    Pixels = float
+else:
+    Pixels = float | str  # a field of this type also takes "8/255", on the command line too, and holds a float
 
 
 class UserError(ValueError):
@@ -25,6 +31,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     lowered = {k.lower(): k for k in known}
     close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
     return f"did you mean {lowered[close[0]]!r}?" if close else f"known are: {', '.join(known)}"
+
+
+def pixels(value: float | str, name: str) -> float:
+    """A length in pixel units, from a number or a fraction such as ``"8/255"``; `name` is for the error."""
+    try:
+        length = float(Fraction(value)) if isinstance(value, str) else float(value)
+    except (ValueError, ZeroDivisionError) as error:
+        raise UserError(f"{name} {value!r} is no number: write 8/255 or 0.031") from error
+    if not 0 <= length < float("inf"):
+        raise UserError(f"{name} must be a number from 0 on, not {value}; write 8/255 or 0.031")
+    return length
 
 
 def to_config(value: Any) -> Any:
@@ -71,7 +88,7 @@ def from_config(config: Any, kind: type, *, trust: bool = False) -> Any:
     parser.add_argument("--spec", type=kind)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            return parser.instantiate_classes(parser.parse_object({"spec": config})).spec
+            return parser.instantiate(parser.parse_object({"spec": config})).spec
     except (jsonargparse.ArgumentError, TypeError, ValueError, KeyError) as error:
         if isinstance(error, UserError):
             raise

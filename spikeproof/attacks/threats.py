@@ -5,13 +5,12 @@ All radii are in pixel units, images lie in [0, 1], and every allowed image lies
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from spikeproof.specs import UserError
+from spikeproof.specs import Pixels, UserError, pixels
 
 __all__ = ["L2", "Linf", "Threat"]
 
@@ -53,7 +52,7 @@ class Threat(ABC):
 class Linf(Threat):
     """Every pixel may change by at most `eps` in [0, 1]; written 8/255, not 8."""
 
-    eps: float | str = "8/255"  # type: ignore[assignment]
+    eps: Pixels = 8 / 255
     largest: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
@@ -79,7 +78,7 @@ class Linf(Threat):
 class L2(Threat):
     """The change has Euclidean length at most `eps` over all pixels; 0.5 and 1 are usual for 32x32 images."""
 
-    eps: float | str = 0.5  # type: ignore[assignment]
+    eps: Pixels = 0.5
     largest: ClassVar[float] = 10.0
 
     def __post_init__(self) -> None:
@@ -89,7 +88,7 @@ class L2(Threat):
         """Exact: the nearest point of ball and box together is clip(x + c (perturbed - x)) for one c in [0, 1]."""
         delta = (perturbed - x).flatten(1)
         lower, upper = -x.flatten(1), 1 - x.flatten(1)
-        return (x + _shrink_and_clip(delta, lower, upper, float(self.eps)).view_as(x)).clamp(0, 1)
+        return (x + _shrink_and_clip(delta, lower, upper, self.eps).view_as(x)).clamp(0, 1)
 
     def start(self, x: Tensor) -> Tensor:
         direction = torch.randn_like(x).flatten(1)
@@ -135,19 +134,14 @@ def _shrink_and_clip(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) ->
 
 
 def radius(value: float | str, largest: float, norm: str) -> float:
-    """A radius in pixel units from a number or a fraction such as ``"8/255"``; refuses what cannot be meant."""
-    try:
-        eps = float(Fraction(value)) if isinstance(value, str) else float(value)
-    except (ValueError, ZeroDivisionError) as error:
-        raise UserError(f"eps {value!r} is no number: write 8/255 or 0.031") from error
-    if not eps >= 0:
-        raise UserError(f"eps must not be negative, and {value} is; write 8/255 or 0.031")
+    """A radius in pixel units; refuses one that can only be meant on the 0-255 scale."""
+    eps = pixels(value, "eps")
     if eps > largest:
         raise UserError(f"{norm} eps {value} looks like the 0-255 scale: images lie in [0, 1] here, write {eps:g}/255")
     return eps
 
 
 def readable(eps: float) -> str:
-    """`eps` as k/255 where k is a short number, else as a decimal."""
-    k = round(eps * 255, 6)
-    return f"{k:g}/255" if abs(k * 2 - round(k * 2)) < 1e-6 else f"{eps:.4g}"
+    """`eps` as k/255 where k is a whole number, else as a decimal."""
+    k = round(eps * 255)
+    return f"{k}/255" if abs(k - eps * 255) < 1e-6 else f"{eps:.4g}"

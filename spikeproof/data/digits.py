@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from sklearn.datasets import load_digits
 
 from spikeproof.data.augmentations import Augmentation
 from spikeproof.data.data_sets import DataSet
@@ -38,6 +37,8 @@ class Digits(DataSet):
     published_test = 360
 
     def published(self, name: Literal["train", "test"], root: Path) -> Images:
+        from sklearn.datasets import load_digits  # a second of import that only these images should cost
+
         grey, labels = load_digits(return_X_y=True)
         pixels = torch.from_numpy(grey).to(torch.uint8).reshape(-1, *self.shape)
         everything = images_in_memory(pixels, torch.from_numpy(labels), self.classes, white=16)

@@ -49,7 +49,10 @@ def fetch(item: Download, root: Path) -> None:
             raise UserError(f"cannot download {item.url}: {error}") from error
         if found != item.md5:
             raise UserError(f"{item.url} gave a file with md5 {found}, the published one has {item.md5}; try it again")
-        os.replace(_unpacked(file, item, Path(temporary)), target)
+        try:
+            os.replace(_unpacked(file, item, Path(temporary)), target)
+        except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
+            raise UserError(f"cannot unpack {item.url} into {target.absolute()}: {error}") from error
 
 
 def _transfer(url: str, file: Path) -> str:

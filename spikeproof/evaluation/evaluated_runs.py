@@ -53,8 +53,9 @@ def evaluate_run(
     started = time.monotonic()
     found = evaluate(model, (x, y), threats, suite, batch=batch, draws=draws, seed=seed, state=run, progress=progress)
     run.write_arrays("verdicts.npz", found.arrays())
-    if found.diagnosis.status == "ok":
-        right = (found.clean_prediction == found.label).nonzero()[0][:SHOWN]
+    right = (found.clean_prediction == found.label).nonzero()[0][:SHOWN]
+    (run.path / "examples.npz").unlink(missing_ok=True)
+    if found.diagnosis.status == "ok" and len(right):
         at = next(model.parameters()).device
         shown = examples(
             model, x[right].to(at), y[right].to(at), found.threats[-1], strongest(suite.attacks), chosen.classes

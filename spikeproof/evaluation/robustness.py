@@ -44,11 +44,11 @@ def evaluate(
     """Verdicts for images ``(x [N, C, H, W] in [0, 1], y [N])`` under threats of one kind, sorted by eps.
 
     A stochastic model is judged by the mean logits of `draws` passes (default 1, or 16 where the model declares
-    itself stochastic), and attacks with a field `eot` left at 1 average over as many. With `state`, a run folder, finished batches are kept there
-    and the same call, started again, goes on. Raises `UserError` for bad images, labels, threats or logits.
+    itself stochastic), and attacks with a field `eot` left at 1 average over as many. With `state`, a run folder,
+    finished batches are kept there and the same call, started again, goes on.
+    Raises `UserError` for bad images, labels, threats or logits.
     """
-    x, y = images
-    check_images(x)
+    check_images(images[0])
     threats = _in_order(threats)
     draws = draws or (16 if getattr(model, "stochastic", False) else 1)
     suite = replace(suite, attacks=tuple(_averaging(attack, draws) for attack in suite.attacks))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.objectives.objective import Objective
-from spikeproof.specs import UserError
+from spikeproof.specs import Pixels, UserError, pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,13 +17,15 @@ class GaussianNoise(Objective):
     Source: Bishop, 1995. `clamp=False` leaves [0, 1], as randomised smoothing wants it (Cohen et al., ICML 2019).
     """
 
-    sigma: float = 8 / 255
+    sigma: Pixels = 8 / 255
     clamp: bool = True
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sigma <= 2:
-            raise UserError(f"sigma is a deviation in pixel units, 0.1 for example; not {self.sigma}")
+        sigma = pixels(self.sigma, "sigma")
+        if sigma > 2:
+            raise UserError(f"sigma {self.sigma} looks like the 0-255 scale: images lie in [0, 1], write {sigma:g}/255")
+        object.__setattr__(self, "sigma", sigma)
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         noisy = x + self.sigma * torch.randn_like(x)

@@ -14,6 +14,10 @@ from spikeproof.reports.wording import spelled
 from spikeproof.runs import Run
 from spikeproof.specs import UserError
 
+# Arguments of a data set that change what a network learns from, not the images it is tested on. Should they move
+# the test images after all, the fingerprint of the labels shows it.
+FOR_TRAINING = ("augmentation", "train_images", "validation_images")
+
 
 @dataclass(frozen=True)
 class Threat:
@@ -145,7 +149,7 @@ def _read_verdicts(run: Run) -> Verdicts:
 def _protocol(record: dict[str, Any], labels: np.ndarray) -> Protocol:
     attacks = record["suite"]["attacks"]
     return Protocol(
-        data=spelled(record["data"]),
+        data=spelled(_as_tested(record["data"])),
         part=record["part"],
         images=int(record["images"]),
         labels=_fingerprint(np.asarray(labels, dtype="<i8").tobytes()),
@@ -154,6 +158,11 @@ def _protocol(record: dict[str, Any], labels: np.ndarray) -> Protocol:
         settings=_fingerprint(json.dumps([a["config"] for a in attacks], sort_keys=True).encode()),
         threats=tuple(Threat(t["label"], t["norm"], float(t["eps"])) for t in record["threats"]),
     )
+
+
+def _as_tested(data: dict[str, Any]) -> dict[str, Any]:
+    given = data.get("init_args") or {}
+    return {**data, "init_args": {name: value for name, value in given.items() if name not in FOR_TRAINING}}
 
 
 def _estimate(interval: dict[str, float]) -> Estimate:

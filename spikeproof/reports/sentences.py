@@ -44,7 +44,7 @@ def _conclusion(comparison: Comparison, several: bool) -> Conclusion:
 
 def _lede(comparison: Comparison) -> str:
     protocol = comparison.protocol
-    where = f"{counted(protocol.images, 'image')} of {protocol.data.removesuffix('()')} ({protocol.part} part)"
+    where = f"{counted(protocol.images, 'image')} of {protocol.data.partition('(')[0]} ({protocol.part} part)"
     how = f"by the {protocol.suite} suite of {counted(len(protocol.attacks), 'attack')}"
     if not comparison.ranked:
         return f"None of the networks attacked on {where} {how} gave a robust accuracy that can be trusted."

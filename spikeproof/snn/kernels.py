@@ -40,7 +40,7 @@ def fused_spikes(x: Tensor, dynamics: Dynamics, slope: Derivative, steps: int) -
     A leading 1 (with ``steps > 1``) means a current that is constant in time. Keeps the memory layout of `x`.
     """
     constant = x.shape[0] == 1 and steps > 1
-    order = sorted(range(1, x.ndim), key=lambda d: (-x.stride(d), d))
+    order = sorted(range(1, x.ndim), key=x.stride, reverse=True)
     laid_out = x.permute(0, *order)
     flat = laid_out.reshape(x.shape[0], -1)
     plan = _Plan(
@@ -114,7 +114,8 @@ def _backward(plan: _Plan, x: Tensor, leak: Tensor, threshold: Tensor, grad: Ten
     With d = ds/du: hard reset dv/du = (1 - s) - u d and dv/dthreshold = u d; soft reset dv/du = 1 - threshold d
     and dv/dthreshold = threshold d - s. A detached reset drops the terms in d.
     """
-    trace, v = [], None
+    trace: list[tuple[Tensor, Tensor, Tensor | None]] = []
+    v: Tensor | None = None
     for t in range(plan.steps):
         u, fired, after = _step(plan, x, t, v, leak, threshold)
         trace.append((u, fired, v))
@@ -169,8 +170,9 @@ def can_compile(device: str) -> bool:
     try:
         if device == "cpu" and not any(map(shutil.which, ("g++", "clang++", os.environ.get("CXX", "g++")))):
             raise RuntimeError("no C++ compiler was found")
-        small = torch.compile(lambda a: a * math.pi + 1, dynamic=True)
-        small(torch.zeros(8, device=device))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own modules warn of each other while they are imported
+            torch.compile(lambda a: a * math.pi + 1, dynamic=True)(torch.zeros(8, device=device))
     except Exception as error:
         warnings.warn(f"spiking layers run eagerly, several times slower: {error}", stacklevel=2)
         return False

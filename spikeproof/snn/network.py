@@ -55,13 +55,13 @@ class Network:
             raise UserError(f"a classifier needs at least 2 classes, not {classes}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            body = self.architecture.body(tuple(shape), classes, lambda: self.neuron.layer(self.steps))
+            body = self.architecture.body(shape, classes, lambda: self.neuron.layer(self.steps))
             initialise(body)
         normalise = Normalise(mean or (0.0,) * shape[0], std or (1.0,) * shape[0])
         model = SpikingNetwork(self.encoder, normalise, body, self.readout, self.steps, tuple(shape), classes)
         wide = _is_wide(body) if self.channels_last is None else self.channels_last
         model.memory_format = torch.channels_last if wide else torch.contiguous_format
-        return model.to(memory_format=model.memory_format)
+        return model.to(memory_format=model.memory_format)  # type: ignore[call-overload]
 
 
 def _is_wide(body: nn.Module) -> bool:

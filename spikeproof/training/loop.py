@@ -161,10 +161,10 @@ def _step(recipe: Recipe, state: _State, x: Tensor, y: Tensor, rate: float) -> d
 
 def _move(average: nn.Module, model: nn.Module, decay: float) -> None:
     with torch.no_grad():
-        for mean, new in zip(average.parameters(), model.parameters(), strict=True):
-            mean.lerp_(new, 1 - decay)
-        for mean, new in zip(average.buffers(), model.buffers(), strict=True):
-            mean.copy_(new)
+        for weight, new in zip(average.parameters(), model.parameters(), strict=True):
+            weight.lerp_(new, 1 - decay)
+        for buffer, latest in zip(average.buffers(), model.buffers(), strict=True):
+            buffer.copy_(latest)
 
 
 def _mixed(wanted: bool | None, device: torch.device) -> bool:

@@ -1,11 +1,15 @@
 """What is an architecture? A choice that builds a body from currents to output currents."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TypeVar
 
 from torch import nn
 
 from spikeproof.snn.layers import Layer
 from spikeproof.specs import UserError
+
+Row = TypeVar("Row")
 
 
 class Architecture(ABC):
@@ -14,7 +18,7 @@ class Architecture(ABC):
         """A module ``[T, B, *shape]`` -> ``[T, B, classes]`` that calls `neurons` for each layer of neurons."""
 
 
-def pick(name: str, value: int, table: dict[int, tuple[int, ...]] | dict[int, tuple[tuple[int, ...], ...]]) -> tuple:
+def pick(name: str, value: int, table: Mapping[int, Row]) -> Row:
     """The table's row for `value`, or an error that names what there is."""
     if value not in table:
         raise UserError(f"{name} has no depth {value}: there are {', '.join(map(str, table))}")

@@ -1,0 +1,33 @@
+# Every target sets up what it needs; the only requirements are Python 3.11, make and g++.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/ready
+	$(BIN)/spikeproof compare configs/digits/*.yaml --out runs/demo --eps 0.05,0.1,0.15
+
+test: .venv/ready-for-tests lint
+	$(BIN)/pytest -n 2 --cov=spikeproof --cov-report=term:skip-covered
+
+lint: .venv/ready-for-tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/ready-for-tests
+	$(BIN)/python -m benchmarks
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt -e .
+	touch $@
+
+.venv/ready-for-tests: .venv/ready requirements-peers.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --no-deps -r requirements-peers.txt
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,164 @@
+"""How does a test get a run folder that looks as `train` and `evaluate` leave it?"""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spikeproof.runs import Run
+
+ATTACKS = ("FGSM()", "PGD(steps=20, restarts=2)", "Square(queries=500)")
+EPS = (2 / 255, 4 / 255, 8 / 255)
+MakeRun = Callable[..., Run]
+
+
+def interval(value: float, images: int) -> dict[str, float]:
+    """Only its width matters here: the page shows what it is given."""
+    half = 1.96 * math.sqrt(value * (1 - value) / images + 1e-4)
+    return {"value": value, "low": max(0.0, value - half), "high": min(1.0, value + half)}
+
+
+def fates(clean: float, robust: tuple[float, ...], images: int) -> tuple[np.ndarray, np.ndarray]:
+    """broken_at, broken_by [N] such that exactly these shares of the images are right and hold."""
+    counts = [round(share * images) for share in (clean, *robust)]
+    broken_at = np.full(images, -1)
+    broken_at[: counts[0]] = len(robust)
+    for threat in reversed(range(len(robust))):
+        broken_at[counts[threat + 1] : counts[threat]] = threat
+    is_broken = (broken_at >= 0) & (broken_at < len(robust))
+    return broken_at, np.where(is_broken, np.arange(images) % len(ATTACKS), -1)
+
+
+def examples(classes: int, side: int, channels: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+    clean = generator.random((8, channels, side, side)).astype(np.float32)
+    noise = generator.choice([-1, 1], clean.shape) * 8 / 255
+    label = np.arange(8) % classes
+    spikes = {}
+    for layer, neurons in {"block1.neuron": 300, "block2.neuron": 64}.items():
+        before = generator.random((8, neurons)) < 0.15
+        spikes[f"spikes/{layer}/clean"] = before
+        spikes[f"spikes/{layer}/adversarial"] = before ^ (generator.random((8, neurons)) < 0.06)
+    return spikes | {
+        "clean": clean,
+        "adversarial": np.clip(clean + noise, 0, 1).astype(np.float32),
+        "label": label,
+        "clean_prediction": label,
+        "adversarial_prediction": np.where(label % 2, label, (label + 3) % classes),
+        "threat": np.array("Linf(8/255)"),
+        "classes": np.array([f"class {k}" for k in range(classes)]),
+    }
+
+
+def choice(name: str, **fields: Any) -> dict[str, Any]:
+    return {"class_path": name, "init_args": fields}
+
+
+def verdicts(
+    clean: float, robust: tuple[float, ...], eps: tuple[float, ...], images: int, **other: Any
+) -> dict[str, Any]:
+    reliable = other.get("status", "ok") == "ok"
+    attacks = [{"label": label, "config": choice(label.partition("(")[0])} for label in ATTACKS]
+    return {
+        "status": "ok",
+        "reason": "",
+        "images": images,
+        "data": choice("Digits"),
+        "part": "test",
+        "suite": {"name": "quick", "attacks": attacks},
+        "clean_accuracy": interval(clean, images),
+        "threats": [
+            {
+                "label": f"Linf({round(e * 255)}/255)",
+                "norm": "Linf",
+                "eps": e,
+                "robust_accuracy": interval(share, images) if reliable else None,
+                "broken_by": {},
+            }
+            for e, share in zip(eps, robust, strict=True)
+        ],
+        "gradient_evaluations": images * 40,
+        "gradient_evaluations_per_image": 40.0,
+        "forward_evaluations_per_image": 540.0,
+        "seconds": 12.5,
+        "seed": 0,
+        "draws": 1,
+        "environment": {"versions": {"torch": "2.13"}, "machine": {"threads": 2}, "command": "spikeproof evaluate"},
+    } | other
+
+
+def epoch(number: int, epochs: int, robust: float) -> dict[str, Any]:
+    progress = 1 - math.exp(-4 * number / epochs)
+    return {
+        "epoch": number,
+        "learning_rate": 0.001,
+        "losses": {"cross_entropy": 2.3 - 1.9 * progress, "consistency": 0.4 * progress},
+        "train_accuracy": 0.97 * progress,
+        "validation_accuracy": 0.95 * progress,
+        "validation_robust_accuracy": robust * progress,
+        "seconds": 1.5,
+        "best": number <= epochs - 2,
+    }
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    return lambda name, **options: write_run(tmp_path / options.pop("folder", name), name, **options)
+
+
+def write_run(
+    folder: Path,
+    name: str,
+    *,
+    clean: float = 0.9,
+    robust: tuple[float, ...] | None = (0.8, 0.6, 0.4),
+    eps: tuple[float, ...] = EPS,
+    seed: int = 0,
+    images: int = 100,
+    objective: dict[str, Any] | None = None,
+    pictures: tuple[int, int] | None = None,
+    epochs: int = 6,
+    finished: str | None = "2026-01-01T00:10:00",
+    **verdict: Any,
+) -> Run:
+    """`robust` None leaves the run unevaluated; `pictures` is (side, channels) of the example images."""
+    run = Run(folder)
+    config = {
+        "data": choice("Digits"),
+        "network": choice("Conv", width=16, steps=8),
+        "objective": objective or choice("CrossEntropy"),
+        "training": choice("Training", epochs=epochs),
+    }
+    record = {
+        "name": name,
+        "config": config,
+        "seed": seed,
+        "command": f"spikeproof train --name {name}",
+        "versions": {"python": "3.11", "torch": "2.13"},
+        "machine": {"processor": "abacus", "threads": 2},
+        "parameters": 12345,
+        "started": "2026-01-01T00:00:00",
+        "finished": finished,
+        "training_seconds": 95.0 if finished else None,
+    }
+    run.write_json("run.json", record)
+    run.write_lines("metrics.jsonl", [epoch(n, epochs, (robust or (0.5,))[-1]) for n in range(1, epochs + 1)])
+    if robust is not None:
+        broken_at, broken_by = fates(clean, robust, images)
+        label = np.arange(images) % 10
+        run.write_json("verdicts.json", verdicts(clean, robust, eps, images, **verdict))
+        arrays = {"label": label, "clean_prediction": np.where(broken_at < 0, label + 1, label)}
+        arrays |= {"broken_at": broken_at, "broken_by": broken_by, "gradients": np.full(images, 40)}
+        run.write_arrays("verdicts.npz", arrays)
+    if pictures:
+        generator = np.random.default_rng(len(name) + seed)
+        run.write_arrays("examples.npz", examples(10, *pictures, generator))
+    return run
+
+
+def reread(run: Run, file: str, **changes: Any) -> None:
+    """Changes fields of a JSON file that `write_run` wrote."""
+    run.write_json(file, json.loads((run.path / file).read_text()) | changes)
