@@ -343,9 +343,14 @@ def _suite(name: str) -> Suite:
 
 
 def _show(rows: list[Row]) -> None:
-    table = Table(box=None, header_style="bold", caption="95 % Wilson intervals in brackets", caption_justify="left")
+    table = Table(
+        box=None,
+        header_style="bold",
+        caption="accuracy in %, in brackets its 95 % Wilson interval",
+        caption_justify="left",
+    )
     radii = list(dict.fromkeys(label for row in rows for label in row.robust))
-    for title in ("", "network", "clean", *radii, "gradients / image", "training"):
+    for title in ("", "network", "clean", *radii, "gradients", "training"):
         table.add_column(title, justify="left" if title in ("", "network") else "right")
     for row in rows:
         robust = [_percent(row.robust.get(label)) for label in radii]
@@ -357,7 +362,7 @@ def _show(rows: list[Row]) -> None:
 
 
 def _percent(share: Estimate | None) -> str:
-    return "-" if share is None else f"{share.value:.1%} [{100 * share.low:.0f}, {100 * share.high:.0f}]"
+    return "-" if share is None else f"{100 * share.value:.1f} [{100 * share.low:.0f}-{100 * share.high:.0f}]"
 
 
 def _suggesting(message: str) -> str:
@@ -376,7 +381,8 @@ def _suggesting(message: str) -> str:
         (r"[Uu]nrecognized arguments: --(\w+)", fields),
     ):
         if match := re.search(pattern, message):
-            return f"unknown name {match[1]!r}; {nearest(match[1].split('.')[-1], known)}\n{message}"
+            unknown = next((word for word in match[1].split(".") if word not in known), match[1])
+            return f"unknown name {unknown!r}; {nearest(unknown, known)}\n{message}"
     return message
 
 

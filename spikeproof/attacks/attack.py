@@ -29,7 +29,10 @@ class Outcome:
 
 
 class Attack(ABC):
-    """Final method `run` checks the input and guards model and randomness; `search` is the attack itself."""
+    """Searches for allowed images that a model gets wrong; called with ``(model, x, y, threat)``.
+
+    `search` is the attack itself; `run`, round it, checks the input and guards the model and the random state.
+    """
 
     @abstractmethod
     def search(self, query: "Query", x: Tensor, y: Tensor, threat: Threat) -> Tensor:
@@ -71,7 +74,9 @@ class Query:
         with torch.enable_grad():
             logits = torch.stack([self.model(x) for _ in range(draws)]).mean(0) if draws > 1 else self.model(x)
             value = loss(logits, y)
-            (slope,) = torch.autograd.grad(value.sum(), x)
+            slope = torch.zeros_like(x)  # what stays where the model cuts the graph
+            if value.requires_grad:
+                (slope,) = torch.autograd.grad(value.sum(), x, materialize_grads=True)
         self.gradients[who] += draws
         self.forwards[who] += draws
         return slope.nan_to_num(0, 0, 0), Answer.of(logits.detach(), y, value.detach())

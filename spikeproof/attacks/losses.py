@@ -14,6 +14,8 @@ __all__ = ["AttackLoss", "CrossEntropy", "DLR", "KullbackLeibler", "Margin"]
 
 
 class AttackLoss(ABC):
+    """A loss per image that is larger where the network is closer to a mistake."""
+
     @abstractmethod
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor: ...
 

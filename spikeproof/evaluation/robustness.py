@@ -7,7 +7,7 @@ later attack nor at a larger eps, and the survivors are gathered into full batch
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -196,8 +196,8 @@ class _Book:
 
 
 def _averaging(attack: Attack, draws: int) -> Attack:
-    has = any(f.name == "eot" for f in fields(attack))  # type: ignore[arg-type]
-    return replace(attack, eot=draws) if has and attack.eot == 1 and draws > 1 else attack  # type: ignore
+    alone = draws > 1 and getattr(attack, "eot", None) == 1
+    return replace(attack, eot=draws) if alone else attack  # type: ignore[type-var]
 
 
 def _in_order(threats: Sequence[Threat]) -> list[Threat]:

@@ -11,6 +11,8 @@ from spikeproof.snn import attack_view
 
 
 class Objective(ABC):
+    """What training minimises: the sum of named terms."""
+
     @abstractmethod
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Scalar terms, differentiable in the model's parameters, for images `x` in [0, 1] and labels `y`."""

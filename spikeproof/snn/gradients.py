@@ -141,5 +141,5 @@ class StraightThrough(Slope):
 
 
 def _refuse_unless_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise UserError(f"{name} must be positive, not {value}")
+    if not 0 < value < math.inf:
+        raise UserError(f"{name} must be positive and finite, not {value}")

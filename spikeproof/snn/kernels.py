@@ -149,7 +149,8 @@ def _call(function: Callable[..., Any], plan: _Plan, x: Tensor, *rest: Tensor) -
     elements = x.numel() * (plan.steps if plan.constant else 1)
     if elements < COMPILE_FROM_ELEMENTS or plan.steps > COMPILE_UP_TO_STEPS or not can_compile(x.device.type):
         return function(plan, x, *rest)
-    return _compiled(function, plan)(x, *rest)
+    # Detached: dynamo would look at the gradients of tensors that have a history, and warn of them.
+    return _compiled(function, plan)(*(t.detach() for t in (x, *rest)))
 
 
 @functools.cache

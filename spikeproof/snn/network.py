@@ -103,7 +103,7 @@ class SpikingNetwork(nn.Module):
         currents = self.encoder(x.contiguous(memory_format=self.memory_format), self.steps)
         if self.encoder.normalised:
             currents = self.normalise(currents)
-        return self.readout(self.body(currents))
+        return self.readout(self.body(currents).expand(self.steps, -1, -1))  # without neurons it is still constant
 
 
 class Normalise(nn.Module):

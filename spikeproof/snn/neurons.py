@@ -44,8 +44,8 @@ class SpikingNeuron(Neuron):
     gradient: GradientPath = Triangle()
 
     def __post_init__(self) -> None:
-        if not self.threshold > 0:
-            raise UserError(f"threshold must be positive, not {self.threshold}")
+        if not 0 < self.threshold < math.inf:
+            raise UserError(f"threshold must be positive and finite, not {self.threshold}")
         if self.reset not in ("hard", "soft"):
             raise UserError(f"unknown reset {self.reset!r}: it is 'hard' (to 0) or 'soft' (by the threshold)")
 

@@ -14,6 +14,8 @@ __all__ = ["FirstSpike", "LastPotential", "MeanCurrent", "Readout"]
 
 
 class Readout(ABC):
+    """Turns output currents ``[T, B, K]`` into logits ``[B, K]``."""
+
     @abstractmethod
     def __call__(self, currents: Tensor) -> Tensor: ...
 
@@ -54,6 +56,12 @@ class FirstSpike(Readout):
     leak: float = 0.5
     threshold: float = 1.0
     gradient: GradientPath = Triangle()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.leak <= 1:
+            raise UserError(f"leak must lie in [0, 1], not {self.leak}")
+        if not self.threshold > 0:
+            raise UserError(f"threshold must be positive, not {self.threshold}")
 
     def __call__(self, currents: Tensor) -> Tensor:
         steps = len(currents)

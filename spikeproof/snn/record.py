@@ -44,7 +44,8 @@ def record(model: nn.Module) -> Iterator[Recording]:
 
     def watch(name: str, layer: SpikingLayer) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            seen.layers[name], seen.currents[name], seen.spikes[name] = layer, inputs[0], output
+            if module is layer:  # a view has its model's hooks
+                seen.layers[name], seen.currents[name], seen.spikes[name] = layer, inputs[0], output
 
         return layer.register_forward_hook(hook)
 

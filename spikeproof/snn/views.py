@@ -98,4 +98,4 @@ def _fold(layers: PerStep) -> PerStep:
             folded[-1] = fuse_linear_bn_eval(before, layer).requires_grad_(False)
         else:
             folded.append(layer)
-    return PerStep(*folded)
+    return PerStep(*folded).eval()

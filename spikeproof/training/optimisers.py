@@ -14,6 +14,8 @@ __all__ = ["SGD", "AdamW", "Constant", "Cosine", "Optimiser", "Schedule", "Step"
 
 
 class Optimiser(ABC):
+    """Builds a torch optimiser; `learning_rate` is its largest rate, which a `Schedule` scales."""
+
     learning_rate: float
 
     @abstractmethod
@@ -58,6 +60,8 @@ class AdamW(Optimiser):
 
 
 class Schedule(ABC):
+    """How the learning rate changes over the epochs."""
+
     @abstractmethod
     def factor(self, epoch: float, epochs: int) -> float:
         """The share of the learning rate that holds after `epoch` of `epochs` epochs."""

@@ -13,6 +13,8 @@ Row = TypeVar("Row")
 
 
 class Architecture(ABC):
+    """The shape of a network; `body` builds it for any image size, number of classes and neuron."""
+
     @abstractmethod
     def body(self, shape: tuple[int, int, int], classes: int, neurons: Layer) -> nn.Module:
         """A module ``[T, B, *shape]`` -> ``[T, B, classes]`` that calls `neurons` for each layer of neurons."""

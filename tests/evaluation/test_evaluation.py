@@ -1,0 +1,244 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+from torch import nn
+
+import spikeproof as sp
+from spikeproof.attacks import Attack
+from spikeproof.evaluation.suites import QUICK
+from spikeproof.runs import Run
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    _, _, x, y = digits
+    return x[:60], y[:60]
+
+
+SMALL = sp.Suite(name="small", attacks=(sp.UniformNoise(), sp.FGSM(), sp.PGD(steps=4)))
+THREATS = [sp.Linf(0.05), sp.Linf(0.15)]
+
+
+def test_worst_case_equals_running_every_attack_on_every_image(trained, images):
+    x, y = images
+    found = sp.evaluate(trained, images, THREATS, SMALL)
+    clean = sp.predict(trained, x).argmax(1)
+    assert np.array_equal(found.clean_prediction, clean.numpy())
+    robust = [found.robust_accuracy(i).value for i in (0, 1)]
+    assert robust[1] < robust[0] < found.clean_accuracy().value
+    for index, threat in enumerate(THREATS):
+        held = clean == y
+        for attack in SMALL.attacks[1:]:
+            held &= sp.predict(trained, attack(trained, x, y, threat)).argmax(1) == y
+        assert abs(held.float().mean().item() - robust[index]) <= 0.05  # random starts differ
+
+
+def test_what_is_recorded_per_image_is_consistent(trained, images):
+    found = sp.evaluate(trained, images, THREATS, SMALL)
+    wrong = found.clean_prediction != found.label
+    assert (found.broken_at[wrong] == -1).all()
+    assert (found.broken_by[wrong] == -1).all()
+    assert (found.gradients[wrong] == 0).all()
+    survived = found.broken_at == len(THREATS)
+    assert (found.broken_by[survived] == -1).all()
+    assert (found.gradients[survived] == 2 * (1 + 4)).all()  # FGSM and 4 steps of PGD, at each eps
+    broken = ~wrong & ~survived
+    assert broken.any()
+    assert (found.broken_by[broken] >= 0).all()
+    by_noise = found.broken_by == 0
+    assert (found.gradients[by_noise & (found.broken_at == 0)] == 0).all()
+    fgsm_first = (found.broken_by == 1) & (found.broken_at == 0)
+    assert fgsm_first.any()
+    assert (found.gradients[fgsm_first] == 1).all()  # nothing is spent on an image after it is broken
+    summary = found.summary()
+    counts = summary["threats"][1]["broken_by"]
+    assert sum(counts.values()) == broken.sum()
+    assert summary["gradient_evaluations"] == found.gradients.sum()
+
+
+def test_order_of_threats_does_not_matter_and_kinds_do(trained, images):
+    there = sp.evaluate(trained, images, THREATS, SMALL)
+    back = sp.evaluate(trained, images, THREATS[::-1], SMALL)
+    assert np.array_equal(there.broken_at, back.broken_at)
+    with pytest.raises(sp.UserError, match="size only"):
+        sp.evaluate(trained, images, [sp.Linf(0.1), sp.L2(0.1)], SMALL)
+    with pytest.raises(sp.UserError, match="twice"):
+        sp.evaluate(trained, images, [sp.Linf(0.1), sp.Linf(0.1)], SMALL)
+    with pytest.raises(sp.UserError, match="at least one threat"):
+        sp.evaluate(trained, images, [], SMALL)
+
+
+@dataclass(frozen=True)
+class Cheat(Attack):
+    """Returns an image of another class, far outside of any threat."""
+
+    def search(self, query, x, y, threat):
+        return 1 - x
+
+
+def test_an_illegal_success_does_not_count(trained, images):
+    threat = sp.Linf(0.01)
+    found = sp.evaluate(trained, images, [threat], sp.Suite(name="cheat", attacks=(Cheat(),)))
+    x, y = images
+    legal = threat.project(1 - x, x)
+    held = (sp.predict(trained, x).argmax(1) == y) & (sp.predict(trained, legal).argmax(1) == y)
+    assert found.robust_accuracy(0).value == pytest.approx(held.float().mean().item())
+
+
+def test_a_stopped_evaluation_goes_on_and_ends_the_same(trained, images, tmp_path, monkeypatch):
+    whole = sp.evaluate(trained, images, THREATS, SMALL, batch=16)
+    run, calls = Run(tmp_path), []
+    original = Attack.run
+
+    def stopping(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) % 4 == 0:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Attack, "run", stopping)
+    interruptions = 0
+    while True:
+        try:
+            found = sp.evaluate(trained, images, THREATS, SMALL, batch=16, state=run)
+            break
+        except KeyboardInterrupt:
+            interruptions += 1
+            assert (tmp_path / "verdicts.partial.npz").exists()
+    assert interruptions >= 3
+    for name, array in whole.arrays().items():
+        assert np.array_equal(array, found.arrays()[name]), name
+    assert not (tmp_path / "verdicts.partial.npz").exists()
+
+
+def test_kept_work_of_another_protocol_is_not_used(trained, images, tmp_path, monkeypatch):
+    run, original = Run(tmp_path), Attack.run
+    monkeypatch.setattr(Attack, "run", lambda self, *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    run.write_arrays("verdicts.partial.npz", {"settings": np.array("something else")})
+    with pytest.raises(KeyboardInterrupt):
+        sp.evaluate(trained, images, THREATS, SMALL, state=run)
+    monkeypatch.setattr(Attack, "run", original)
+    found = sp.evaluate(trained, images, THREATS, SMALL, state=run)
+    assert np.array_equal(found.broken_at, sp.evaluate(trained, images, THREATS, SMALL).broken_at)
+
+
+def network(**changes):
+    return sp.Network(architecture=sp.MLP(hidden=(32,)), steps=3, **changes).build((1, 8, 8), 10)
+
+
+def refused(model, images, status, says):
+    found = sp.evaluate(model, images, THREATS, SMALL)
+    assert found.diagnosis.status == status
+    assert says in found.diagnosis.reason
+    assert found.robust_accuracy(0) is None
+    summary = found.summary()
+    assert summary["status"] == status
+    assert all(threat["robust_accuracy"] is None for threat in summary["threats"])
+    return found
+
+
+def test_a_network_that_never_fires_gets_no_robust_accuracy(images):
+    refused(network(neuron=sp.LIF(threshold=1e6)), images, "silent", "never fires")
+
+
+def test_a_constant_network_gets_no_robust_accuracy(images):
+    model = network()
+    nn.init.zeros_(model.body[-1][0].weight)
+    refused(model, images, "constant", "the same for all")
+
+
+def test_a_network_with_nan_gets_no_robust_accuracy(images):
+    model = network()
+    nn.init.constant_(model.body[-1][0].bias, float("nan"))
+    refused(model, images, "nan", "NaN")
+
+
+def test_a_network_without_input_gradient_gets_no_robust_accuracy(images, trained):
+    narrow = sp.view(trained, gradient=sp.Rectangle(width=1e-6))
+    refused(narrow, images, "zero_gradient", "exactly zero")
+
+    class Detached(nn.Module):
+        def forward(self, x):
+            return trained(x.detach())
+
+    refused(Detached(), images, "zero_gradient", "exactly zero")
+
+
+def test_a_model_from_outside_is_evaluated(images):
+    torch.manual_seed(0)
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    found = sp.evaluate(linear, images, THREATS, QUICK)
+    assert found.diagnosis.status == "ok"
+    assert all(p.requires_grad for p in linear.parameters())
+
+
+def test_a_linear_two_class_model_breaks_exactly_where_its_margin_says(images):
+    """For z = w.x the Linf margin is |z_0 - z_1| / ||w_0 - w_1||_1 wherever no pixel meets the border of [0, 1]."""
+    torch.manual_seed(0)
+    x = 0.5 + 0.05 * torch.randn(60, 1, 4, 4)
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(16, 2, bias=False))
+    nn.init.normal_(linear[1].weight)
+    with torch.no_grad():
+        logits = linear(x)
+    y = logits.argmax(1)
+    w = linear[1].weight.detach()
+    distance = (logits[:, 0] - logits[:, 1]).abs() / (w[0] - w[1]).abs().sum()
+    threats = [sp.Linf(e) for e in (0.002, 0.005, 0.01, 0.02)]
+    found = sp.evaluate(linear, (x, y), threats, sp.Suite(name="pgd", attacks=(sp.PGD(steps=10),)))
+    exact = np.searchsorted([t.eps for t in threats], distance.numpy())
+    assert np.array_equal(found.broken_at, exact)
+
+
+def test_a_stochastic_model_is_averaged(trained, images):
+    noisy = sp.view(trained, encoder=sp.Poisson())
+    found = sp.evaluate(noisy, images, [sp.Linf(0.1)], sp.Suite(name="pgd", attacks=(sp.PGD(steps=2),)), draws=3)
+    held = found.broken_at == 1
+    assert held.any()
+    assert (found.gradients[held] == 2 * 3).all()
+
+
+def test_intervals_are_wilsons():
+    value, low, high = sp.Interval.of(37, 50)
+    z = norm.ppf(0.975)
+    centre = (value + z * z / 100) / (1 + z * z / 50)
+    half = z / (1 + z * z / 50) * (value * (1 - value) / 50 + z * z / (4 * 50**2)) ** 0.5
+    assert (low, high) == pytest.approx((centre - half, centre + half))
+    assert sp.Interval.of(0, 10).low == 0
+    assert sp.Interval.of(10, 10).high == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda x, y: (x * 255, y), r"image 0 has values .*divide by 255"),
+        (lambda x, y: (torch.where(torch.arange(60).view(-1, 1, 1, 1) == 7, torch.nan, x), y), "image 7"),
+        (lambda x, y: (x, y.float()), "integers"),
+        (lambda x, y: (x, torch.where(torch.arange(60) == 5, 10, y)), "label 10 of image 5.*10 classes"),
+        (lambda x, y: (x[:30], y), "30 images came with 60 labels"),
+        (lambda x, y: (x[:, :, :5], y), r"takes images \[B, 1, 8, 8\]"),
+        (lambda x, y: (x[:0], y[:0]), "no images"),
+    ],
+)
+def test_bad_input_is_refused(trained, images, spoil, says):
+    with pytest.raises(sp.UserError, match=says):
+        sp.evaluate(trained, spoil(*images), THREATS, SMALL)
+
+
+def test_logits_of_a_wrong_shape_are_refused(images):
+    class PerStep(nn.Module):
+        def forward(self, x):
+            return torch.zeros(4, len(x), 10)
+
+    with pytest.raises(sp.UserError, match=r"returned \[4, 60, 10\]"):
+        sp.evaluate(PerStep(), images, THREATS, SMALL)
+
+
+def test_suites_by_name():
+    assert sp.suite_named("quick") is QUICK
+    with pytest.raises(sp.UserError, match="did you mean 'quick'"):
+        sp.suite_named("quik")
+    with pytest.raises(sp.UserError, match="no attacks"):
+        sp.Suite(name="empty")

@@ -1,0 +1,82 @@
+"""Who may know whom: the rooms of the package, held over its imports; and the names it gives."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import spikeproof
+
+PACKAGE = Path(spikeproof.__file__).parent
+COMMON = {"specs", "randomness", "progress"}
+MAY_KNOW = {
+    "specs": set(),
+    "randomness": set(),
+    "progress": set(),
+    "runs": {"specs"},
+    "data": COMMON,
+    "snn": {"specs"},
+    "attacks": COMMON,
+    "models": {"runs", "snn", "specs"},
+    "objectives": {"attacks", "snn", *COMMON},
+    "training": {"objectives", "data", "snn", "attacks", "runs", "models", *COMMON},
+    "evaluation": {"attacks", "snn", "data", "runs", "models", *COMMON},
+    "reports": {"runs", "specs"},
+}
+
+
+def imported_rooms(path: Path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        yield from (name.split(".")[1] for name in names if name.startswith("spikeproof."))
+
+
+@pytest.mark.parametrize("room", sorted(MAY_KNOW))
+def test_a_room_knows_only_whom_it_may(room):
+    files = [PACKAGE / f"{room}.py"] if (PACKAGE / f"{room}.py").exists() else sorted((PACKAGE / room).rglob("*.py"))
+    assert files
+    for path in files:
+        assert set(imported_rooms(path)) <= MAY_KNOW[room] | {room}, path
+
+
+def test_every_room_is_in_the_plan():
+    rooms = {p.stem for p in PACKAGE.glob("*.py")} | {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
+    assert rooms - {"__init__", "cli"} == set(MAY_KNOW)
+
+
+def test_public_names_exist_and_are_documented():
+    for name in spikeproof.__all__:
+        thing = getattr(spikeproof, name)
+        if isinstance(thing, type) or inspect.isfunction(thing):
+            assert thing.__doc__, f"{name} has no docstring"
+
+
+def test_public_names_are_pinned():
+    """Adding one is fine: add it here. Renaming one breaks its users: think twice."""
+    assert set(spikeproof.__all__) == NAMES
+
+
+NAMES = set(
+    """
+    ATan AdamW Adversarial Architecture Attack AttackLoss Augmentation CIFAR10 CIFAR100 Constant Cosine
+    CrossEntropy Cutout DLR DataSet Diagnosis Digits Direct Encoder Exponential FGSM FashionMNIST FirstSpike
+    Gaussian GradientPath HorizontalFlip IF ImageNet Images Interval KullbackLeibler L2 LIF LastPotential
+    Latency Linf MART MLP MNIST Margin MeanCurrent Network Neuron Objective Optimiser Outcome PGD PLIF
+    PartName Poisson RFGSM RandomCrop ReLU Readout Recipe Recording Rectangle SEWResNet SGD SUITES Schedule
+    Selection Sigmoid Slope SmallCNN SpikingNetwork SpikingResNet Standard Step StraightThrough Suite TRADES
+    Threat TinyImageNet Training Triangle UniformNoise UserError VGG Verdicts WideResNet attack_view augment
+    diagnose download evaluate evaluate_run load_model predict record suite_named train view
+    """.split()  # noqa: SIM905
+)
+
+
+def test_importing_is_light():
+    import subprocess
+    import sys
+
+    heavy = ("matplotlib", "sklearn", "scipy.stats", "jinja2")
+    code = f"import sys, spikeproof; print([m for m in {heavy} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[]"

@@ -1,0 +1,173 @@
+"""The command line as a user meets it: what it prints, what it leaves, how it answers mistakes."""
+
+import json
+
+import pytest
+import yaml
+
+import spikeproof as sp
+from spikeproof.cli import main
+from spikeproof.evaluation.robustness import _Book
+
+TINY = {
+    "name": "tiny",
+    "data": {"class_path": "Digits", "init_args": {"train_images": 256}},
+    "network": {"architecture": {"class_path": "MLP", "init_args": {"hidden": [24]}}, "steps": 2},
+    "training": {
+        "epochs": 1,
+        "optimiser": {"class_path": "AdamW", "init_args": {"learning_rate": 0.01}},
+        "selection": {"images": 8, "attack": {"class_path": "FGSM"}},
+    },
+}
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(**changes):
+        fields = TINY | changes
+        path = tmp_path / f"{fields['name']}.yaml"
+        path.write_text(yaml.safe_dump(fields))
+        return str(path)
+
+    return write
+
+
+def fails(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error:")
+    assert "Traceback" not in error
+    return " ".join(error.split())
+
+
+def test_train_evaluate_report(config, tmp_path, capsys):
+    run, page = tmp_path / "runs" / "tiny", tmp_path / "page.html"
+    main(["train", "--config", config(), "--out", str(run), "--seed", "3", "--training.epochs=2"])
+    assert json.loads((run / "run.json").read_text())["seed"] == 3
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
+    main(["evaluate", str(run.parent), "--eps", "4/255,0.1", "--images", "40"])
+    verdicts = json.loads((run / "verdicts.json").read_text())
+    assert [t["eps"] for t in verdicts["threats"]] == [4 / 255, 0.1]
+    main(["report", str(run), "--out", str(page)])
+    out = capsys.readouterr().out
+    assert "tiny" in out
+    assert f"{100 * verdicts['clean_accuracy']['value']:.1f}" in out
+    assert "</html>" in page.read_text()
+
+
+def test_compare_takes_several_configs_and_seeds_and_does_nothing_twice(config, tmp_path, capsys, monkeypatch):
+    other = config(name="noisy", objective={"class_path": "GaussianNoise", "init_args": {"sigma": "25/255"}})
+    command = ["compare", config(), other, "--out", str(tmp_path / "out"), "--images", "30", "--seeds", "2"]
+    main([*command, "--eps", "0.1"])
+    folders = sorted(p.name for p in (tmp_path / "out").iterdir() if p.is_dir())
+    assert folders == ["noisy-seed0", "noisy-seed1", "tiny-seed0", "tiny-seed1"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    monkeypatch.setattr("spikeproof.training.loop._epoch", lambda *a: pytest.fail("trained again"))
+    monkeypatch.setattr(_Book, "opened", lambda *a: pytest.fail("attacked again"))
+    main([*command, "--eps", "0.1"])
+    assert (tmp_path / "out" / "report.html").read_text() == page
+    assert capsys.readouterr().out.count("noisy") >= 2
+
+
+def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(config, tmp_path, capsys, monkeypatch):
+    command = ["compare", config(), "--out", str(tmp_path / "out"), "--images", "50", "--eps", "0.1"]
+    note, notes = _Book.note, []
+
+    def interrupted(self, *args):
+        note(self, *args)
+        notes.append((self.eps, self.attack))
+        if len(notes) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Book, "note", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        main(command)
+    assert stop.value.code == 130
+    assert "goes on from here" in capsys.readouterr().out
+    assert (tmp_path / "out" / "tiny" / "verdicts.partial.npz").exists()
+    main(command)
+    assert len(notes) > 2
+    assert len(set(notes)) == len(notes)  # no batch twice
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_list_names_everything(capsys):
+    main(["list"])
+    out = capsys.readouterr().out
+    for name in (
+        "CIFAR10",
+        "SEWResNet",
+        "PLIF",
+        "Triangle",
+        "Latency",
+        "TRADES",
+        "AdamW",
+        "Cosine",
+        "L2",
+        "PGD",
+        "DLR",
+    ):
+        assert name in out
+    assert "quick: UniformNoise(draws=2), FGSM" in out
+
+
+def test_doctor(capsys):
+    main(["doctor"])
+    out = capsys.readouterr().out
+    assert "fused kernels" in out
+    assert sp.__version__ in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (["train", "--name=x", "--objective=TRADS"], "did you mean 'TRADES'"),
+        (["train", "--name=x", "--data=Cifr10"], "did you mean 'CIFAR10'"),
+        (["train", "--name=x", "--objective=TRADES", "--objective.bta=1"], "did you mean 'beta'"),
+        (["train", "--name=x", "--traning.epochs=3"], "did you mean 'training'"),
+        (["train", "--name=x", "--training.epochs=0"], "epochs must be at least 1"),
+        (["train"], "name"),
+        (["evaluate", "nowhere"], "no folder nowhere"),
+        (["evaluate", "nowhere", "--eps=8"], "write 8/255"),
+        (["evaluate", "nowhere", "--eps=-1/255"], "must be a number from 0 on"),
+        (["evaluate", "nowhere", "--suite=quik"], "did you mean 'quick'"),
+        (["compare", "nowhere.yaml"], "no configuration file nowhere.yaml"),
+        (["report", "nowhere"], "no folder nowhere"),
+    ],
+)
+def test_mistakes_are_answered_with_what_would_be_right(arguments, says, capsys):
+    assert says in fails(capsys, *arguments)
+
+
+def test_an_unknown_key_stops_before_anything_is_loaded(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sp.Digits, "part", lambda *a: pytest.fail("data were loaded"))
+    path = config(objective={"class_path": "TRADES", "init_args": {"betta": 3}})
+    message = fails(capsys, "compare", path, "--out", str(tmp_path / "out"))
+    assert "tiny.yaml" in message
+    assert "did you mean 'beta'" in message
+    assert not (tmp_path / "out").exists()
+    assert "did you mean 'training'" in fails(capsys, "train", "--config", config(trainig={"epochs": 2}))
+
+
+def test_two_configs_of_one_name_are_refused(config, tmp_path, capsys):
+    assert "same name: tiny, tiny" in fails(capsys, "compare", config(), config())
+
+
+def test_missing_data_name_file_folder_address_and_md5(config, tmp_path, capsys):
+    path = config(name="cifar", data="CIFAR10", network=TINY["network"])
+    message = fails(capsys, "train", "--config", path, "--data-root", str(tmp_path), "--out", str(tmp_path / "x"))
+    for part in ("data_batch_1", str(tmp_path), "https://", "md5"):
+        assert part in message
+
+
+def test_a_users_own_suite(config, tmp_path, capsys):
+    suite = tmp_path / "mine.yaml"
+    suite.write_text("name: mine\nattacks:\n- {class_path: PGD, init_args: {steps: 2}}\n")
+    out = tmp_path / "out"
+    main(["compare", config(), "--out", str(out), "--images=20", "--eps=0.1", "--suite", str(suite)])
+    assert json.loads((out / "tiny" / "verdicts.json").read_text())["suite"]["name"] == "mine"
+    suite.write_text("name: mine\nattacks:\n- PDG\n")
+    assert "did you mean 'PGD'" in fails(capsys, "compare", config(), "--suite", str(suite))

@@ -1,0 +1,68 @@
+import math
+from dataclasses import dataclass
+
+import pytest
+
+import spikeproof as sp
+from spikeproof.specs import from_config, nearest, pixels, short, to_config
+from spikeproof.training import Recipe
+
+
+def test_a_recipe_is_written_down_and_read_back_the_same():
+    recipe = Recipe(
+        name="all",
+        data=sp.CIFAR10(train_images=100, augmentation=(sp.Cutout(size=4),)),
+        network=sp.Network(architecture=sp.VGG(stages=((4,), (8, 8))), neuron=sp.PLIF(gradient=sp.ATan(alpha=3.0))),
+        objective=sp.TRADES(threat=sp.L2(0.25)),
+        training=sp.Training(schedule=sp.Step(milestones=(0.3, 0.6)), optimiser=sp.AdamW(), gradient_clip=0.5),
+        seed=4,
+    )
+    config = to_config(recipe)
+    assert from_config(config, Recipe) == recipe
+    assert hash(from_config(config, Recipe)) == hash(recipe)
+    assert config["init_args"]["objective"]["class_path"] == "TRADES"
+
+
+def test_unknown_names_and_fields_are_errors():
+    with pytest.raises(sp.UserError, match="bta"):
+        from_config({"class_path": "TRADES", "init_args": {"bta": 1}}, sp.Objective)
+    with pytest.raises(sp.UserError, match="TRADS"):
+        from_config({"class_path": "TRADS"}, sp.Objective)
+    with pytest.raises(sp.UserError, match="steps"):
+        from_config({"class_path": "PGD", "init_args": {"steps": "many"}}, sp.Attack)
+
+
+@dataclass(frozen=True)
+class Foreign(sp.Linf):
+    """A threat of the user's own."""
+
+
+def test_code_from_outside_is_only_run_if_trusted():
+    config = {"class_path": "PGD", "init_args": {"loss": {"class_path": "subprocess.Popen", "init_args": {}}}}
+    with pytest.raises(sp.UserError, match=r"subprocess\.Popen.*--trust"):
+        from_config(config, sp.Attack)
+    assert "." in to_config(Foreign())["class_path"]
+    with pytest.raises(sp.UserError, match="--trust"):
+        from_config([to_config(Foreign())], list)
+
+
+@pytest.mark.parametrize(("value", "length"), [("8/255", 8 / 255), ("0.1", 0.1), (0, 0.0), (0.25, 0.25)])
+def test_pixels(value, length):
+    assert pixels(value, "eps") == length
+
+
+@pytest.mark.parametrize("value", ["eight", "1/0", -0.1, math.nan, math.inf])
+def test_what_is_no_pixel_length_is_refused(value):
+    with pytest.raises(sp.UserError, match="write 8/255"):
+        pixels(value, "eps")
+
+
+def test_nearest():
+    assert nearest("cifr10", ["CIFAR10", "MNIST"]) == "did you mean 'CIFAR10'?"
+    assert nearest("zzzz", ["a", "b"]) == "known are: a, b"
+
+
+def test_short_names_show_what_differs():
+    assert short(sp.PGD()) == "PGD"
+    assert short(sp.PGD(steps=20, loss=sp.Margin())) == "PGD(steps=20, loss=Margin)"
+    assert short(sp.TRADES(threat=sp.Linf(4 / 255))) == "TRADES(threat=Linf 4/255)"

@@ -1,0 +1,230 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+import spikeproof as sp
+from spikeproof.objectives import Objective
+from spikeproof.runs import Run
+from spikeproof.training.loop import _State, train
+
+
+def recipe(**changes) -> sp.Recipe:
+    training = sp.Training(
+        epochs=3,
+        batch=32,
+        optimiser=sp.SGD(learning_rate=0.05),
+        warm_up=1,
+        average=0.9,
+        gradient_clip=1.0,
+        selection=sp.Selection(threat=sp.Linf(0.1), attack=sp.PGD(steps=2), images=32),
+    )
+    base = sp.Recipe(
+        name="small",
+        data=sp.Digits(train_images=128, validation_images=64, augmentation=(sp.RandomCrop(padding=1),)),
+        network=sp.Network(architecture=sp.SmallCNN(widths=(4, 4, 8)), neuron=sp.PLIF(), steps=3),
+        objective=sp.Adversarial(threat=sp.Linf(0.1), attack=sp.PGD(steps=2, keep="last")),
+        training=training,
+    )
+    return replace(base, **changes)
+
+
+def weights(folder):
+    return sp.load_model(folder).state_dict()
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_leaves_what_it_should(tmp_path):
+    model = train(recipe(), tmp_path / "a")
+    run = Run(tmp_path / "a")
+    rows = run.read_lines("metrics.jsonl")
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert sum(row["best"] for row in rows) == 1
+    best = next(row for row in rows if row["best"])
+    key = [(row["validation_robust_accuracy"], row["validation_accuracy"]) for row in rows]
+    assert key[best["epoch"] - 1] == max(key)
+    assert run.record["finished"]
+    assert run.record["parameters"] == sum(p.numel() for p in model.parameters())
+    assert run.record["versions"]["torch"] == torch.__version__
+    assert not model.training
+    assert not [f for f in os.listdir(tmp_path / "a") if f.startswith(".")]
+
+
+def test_training_learns(tmp_path):
+    simple = sp.Recipe(
+        name="learns",
+        network=sp.Network(architecture=sp.MLP(hidden=(64,)), steps=3),
+        training=sp.Training(
+            epochs=6, batch=64, optimiser=sp.AdamW(learning_rate=3e-3), selection=sp.Selection(images=8)
+        ),
+    )
+    model = train(simple, tmp_path / "a")
+    x, y = sp.Digits().part("test").batch(range(360))
+    assert (sp.predict(model, x).argmax(1) == y).float().mean() > 0.85
+
+
+def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(tmp_path):
+    train(recipe(), tmp_path / "a")
+    torch.manual_seed(123)  # whatever ran before
+    train(recipe(), tmp_path / "b")
+    train(recipe(seed=1), tmp_path / "c")
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+@pytest.mark.parametrize("optimiser", [sp.SGD(learning_rate=0.05), sp.AdamW()], ids=["sgd", "adamw"])
+def test_stopped_after_any_epoch_it_ends_the_same(tmp_path, monkeypatch, optimiser):
+    chosen = recipe(training=replace(recipe().training, optimiser=optimiser))
+    train(chosen, tmp_path / "whole")
+    saved = _State.save
+
+    def stop_after(self, run):
+        saved(self, run)
+        raise KeyboardInterrupt
+
+    for _ in range(3):
+        monkeypatch.setattr(_State, "save", stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            train(chosen, tmp_path / "stopped")
+    monkeypatch.setattr(_State, "save", saved)
+    train(chosen, tmp_path / "stopped")
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+    drop = ("seconds",)
+    logs = [
+        [{k: v for k, v in row.items() if k not in drop} for row in Run(tmp_path / f).read_lines("metrics.jsonl")]
+        for f in ("whole", "stopped")
+    ]
+    assert logs[0] == logs[1]
+
+
+PROGRAM = """
+import sys, torch
+sys.path.insert(0, {tests!r})
+torch.set_num_threads(1)
+from test_training_loop import recipe
+from spikeproof.training import train
+train(recipe(), sys.argv[1])
+"""
+
+
+def test_killed_with_kill_9_it_ends_with_the_same_weights_bit_for_bit(tmp_path):
+    program = PROGRAM.format(tests=os.path.dirname(__file__))
+    command = [sys.executable, "-c", program]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True)
+    child = subprocess.Popen([*command, str(tmp_path / "killed")])
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    assert not Run(tmp_path / "killed").record["finished"]
+    subprocess.run([*command, str(tmp_path / "killed")], check=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
+    train(recipe(), tmp_path / "a")
+    monkeypatch.setattr("spikeproof.training.loop._epoch", lambda *a: pytest.fail("trained again"))
+    train(recipe(), tmp_path / "a")
+
+
+def test_a_folder_of_another_recipe_is_refused(tmp_path):
+    train(recipe(training=replace(recipe().training, epochs=2)), tmp_path / "a")
+    with pytest.raises(sp.UserError, match="another recipe"):
+        train(recipe(), tmp_path / "a")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exploding(Objective):
+    """Standard training whose second term is NaN from the given call on."""
+
+    calls: list = None
+    after: int = 6
+
+    def __call__(self, model, x, y):
+        self.calls.append(1)
+        bad = float("nan") if len(self.calls) > self.after else 0.0
+        return {"cross_entropy": torch.nn.functional.cross_entropy(model(x), y), "penalty": model(x).sum() * 0 + bad}
+
+
+def test_a_nan_loss_stops_with_batch_term_and_advice_and_keeps_the_checkpoint(tmp_path):
+    stop = recipe(objective=Exploding(calls=[]))  # 128 images in batches of 32: the third batch of epoch 2
+    with pytest.raises(sp.UserError, match=r"'penalty' is nan in batch 3 of epoch 2.*learning rate"):
+        train(stop, tmp_path / "a")
+    tensors, facts = Run(tmp_path / "a").read_tensors("checkpoint.safetensors")
+    assert len(facts["metrics"]) == 1
+    assert all(t.isfinite().all() for t in tensors.values())
+
+
+@pytest.mark.parametrize("file", ["checkpoint.safetensors", "run.json", "model.safetensors", "model.json"])
+def test_a_damaged_file_is_named(tmp_path, monkeypatch, file):
+    train(recipe(), tmp_path / "a")
+    run = Run(tmp_path / "a")
+    run.write_json("run.json", run.record | {"finished": None})
+    path = tmp_path / "a" / file
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(sp.UserError, match=file):
+        if file.startswith("model"):
+            sp.load_model(tmp_path / "a")
+        else:
+            train(recipe(), tmp_path / "a")
+
+
+def test_a_model_file_that_wants_foreign_code_is_refused(tmp_path):
+    train(recipe(), tmp_path / "a")
+    path = tmp_path / "a" / "model.json"
+    how = json.loads(path.read_text())
+    how["network"]["init_args"]["neuron"] = {"class_path": "os.system", "init_args": {"command": "touch owned"}}
+    path.write_text(json.dumps(how))
+    with pytest.raises(sp.UserError, match=r"os\.system.*outside spikeproof.*--trust"):
+        sp.load_model(tmp_path / "a")
+
+
+def test_schedules():
+    cosine = sp.Training(epochs=10, optimiser=sp.SGD(learning_rate=0.2), warm_up=2)
+    assert cosine.learning_rate(1) == pytest.approx(
+        0.1 * (1 + torch.pi * 0 + torch.cos(torch.tensor(torch.pi / 10))) / 2
+    )
+    assert cosine.learning_rate(5) == pytest.approx(0.1)
+    assert cosine.learning_rate(10) == pytest.approx(0, abs=1e-9)
+    step = sp.Training(epochs=8, optimiser=sp.SGD(learning_rate=1.0), schedule=sp.Step(milestones=(0.5, 0.75)))
+    assert [round(step.learning_rate(e), 4) for e in (0, 3.9, 4, 6)] == [1, 1, 0.1, 0.01]
+
+
+def test_the_average_follows_the_weights(tmp_path):
+    plain = recipe(training=replace(recipe().training, average=0.0))
+    train(recipe(), tmp_path / "averaged")
+    train(plain, tmp_path / "plain")
+    assert not same(weights(tmp_path / "averaged"), weights(tmp_path / "plain"))
+    averaged, _ = Run(tmp_path / "averaged").read_tensors("checkpoint.safetensors")
+    last, _ = Run(tmp_path / "plain").read_tensors("checkpoint.safetensors")
+    models = [k for k in last if k.startswith("model.")]
+    assert all(torch.equal(averaged[k], last[k]) for k in models)  # averaging watches and does not interfere
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: sp.Training(epochs=0), "epochs must be at least 1"),
+        (lambda: sp.Training(average=1.0), "decay in"),
+        (lambda: sp.Training(warm_up=50), "warm_up"),
+        (lambda: sp.Training(gradient_clip=-1.0), "gradient_clip"),
+        (lambda: sp.SGD(learning_rate=0.0), "learning_rate"),
+        (lambda: sp.Step(milestones=(3.0,)), "shares"),
+        (lambda: sp.Recipe(name="a/b"), "folder"),
+        (lambda: sp.Selection(images=0), "at least 1"),
+    ],
+)
+def test_bad_settings_are_refused(make, says):
+    with pytest.raises(sp.UserError, match=says):
+        make()
