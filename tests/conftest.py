@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from spikeproof.data import Digits
 from spikeproof.snn import LIF, Network, Neuron, ReLU, SmallCNN, SpikingNetwork
 
-BATCH = 32  # small enough for the eager kernels: compiling takes longer than all of the training
+BATCH = 30  # small enough for the eager kernels: compiling takes longer than all of the training
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -44,7 +44,7 @@ def train_small(digits: Examples, neuron: Neuron, steps: int) -> SpikingNetwork:
     model = network.build((1, 8, 8), 10, mean=Digits.mean, std=Digits.std, seed=0)
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
     shuffle = torch.Generator().manual_seed(0)
-    for _ in range(3):
+    for _ in range(2):
         for batch in torch.randperm(len(x), generator=shuffle).split(BATCH):
             optimiser.zero_grad()
             nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()

@@ -7,7 +7,7 @@ import yaml
 
 import spikeproof as sp
 from spikeproof.cli import main
-from spikeproof.evaluation.robustness import _Book
+from spikeproof.evaluation.ledger import Ledger
 
 TINY = {
     "name": "tiny",
@@ -65,7 +65,7 @@ def test_compare_takes_several_configs_and_seeds_and_does_nothing_twice(config, 
     assert folders == ["noisy-seed0", "noisy-seed1", "tiny-seed0", "tiny-seed1"]
     page = (tmp_path / "out" / "report.html").read_text()
     monkeypatch.setattr("spikeproof.training.loop._epoch", lambda *a: pytest.fail("trained again"))
-    monkeypatch.setattr(_Book, "opened", lambda *a: pytest.fail("attacked again"))
+    monkeypatch.setattr(Ledger, "opened", lambda *a: pytest.fail("attacked again"))
     main([*command, "--eps", "0.1"])
     assert (tmp_path / "out" / "report.html").read_text() == page
     assert capsys.readouterr().out.count("noisy") >= 2
@@ -73,7 +73,7 @@ def test_compare_takes_several_configs_and_seeds_and_does_nothing_twice(config, 
 
 def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(config, tmp_path, capsys, monkeypatch):
     command = ["compare", config(), "--out", str(tmp_path / "out"), "--images", "50", "--eps", "0.1"]
-    note, notes = _Book.note, []
+    note, notes = Ledger.note, []
 
     def interrupted(self, *args):
         note(self, *args)
@@ -81,7 +81,7 @@ def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(config, tmp_p
         if len(notes) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(_Book, "note", interrupted)
+    monkeypatch.setattr(Ledger, "note", interrupted)
     with pytest.raises(SystemExit) as stop:
         main(command)
     assert stop.value.code == 130

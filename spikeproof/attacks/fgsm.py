@@ -21,6 +21,9 @@ class FGSM(Attack):
     loss: AttackLoss = CrossEntropy()
     eot: int = 1
 
+    def __post_init__(self) -> None:
+        _check(self.eot)
+
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         everyone = torch.arange(len(x), device=x.device)
         slope, _ = query.gradient(x, y, self.loss, everyone, self.eot)
@@ -36,6 +39,7 @@ class RFGSM(Attack):
     eot: int = 1
 
     def __post_init__(self) -> None:
+        _check(self.eot)
         if not 0 <= self.relative_start <= 1:
             raise UserError(f"relative_start is a share of eps in [0, 1], not {self.relative_start}")
 
@@ -45,3 +49,8 @@ class RFGSM(Attack):
         z = threat.project(x + first * threat.ascent(torch.randn_like(x)), x)
         slope, _ = query.gradient(z, y, self.loss, everyone, self.eot)
         return threat.project(z + (threat.eps - first) * threat.ascent(slope), x)
+
+
+def _check(eot: int) -> None:
+    if eot < 1:
+        raise UserError(f"eot is the number of passes a gradient is averaged over, at least 1; not {eot}")

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikeproof.specs import UserError
+
 __all__ = ["AttackLoss", "CrossEntropy", "DLR", "KullbackLeibler", "Margin"]
 
 
@@ -57,6 +59,8 @@ class KullbackLeibler(AttackLoss):
     """KL(target || softmax(logits)) for target probabilities: what TRADES maximises."""
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+        if target.shape != logits.shape:
+            raise UserError(f"a divergence needs probabilities {list(logits.shape)} as its target, not labels")
         return F.kl_div(F.log_softmax(logits, 1), target, reduction="none").sum(1)
 
 

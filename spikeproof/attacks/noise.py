@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.attack import Attack, Best, Query
-from spikeproof.attacks.losses import Margin
+from spikeproof.attacks.losses import KullbackLeibler, Margin
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
 
@@ -44,12 +44,13 @@ class GaussianNoise(Attack):
 
 def _best_of(draws: int, draw: Callable[[Tensor], Tensor], query: Query, x: Tensor, y: Tensor) -> Tensor:
     best, who = Best(x), torch.arange(len(x), device=x.device)
+    loss = Margin() if y.ndim == 1 else KullbackLeibler()
     for _ in range(draws):
         if query.stop:
             who = (~best.broken).nonzero().squeeze(1)
         if len(who):
             z = draw(x[who])
-            best.offer(z, query.answer(z, y[who], Margin(), who), who)
+            best.offer(z, query.answer(z, y[who], loss, who), who)
     return best.x
 
 

@@ -38,6 +38,12 @@ class PGD(Attack):
                 raise UserError(f"PGD needs {name} of at least 1, not {getattr(self, name)}")
         if self.relative_step is not None and not self.relative_step > 0:
             raise UserError(f"relative_step is the step size in units of eps, and positive; not {self.relative_step}")
+        if not 0 <= self.momentum < float("inf"):
+            raise UserError(f"momentum weighs the past gradients and is 0 or more, not {self.momentum}")
+        if self.start not in ("random", "near", "clean"):
+            raise UserError(f"unknown start {self.start!r}: it is 'random', 'near' or 'clean'")
+        if self.keep not in ("best", "last"):
+            raise UserError(f"unknown keep {self.keep!r}: it is 'best' or 'last'")
         if self.keep == "last" and self.restarts > 1:
             raise UserError("with several restarts the best iterate has to be kept: set keep to 'best'")
 
@@ -48,15 +54,16 @@ class PGD(Attack):
             who = (~best.broken).nonzero().squeeze(1) if query.stop else torch.arange(len(x), device=x.device)
             if len(who):
                 last = self._climb(query, x, y, threat, best, who)
-        return last if self.keep == "last" else best.x
+        return last if self.keep == "last" and not query.stop else best.x
 
     def _climb(self, query: Query, x: Tensor, y: Tensor, threat: Threat, best: Best, who: Tensor) -> Tensor:
+        keeps_best = self.keep == "best" or query.stop  # a stopped image has no last iterate
         size = threat.eps * (self.relative_step or 2.5 / self.steps)
         z = self._start(x[who], threat)
         velocity = torch.zeros_like(z)
         for _ in range(self.steps):
             slope, answer = query.gradient(z, y[who], self.loss, who, self.eot)
-            if self.keep == "best":
+            if keeps_best:
                 best.offer(z, answer, who)
             if query.stop and answer.broken.any():
                 z, slope, velocity, who = (t[~answer.broken] for t in (z, slope, velocity, who))
@@ -66,7 +73,7 @@ class PGD(Attack):
                 length = slope.abs().flatten(1).mean(1).clamp(min=torch.finfo(x.dtype).tiny)
                 slope = velocity = self.momentum * velocity + slope / length.view(-1, *[1] * (x.ndim - 1))
             z = threat.project(z + size * threat.ascent(slope), x[who])
-        if self.keep == "best":
+        if keeps_best:
             best.offer(z, query.answer(z, y[who], self.loss, who, self.eot), who)
         return z
 

@@ -117,19 +117,21 @@ def _shrink_and_clip(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) ->
     Its squared length is a piecewise quadratic in c, with a break where an entry reaches its bound; sorting the
     breaks finds the piece, and the piece gives c in closed form.
     """
-    bound = torch.where(delta > 0, upper, lower).abs()
     size = delta.abs().double()
-    breaks = (bound.double() / size.clamp(min=1e-300)).clamp(max=1e30)
+    bound = torch.where(delta > 0, upper, lower).abs().double().minimum(size)  # as c <= 1, all that can be reached
+    breaks = bound / size.clamp(min=1e-300)
     order = breaks.argsort(1)
     breaks, size2 = breaks.gather(1, order), size.gather(1, order) ** 2
-    clipped2 = (bound.double() ** 2).gather(1, order).cumsum(1)
+    clipped2 = (bound**2).gather(1, order).cumsum(1)
     clipped2 = torch.cat([torch.zeros_like(clipped2[:, :1]), clipped2[:, :-1]], 1)  # before each break
     free2 = size2.flip(1).cumsum(1).flip(1)  # still growing up to each break
     reached = clipped2 + breaks**2 * free2 >= eps**2
     piece = torch.where(reached.any(1), reached.double().argmax(1), reached.shape[1] - 1).unsqueeze(1)
     room = (eps**2 - clipped2.gather(1, piece)).clamp(min=0)
     c = (room / free2.gather(1, piece).clamp(min=1e-300)).sqrt()
-    c = torch.where(reached.any(1, keepdim=True), c, torch.ones_like(c)).clamp(max=1).to(delta.dtype)
+    last_break = torch.where(piece > 0, breaks.gather(1, (piece - 1).clamp(min=0)), 0)
+    c = c.maximum(last_break).minimum(breaks.gather(1, piece))  # so that rounding cannot leave the piece
+    c = torch.where(reached.any(1, keepdim=True), c, torch.ones_like(c)).to(delta.dtype)
     return (c * delta).maximum(lower).minimum(upper)
 
 

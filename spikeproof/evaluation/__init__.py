@@ -3,7 +3,8 @@
 from spikeproof.evaluation.diagnosis import Diagnosis, diagnose
 from spikeproof.evaluation.evaluated_runs import evaluate_run
 from spikeproof.evaluation.intervals import Interval
-from spikeproof.evaluation.robustness import evaluate, predict
+from spikeproof.evaluation.predictions import predict
+from spikeproof.evaluation.robustness import evaluate
 from spikeproof.evaluation.suites import SUITES, Suite, suite_named
 from spikeproof.evaluation.verdicts import Verdicts
 

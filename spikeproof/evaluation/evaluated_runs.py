@@ -9,7 +9,8 @@ import torch
 from spikeproof.attacks import Threat
 from spikeproof.data import DataSet, PartName
 from spikeproof.evaluation.examples import examples, strongest
-from spikeproof.evaluation.robustness import evaluate, fingerprint
+from spikeproof.evaluation.ledger import fingerprint
+from spikeproof.evaluation.robustness import evaluate
 from spikeproof.evaluation.suites import Suite
 from spikeproof.models import load_model
 from spikeproof.progress import Report, silent
@@ -46,20 +47,18 @@ def evaluate_run(
     if images is not None and images > len(everything):
         raise UserError(f"the {part} part has {len(everything)} images, not {images}")
     chosen = everything.first(images or len(everything))
-    x, y = chosen.batch(range(len(chosen)))
-    print_ = fingerprint(model, (x, y), threats, suite, batch, draws, seed)
+    print_ = fingerprint(model, chosen, threats, suite, batch, draws, seed)
     if "verdicts.json" in run and "verdicts.npz" in run and run.read_json("verdicts.json")["fingerprint"] == print_:
         return
     started = time.monotonic()
-    found = evaluate(model, (x, y), threats, suite, batch=batch, draws=draws, seed=seed, state=run, progress=progress)
+    found = evaluate(model, chosen, threats, suite, batch=batch, draws=draws, seed=seed, state=run, progress=progress)
     run.write_arrays("verdicts.npz", found.arrays())
     right = (found.clean_prediction == found.label).nonzero()[0][:SHOWN]
     (run.path / "examples.npz").unlink(missing_ok=True)
     if found.diagnosis.status == "ok" and len(right):
         at = next(model.parameters()).device
-        shown = examples(
-            model, x[right].to(at), y[right].to(at), found.threats[-1], strongest(suite.attacks), chosen.classes
-        )
+        x, y = (t.to(at) for t in chosen.batch(right.tolist()))
+        shown = examples(model, x, y, found.threats[-1], strongest(suite.attacks), chosen.classes)
         run.write_arrays("examples.npz", shown)
     facts = {"data": to_config(data), "part": part, "seed": seed, "draws": draws, "fingerprint": print_}
     facts |= {"seconds": time.monotonic() - started, "environment": environment()}

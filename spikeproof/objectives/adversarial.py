@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, Linf, Threat
-from spikeproof.objectives.objective import Objective, adversarial_images
+from spikeproof.objectives.objective import Objective, adversarial_images, check_smoothing
 from spikeproof.specs import UserError
 
 
@@ -23,6 +23,7 @@ class Adversarial(Objective):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
+        check_smoothing(self.label_smoothing)
         if not 0 <= self.clean_weight <= 1:
             raise UserError(f"clean_weight is a share in [0, 1], not {self.clean_weight}")
 

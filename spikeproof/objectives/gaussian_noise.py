@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.objectives.objective import Objective
+from spikeproof.objectives.objective import Objective, check_smoothing
 from spikeproof.specs import Pixels, UserError, pixels
 
 
@@ -22,6 +22,7 @@ class GaussianNoise(Objective):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
+        check_smoothing(self.label_smoothing)
         sigma = pixels(self.sigma, "sigma")
         if sigma > 2:
             raise UserError(f"sigma {self.sigma} looks like the 0-255 scale: images lie in [0, 1], write {sigma:g}/255")

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, Linf, Threat
-from spikeproof.objectives.objective import Objective, adversarial_images, consistency
+from spikeproof.objectives.objective import Objective, adversarial_images, check_smoothing, consistency
 from spikeproof.specs import UserError
 
 SMALL = 1e-4  # keeps log(1 - p) finite, as in the published form log(1.0001 - p)
@@ -28,8 +28,9 @@ class MART(Objective):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.beta < 0:
-            raise UserError(f"beta weighs a penalty and must not be negative: {self.beta}")
+        check_smoothing(self.label_smoothing)
+        if not 0 <= self.beta < float("inf"):
+            raise UserError(f"beta weighs a penalty and must be 0 or more, not {self.beta}")
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         perturbed = adversarial_images(model, x, y, self.attack, self.threat)

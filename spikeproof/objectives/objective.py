@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Threat
 from spikeproof.snn import attack_view
+from spikeproof.specs import UserError
 
 
 class Objective(ABC):
@@ -16,6 +17,12 @@ class Objective(ABC):
     @abstractmethod
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Scalar terms, differentiable in the model's parameters, for images `x` in [0, 1] and labels `y`."""
+
+
+def check_smoothing(label_smoothing: float) -> None:
+    """Refuse a share of the target, to be spread over all classes, that is none."""
+    if not 0 <= label_smoothing <= 1:
+        raise UserError(f"label_smoothing is a share in [0, 1], not {label_smoothing}")
 
 
 def adversarial_images(model: nn.Module, x: Tensor, target: Tensor, attack: Attack, threat: Threat) -> Tensor:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, KullbackLeibler, Linf, Threat
-from spikeproof.objectives.objective import Objective, adversarial_images, consistency
+from spikeproof.objectives.objective import Objective, adversarial_images, check_smoothing, consistency
 from spikeproof.snn import attack_view
 from spikeproof.specs import UserError
 
@@ -25,8 +25,9 @@ class TRADES(Objective):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.beta < 0:
-            raise UserError(f"beta weighs a penalty and must not be negative: {self.beta}")
+        check_smoothing(self.label_smoothing)
+        if not 0 <= self.beta < float("inf"):
+            raise UserError(f"beta weighs a penalty and must be 0 or more, not {self.beta}")
         if not isinstance(getattr(self.attack, "loss", KullbackLeibler()), KullbackLeibler):
             raise UserError("TRADES maximises a divergence: give its attack the loss KullbackLeibler")
 

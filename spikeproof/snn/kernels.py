@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import warnings
+import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,13 +24,19 @@ COMPILE_FROM_ELEMENTS = 2**17  # below, a call takes microseconds and seconds of
 COMPILE_UP_TO_STEPS = 32  # unrolling more takes a compiler minutes
 
 
-class _Plan(NamedTuple):
-    """All that is fixed when a kernel is made; equal plans share one kernel."""
+class _Course(NamedTuple):
+    """What a forward needs to know; all slopes share one forward kernel."""
 
-    slope: Derivative
     steps: int
     constant: bool  # the same current at every step, x [N]; its gradient is summed over time in the kernel
     hard_reset: bool
+
+
+class _Plan(NamedTuple):
+    """What a backward needs to know beside; equal plans share one kernel."""
+
+    course: _Course
+    slope: Derivative
     detach_reset: bool
     learned: bool  # whether leak and threshold want gradients
 
@@ -43,14 +50,8 @@ def fused_spikes(x: Tensor, dynamics: Dynamics, slope: Derivative, steps: int) -
     order = sorted(range(1, x.ndim), key=x.stride, reverse=True)
     laid_out = x.permute(0, *order)
     flat = laid_out.reshape(x.shape[0], -1)
-    plan = _Plan(
-        slope,
-        steps,
-        constant,
-        dynamics.hard_reset,
-        dynamics.detach_reset,
-        dynamics.leak.requires_grad or dynamics.threshold.requires_grad,
-    )
+    learned = dynamics.leak.requires_grad or dynamics.threshold.requires_grad
+    plan = _Plan(_Course(steps, constant, dynamics.hard_reset), slope, dynamics.detach_reset, learned)
     spikes = _Fused.apply(flat[0] if constant else flat, dynamics.leak, dynamics.threshold, plan)
     back = [0] * x.ndim
     for place, d in enumerate([0, *order]):
@@ -65,7 +66,7 @@ class _Fused(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, leak: Tensor, threshold: Tensor, plan: _Plan) -> Tensor:
         ctx.save_for_backward(x, leak, threshold)
         ctx.plan = plan
-        return _call(_forward, plan, x, leak, threshold)
+        return _call(_forward, plan.course, plan.course, x, leak, threshold)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -73,10 +74,9 @@ class _Fused(torch.autograd.Function):
         plan = ctx.plan
         if torch.is_grad_enabled():  # a second derivative is wanted, which only the reference has
             return _differentiable_backward(grads[0], x, leak, threshold, plan)
-        to_x, to_leak, to_threshold = _call(_backward, plan, x, leak, threshold, grads[0].contiguous())
-        if not plan.learned:
-            return to_x, None, None, None
-        return to_x, to_leak.sum().to(leak.dtype), to_threshold.sum().to(threshold.dtype), None
+        to_x, *to_constants = _call(_backward, plan, plan.course, x, leak, threshold, grads[0].contiguous())
+        to_leak, to_threshold = (each.sum().to(leak.dtype) for each in to_constants) if plan.learned else (None, None)
+        return to_x, to_leak, to_threshold, None
 
 
 def _differentiable_backward(
@@ -84,82 +84,82 @@ def _differentiable_backward(
 ) -> tuple[Tensor | None, ...]:
     inputs = [t for t in (x, leak, threshold) if t.requires_grad]
     with torch.enable_grad():
-        currents = x.expand(plan.steps, *x.shape) if plan.constant else x
-        dynamics = Dynamics(leak, threshold, plan.hard_reset, plan.detach_reset)
+        steps, constant, hard_reset = plan.course
+        currents = x.expand(steps, *x.shape) if constant else x
+        dynamics = Dynamics(leak, threshold, hard_reset, plan.detach_reset)
         spikes = integrate(currents, dynamics, plan.slope).spikes
         found = iter(torch.autograd.grad(spikes, inputs, grad, create_graph=True, materialize_grads=True))
     return *(next(found) if t.requires_grad else None for t in (x, leak, threshold)), None
 
 
-def _step(plan: _Plan, x: Tensor, t: int, v: Tensor | None, leak: Tensor, threshold: Tensor) -> tuple[Tensor, ...]:
+def _step(
+    course: _Course, x: Tensor, t: int, v: Tensor | None, leak: Tensor, threshold: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Potential, spike (as a mask) and potential after reset at step `t`."""
-    current = (x if plan.constant else x[t]).to(torch.promote_types(x.dtype, torch.float32))
+    current = (x if course.constant else x[t]).to(torch.promote_types(x.dtype, torch.float32))
     u = current if v is None else leak * v + current
     fired = u >= threshold
-    v = torch.where(fired, torch.zeros_like(u) if plan.hard_reset else u - threshold, u)
-    return u, fired, v
+    return u, fired, torch.where(fired, torch.zeros_like(u) if course.hard_reset else u - threshold, u)
 
 
-def _forward(plan: _Plan, x: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
+def _forward(course: _Course, x: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
     spikes, v = [], None
-    for t in range(plan.steps):
-        _, fired, v = _step(plan, x, t, v, leak, threshold)
+    for t in range(course.steps):
+        _, fired, v = _step(course, x, t, v, leak, threshold)
         spikes.append(fired.to(x.dtype))
     return torch.stack(spikes)
 
 
 def _backward(plan: _Plan, x: Tensor, leak: Tensor, threshold: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
-    """Gradients on x, and per neuron on leak and threshold [N], given one on the spikes [T, N].
+    """The gradient on x and, where learned, per neuron on leak and threshold [N], given one on the spikes [T, N].
 
     With d = ds/du: hard reset dv/du = (1 - s) - u d and dv/dthreshold = u d; soft reset dv/du = 1 - threshold d
     and dv/dthreshold = threshold d - s. A detached reset drops the terms in d.
     """
+    steps, constant, hard_reset = plan.course
     trace: list[tuple[Tensor, Tensor, Tensor | None]] = []
     v: Tensor | None = None
-    for t in range(plan.steps):
-        u, fired, after = _step(plan, x, t, v, leak, threshold)
+    for t in range(steps):
+        u, fired, after = _step(plan.course, x, t, v, leak, threshold)
         trace.append((u, fired, v))
         v = after
     onward = torch.zeros_like(trace[0][0])  # gradient on v[t], coming from step t + 1
     to_leak = to_threshold = torch.zeros_like(onward)
     to_x: list[Tensor] = []
-    for t in reversed(range(plan.steps)):
+    for t in reversed(range(steps)):
         u, fired, before = trace[t]
         d = plan.slope.derivative(u - threshold)
         s = fired.to(u.dtype)
         g = grad[t].to(u.dtype)
-        through_spike = 0 * d if plan.detach_reset else (u if plan.hard_reset else threshold) * d
-        kept = 1 - s if plan.hard_reset else 1.0
+        through_spike = 0 * d if plan.detach_reset else (u if hard_reset else threshold) * d
+        kept = 1 - s if hard_reset else 1.0
         to_u = g * d + onward * (kept - through_spike)
         if plan.learned:
-            to_threshold = to_threshold - g * d + onward * (through_spike if plan.hard_reset else through_spike - s)
+            to_threshold = to_threshold - g * d + onward * (through_spike if hard_reset else through_spike - s)
             if before is not None:
                 to_leak = to_leak + to_u * before
         to_x.append(to_u)
         onward = leak * to_u
-    if plan.constant:
-        summed = to_x[0]
-        for each in to_x[1:]:
-            summed = summed + each
-        return summed.to(x.dtype), to_leak, to_threshold
-    return torch.stack(to_x[::-1]).to(x.dtype), to_leak, to_threshold
+    gathered = functools.reduce(torch.add, to_x) if constant else torch.stack(to_x[::-1])
+    return gathered.to(x.dtype), *((to_leak, to_threshold) if plan.learned else ())
 
 
-def _call(function: Callable[..., Any], plan: _Plan, x: Tensor, *rest: Tensor) -> Any:
-    elements = x.numel() * (plan.steps if plan.constant else 1)
-    if elements < COMPILE_FROM_ELEMENTS or plan.steps > COMPILE_UP_TO_STEPS or not can_compile(x.device.type):
+def _call(function: Callable[..., Any], plan: _Course | _Plan, course: _Course, x: Tensor, *rest: Tensor) -> Any:
+    elements = x.numel() * (course.steps if course.constant else 1)
+    too_small, too_long = elements < COMPILE_FROM_ELEMENTS, course.steps > COMPILE_UP_TO_STEPS
+    if too_small or too_long or not can_compile(x.device.type):
         return function(plan, x, *rest)
     # Detached: dynamo would look at the gradients of tensors that have a history, and warn of them.
     return _compiled(function, plan)(*(t.detach() for t in (x, *rest)))
 
 
 @functools.cache
-def _compiled(function: Callable[..., Any], plan: _Plan) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], plan: _Course | _Plan) -> Callable[..., Any]:
     def kernel(*tensors: Tensor) -> Any:
         return function(plan, *tensors)
 
     # A code object of its own: dynamo counts recompilations by code object, and all plans would share one.
-    kernel.__code__ = kernel.__code__.replace(co_name=f"kernel_{abs(hash((function.__name__, plan))):x}")
+    kernel.__code__ = kernel.__code__.replace(co_name=f"{function.__name__}_{zlib.crc32(repr(plan).encode()):x}")
     return torch.compile(kernel, dynamic=True)
 
 

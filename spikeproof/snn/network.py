@@ -105,6 +105,9 @@ class SpikingNetwork(nn.Module):
             currents = self.normalise(currents)
         return self.readout(self.body(currents).expand(self.steps, -1, -1))  # without neurons it is still constant
 
+    def extra_repr(self) -> str:
+        return f"encoder={self.encoder}, readout={self.readout}, steps={self.steps}"
+
 
 class Normalise(nn.Module):
     """(x - mean) / std per channel of ``[T, B, C, H, W]``, so that all outside the network is in pixel units."""

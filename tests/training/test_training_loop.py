@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 import torch
@@ -173,11 +174,9 @@ def test_a_damaged_file_is_named(tmp_path, monkeypatch, file):
     run.write_json("run.json", run.record | {"finished": None})
     path = tmp_path / "a" / file
     path.write_bytes(path.read_bytes()[:-20])
+    read = sp.load_model if file.startswith("model") else partial(train, recipe())
     with pytest.raises(sp.UserError, match=file):
-        if file.startswith("model"):
-            sp.load_model(tmp_path / "a")
-        else:
-            train(recipe(), tmp_path / "a")
+        read(tmp_path / "a")
 
 
 def test_a_model_file_that_wants_foreign_code_is_refused(tmp_path):

@@ -1,0 +1,141 @@
+"""What has an evaluation found so far, and how does it go on after a stop?"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from spikeproof.attacks import Threat
+from spikeproof.evaluation.diagnosis import Diagnosis, diagnose
+from spikeproof.evaluation.predictions import Pool, device_of, predictions
+from spikeproof.evaluation.suites import Suite
+from spikeproof.evaluation.verdicts import NEVER, Verdicts
+from spikeproof.runs import Run
+from spikeproof.specs import UserError, to_config
+
+STATE = "verdicts.partial.npz"
+
+
+class Ledger:
+    """The verdicts while they are being made; kept on disk after every batch where there is a run folder."""
+
+    def __init__(self, verdicts: Verdicts, settings: np.ndarray, state: Run | None) -> None:
+        self.verdicts = verdicts
+        self.settings = settings
+        self.state = state
+        self.diagnosis = verdicts.diagnosis
+        self.eps = self.attack = self.started = 0
+        self.pending = np.zeros(0, dtype=np.int64)
+        self.stage = np.array([0, -1])  # the eps and the attack that `pending` belongs to
+
+    @staticmethod
+    def opened(
+        model: nn.Module,
+        pool: Pool,
+        threats: Sequence[Threat],
+        suite: Suite,
+        batch: int,
+        draws: int,
+        seed: int,
+        state: Run | None,
+    ) -> "Ledger":
+        settings = np.array(fingerprint(model, pool, threats, suite, batch, draws, seed))
+        logits = predictions(model, pool, batch, draws, seed)
+        x, y = (t.to(device_of(model)) for t in pool.batch(torch.arange(min(len(pool), batch))))
+        diagnosis = diagnose(model, x, y, seed=seed)
+        if broken := int((~logits.isfinite()).any(1).sum()):
+            diagnosis = Diagnosis("nan", f"logits are NaN or infinite for {broken} of {len(pool)} images")
+        prediction, label = logits.argmax(1).numpy(), pool.labels.cpu().numpy()
+        verdicts = Verdicts(
+            threats=threats,
+            suite=suite,
+            diagnosis=diagnosis,
+            label=label,
+            clean_prediction=prediction,
+            broken_at=np.where(prediction == label, len(threats), NEVER),
+            broken_by=np.full(len(pool), NEVER),
+            gradients=np.zeros(len(pool), dtype=np.int64),
+            forwards=np.full(len(pool), draws, dtype=np.int64),
+        )
+        ledger = Ledger(verdicts, settings, state)
+        if state is not None and STATE in state:
+            ledger._resume(state.read_arrays(STATE))
+        return ledger
+
+    def _resume(self, kept: dict[str, np.ndarray]) -> None:
+        if not np.array_equal(kept["settings"], self.settings):
+            return  # another model, other images or another protocol: what was kept says nothing about this one
+        for name, array in self.verdicts.arrays().items():
+            array[:] = kept[name]
+        self.pending, self.stage = kept["pending"], kept["stage"]
+
+    def begin(self, eps: int, attack: int) -> None:
+        self.eps, self.attack = eps, attack
+        if (eps, attack) > tuple(self.stage):
+            self.pending = np.flatnonzero(self.verdicts.broken_at == len(self.verdicts.threats))
+            self.stage = np.array([eps, attack])
+        self.started = len(self.pending)
+
+    def next_batch(self, size: int) -> Tensor | None:
+        here = (self.eps, self.attack) == tuple(self.stage)
+        return torch.from_numpy(self.pending[:size]) if here and len(self.pending) else None
+
+    def note(self, who: Tensor, broken: Tensor, gradients: Tensor, forwards: Tensor) -> None:
+        v, places = self.verdicts, who.numpy()
+        v.broken_at[places[broken.numpy()]] = self.eps
+        v.broken_by[places[broken.numpy()]] = self.attack
+        v.gradients[places] += gradients.numpy()
+        v.forwards[places] += forwards.numpy()
+        self.pending = self.pending[len(places) :]
+        if self.state is not None:
+            progress = {"settings": self.settings, "pending": self.pending, "stage": self.stage}
+            self.state.write_arrays(STATE, v.arrays() | progress)
+
+    def done(self) -> tuple[float, float]:
+        """Stages (one attack at one eps) done, and how many there are."""
+        attacks = len(self.verdicts.suite.attacks)
+        left = len(self.pending) / max(1, self.started)
+        return self.eps * attacks + self.attack + 1 - left, attacks * len(self.verdicts.threats)
+
+    def close(self) -> Verdicts:
+        if self.state is not None:
+            (self.state.path / STATE).unlink(missing_ok=True)
+        return self.verdicts
+
+
+def fingerprint(
+    model: nn.Module,
+    pool: Pool,
+    threats: Sequence[Threat],
+    suite: Suite,
+    batch: int,
+    draws: int | None,
+    seed: int,
+) -> str:
+    """A digest of all that verdicts depend on: the network, its weights, images, labels and protocol."""
+    protocol = (to_config(in_order(threats)), to_config(suite), batch, draws, seed)
+    digest = hashlib.sha256(f"{protocol}{model}".encode())
+    for tensor in model.state_dict().values():
+        digest.update(_bytes(tensor))
+    for who in torch.arange(len(pool)).split(batch):
+        for tensor in pool.batch(who):
+            digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def in_order(threats: Sequence[Threat]) -> list[Threat]:
+    if not threats:
+        raise UserError("an evaluation needs at least one threat, for example Linf(8/255)")
+    kinds = {type(threat).__name__ for threat in threats}
+    if len(kinds) > 1:
+        raise UserError(f"the threats of one evaluation differ in size only; these are {', '.join(sorted(kinds))}")
+    ordered = sorted(threats, key=lambda threat: threat.eps)
+    if len({threat.eps for threat in ordered}) < len(ordered):
+        raise UserError("the same eps is given twice")
+    return ordered
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()

@@ -1,0 +1,71 @@
+"""What does a model answer, for images given as tensors or read batch by batch?"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from spikeproof.attacks.attack import as_evaluated, check_images, check_targets
+from spikeproof.randomness import seed_from, seeded
+from spikeproof.specs import UserError
+
+
+class Pool(Protocol):
+    """Labelled images, taken out by index; a data set's `Images` is one."""
+
+    @property
+    def labels(self) -> Tensor: ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: Tensor, /) -> tuple[Tensor, Tensor]: ...
+
+
+class Given:
+    """A pool of images that are tensors already."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        check_images(x)
+        check_targets(y, x)
+        self.x, self.labels = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, indices: Tensor, /) -> tuple[Tensor, Tensor]:
+        return self.x[indices], self.labels[indices]
+
+
+def predict(model: nn.Module, x: Tensor, *, batch: int = 256, draws: int = 1, seed: int = 0) -> Tensor:
+    """Mean logits ``[N, K]`` of `draws` passes in eval mode; `x` may lie on another device than the model."""
+    device = device_of(model)
+    with torch.no_grad(), as_evaluated(model), seeded(seed, device):
+        parts = []
+        for chunk in x.split(batch):
+            logits = torch.stack([_logits(model, chunk.to(device)) for _ in range(draws)]).mean(0)
+            parts.append(logits.float().cpu())
+    return torch.cat(parts)
+
+
+def _logits(model: nn.Module, x: Tensor) -> Tensor:
+    logits = model(x)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
+        seen = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(f"a model returns logits [B, K]; for {len(x)} images this one returned {seen}")
+    return logits
+
+
+def predictions(model: nn.Module, pool: Pool, batch: int, draws: int, seed: int) -> Tensor:
+    """Mean logits of the whole pool ``[N, K]``; refuses images and labels that cannot be."""
+    parts = []
+    for who in torch.arange(len(pool)).split(batch):
+        x, y = pool.batch(who)
+        check_images(x)
+        parts.append(predict(model, x, batch=batch, draws=draws, seed=seed_from(seed, int(who[0]))))
+        check_targets(y, x, parts[-1].shape[1])
+    return torch.cat(parts)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    tensor = next((t for t in (*model.parameters(), *model.buffers())), None)
+    return tensor.device if tensor is not None else torch.device("cpu")

@@ -1,0 +1,50 @@
+"""What the README shows works as it stands."""
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import spikeproof
+from spikeproof.cli import COMMANDS, _parser, _spelled
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    assert len(code.splitlines()) <= 30
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert "TRADES" in out
+    assert "still right: " in out
+
+
+def commands():
+    return re.findall(r"^    spikeproof ([^#\n]+)", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_line_parses(line, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    arguments = [_spelled(os.path.expanduser(a)) for a in shlex.split(line)]
+    for index, argument in enumerate(arguments):
+        if "*" in argument:
+            arguments[index : index + 1] = sorted(map(str, ROOT.glob(argument)))
+    assert _parser().parse_args(arguments).subcommand in COMMANDS
+
+
+def test_links_lead_somewhere():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_table_of_what_is_inside_keeps_up():
+    for name in ("Poisson", "TRADES", "MART", "RFGSM", "DLR", "SEW-ResNet", "Tiny-ImageNet", "PLIF"):
+        assert name in README
+    assert spikeproof.__version__ in (ROOT / "CHANGELOG.md").read_text()
