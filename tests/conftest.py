@@ -1,7 +1,5 @@
 """Which data and networks do many tests share? Small ones, the same in every run."""
 
-import os
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,8 +13,7 @@ Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def pytest_configure() -> None:
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        torch.set_num_threads(1)  # as many threads as cores in every worker would wait for each other
+    torch.set_num_threads(1)  # networks are small here, and the threads of two workers would wait for each other
 
 
 @pytest.fixture(scope="session")

@@ -151,8 +151,8 @@ def check_targets(y: Tensor, x: Tensor, classes: int | None = None) -> None:
     """Refuse labels that are no integers ``[B]`` in [0, classes), naming the first such label."""
     if len(y) != len(x):
         raise UserError(f"{len(x)} images came with {len(y)} labels")
-    if y.ndim == 1 and y.is_floating_point():
-        raise UserError(f"labels are integers [B], not {y.dtype}")
+    if y.ndim == 1 and y.dtype != torch.int64:
+        raise UserError(f"labels are integers [B] of type int64, not {y.dtype}")
     if y.ndim == 1 and classes is not None:
         wrong = (y < 0) | (y >= classes)
         if wrong.any():

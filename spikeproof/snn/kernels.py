@@ -160,7 +160,8 @@ def _compiled(function: Callable[..., Any], plan: _Course | _Plan) -> Callable[.
 
     # A code object of its own: dynamo counts recompilations by code object, and all plans would share one.
     kernel.__code__ = kernel.__code__.replace(co_name=f"{function.__name__}_{zlib.crc32(repr(plan).encode()):x}")
-    return torch.compile(kernel, dynamic=True)
+    # Without the threshold, inductor expands the potentials of all steps anew in each: seconds more to compile.
+    return torch.compile(kernel, dynamic=True, options={"realize_opcount_threshold": 4})
 
 
 @functools.cache

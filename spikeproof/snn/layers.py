@@ -5,7 +5,10 @@ direct-coded network is computed once and not T times.
 """
 
 from collections.abc import Callable
+from typing import Any, cast
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Layer = Callable[[], nn.Module]  # builds one layer of neurons; every architecture takes one
@@ -22,9 +25,47 @@ class PerStep(nn.Sequential):
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> PerStep:
+class ConvNorm(PerStep):
+    """A convolution and its batch norm; in eval mode one convolution, with the norm folded into the weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, norm = cast(nn.Conv2d, self[0]), cast(nn.BatchNorm2d, self[1])
+        if norm.training or norm.running_mean is None or norm.running_var is None:
+            return super().forward(x)
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        weight, bias = conv.weight * scale.view(-1, 1, 1, 1), norm.bias - norm.running_mean * scale
+        return conv._conv_forward(x.flatten(0, 1), weight, bias).unflatten(0, x.shape[:2])
+
+
+class MeanPool(nn.Module):
+    """2x2 average pooling that keeps nothing for backward, where torch's own keeps its whole input."""
+
+    def forward(self, x: Tensor) -> Tensor:  # [N, C, H, W] -> [N, C, H // 2, W // 2]
+        even = x.shape[-2] % 2 == 0 and x.shape[-1] % 2 == 0
+        return _MeanPool.apply(x) if even else F.avg_pool2d(x, 2)
+
+
+class _MeanPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.channels_last = x.is_contiguous(memory_format=torch.channels_last)
+        return F.avg_pool2d(x, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        n, c, h, w = grads[0].shape
+        quarter = grads[0] / 4
+        if ctx.channels_last:
+            spread = quarter.permute(0, 2, 3, 1)[:, :, None, :, None].expand(n, h, 2, w, 2, c)
+            return spread.reshape(n, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
+        return quarter[..., :, None, :, None].expand(n, c, h, 2, w, 2).reshape(n, c, 2 * h, 2 * w)
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> ConvNorm:
     """A convolution that keeps the size (but for its stride), and batch normalisation."""
-    return PerStep(nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs))
+    return ConvNorm(
+        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs)
+    )
 
 
 def initialise(model: nn.Module) -> None:

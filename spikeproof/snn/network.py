@@ -14,15 +14,13 @@ from spikeproof.specs import UserError
 
 __all__ = ["Network", "SpikingNetwork"]
 
-WIDE = 48  # mean number of channels from which channels_last pays on a CPU (benchmarks/networks.py)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """The choices that make a network; `build` makes it. With `ReLU` neurons and one step it is an ANN.
 
-    `channels_last` lays images and weights out channel by channel, which is faster for wide networks; None decides
-    by width, so that the choice is the same on every machine and in every run.
+    `channels_last` lays images and weights out pixel by pixel, in which convolutions and pooling are faster
+    (`python -m benchmarks --layouts`).
     """
 
     architecture: Architecture = SmallCNN()
@@ -30,7 +28,7 @@ class Network:
     encoder: Encoder = Direct()
     readout: Readout = MeanCurrent()
     steps: int = 4
-    channels_last: bool | None = None
+    channels_last: bool = True
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -59,14 +57,8 @@ class Network:
             initialise(body)
         normalise = Normalise(mean or (0.0,) * shape[0], std or (1.0,) * shape[0])
         model = SpikingNetwork(self.encoder, normalise, body, self.readout, self.steps, tuple(shape), classes)
-        wide = _is_wide(body) if self.channels_last is None else self.channels_last
-        model.memory_format = torch.channels_last if wide else torch.contiguous_format
+        model.memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
         return model.to(memory_format=model.memory_format)  # type: ignore[call-overload]
-
-
-def _is_wide(body: nn.Module) -> bool:
-    widths = [m.out_channels for m in body.modules() if isinstance(m, nn.Conv2d)]
-    return bool(widths) and sum(widths) / len(widths) >= WIDE
 
 
 class SpikingNetwork(nn.Module):

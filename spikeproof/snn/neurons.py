@@ -64,6 +64,11 @@ class LIF(SpikingNeuron):
 
     leak: float = 0.5
 
+    def __post_init__(self) -> None:
+        SpikingNeuron.__post_init__(self)
+        if not 0 <= self.leak <= 1:
+            raise UserError(f"leak must lie in [0, 1], not {self.leak}")
+
     def layer(self, steps: int) -> nn.Module:
         return SpikingLayer(self, steps, leak=self.leak)
 
@@ -76,6 +81,11 @@ class PLIF(SpikingNeuron):
     """
 
     leak: float = 0.5
+
+    def __post_init__(self) -> None:
+        SpikingNeuron.__post_init__(self)
+        if not 0 < self.leak < 1:
+            raise UserError(f"a learned leak must start inside (0, 1), not at {self.leak}")
 
     def layer(self, steps: int) -> nn.Module:
         return SpikingLayer(self, steps, leak=self.leak, learn_leak=True)
@@ -97,10 +107,6 @@ class SpikingLayer(nn.Module):
 
     def __init__(self, neuron: SpikingNeuron, steps: int, *, leak: float, learn_leak: bool = False) -> None:
         super().__init__()
-        if learn_leak and not 0 < leak < 1:
-            raise UserError(f"a learned leak must start inside (0, 1), not at {leak}")
-        if not 0 <= leak <= 1:
-            raise UserError(f"leak must lie in [0, 1], not {leak}")
         self.steps = steps
         self.hard_reset = neuron.reset == "hard"
         self.detach_reset = neuron.detach_reset

@@ -1,6 +1,7 @@
 """How is a model changed without changing it? A view is a new model over the same parameters and buffers."""
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable
 
 import torch
@@ -81,6 +82,8 @@ def _structural_copy(module: nn.Module, change: Callable[[nn.Module], nn.Module]
     twin = copy.copy(module)
     twin._parameters = dict(module._parameters)
     twin._buffers = dict(module._buffers)
+    twin._forward_hooks = OrderedDict()  # who listens to a model does not listen to its views
+    twin._forward_pre_hooks = module._forward_pre_hooks.copy()  # these may compute weights (spectral norm)
     twin._modules = {
         name: child if child is None else _structural_copy(child, change) for name, child in module._modules.items()
     }

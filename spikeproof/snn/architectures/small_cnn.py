@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from spikeproof.snn.architectures.architecture import Architecture, smallest_side
-from spikeproof.snn.layers import Layer, PerStep, conv
+from spikeproof.snn.layers import Layer, MeanPool, PerStep, conv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class SmallCNN(Architecture):
             neurons(),
             conv(first, second),
             neurons(),
-            PerStep(nn.AvgPool2d(2)),
+            PerStep(MeanPool()),
             conv(second, third),
             neurons(),
-            PerStep(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(third * side, classes)),
+            PerStep(MeanPool(), nn.Flatten(), nn.Linear(third * side, classes)),
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from spikeproof.snn.architectures.architecture import Architecture, pick, smallest_side
-from spikeproof.snn.layers import Layer, PerStep, conv
+from spikeproof.snn.layers import Layer, MeanPool, PerStep, conv
 from spikeproof.specs import UserError
 
 STAGES: dict[int, tuple[tuple[int, ...], ...]] = {
@@ -38,7 +38,7 @@ class VGG(Architecture):
         channels = shape[0]
         for number, widths in enumerate(stages):
             if number:
-                layers.append(PerStep(nn.AvgPool2d(2)))
+                layers.append(PerStep(MeanPool()))
             for width in widths:
                 layers += [conv(channels, width), neurons()]
                 channels = width

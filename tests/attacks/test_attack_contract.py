@@ -1,0 +1,255 @@
+"""Does every public attack keep the promises of an attack? New ones are found by their name in `__all__`."""
+
+import copy
+import inspect
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import spikeproof.attacks
+from spikeproof.attacks import DLR, FGSM, L2, PGD, RFGSM, Attack, GaussianNoise, Linf, Margin, Threat, UniformNoise
+from spikeproof.snn import SpikingNetwork
+from spikeproof.specs import UserError, from_config, short, to_config
+
+Examples = tuple[Tensor, Tensor, Tensor, Tensor]
+
+ATTACKS: list[Attack] = [
+    FGSM(),
+    FGSM(loss=Margin(), eot=2),
+    RFGSM(),
+    RFGSM(relative_start=0.0),
+    PGD(steps=4),
+    PGD(steps=3, restarts=2, momentum=0.75, loss=Margin()),
+    PGD(steps=3, start="near", keep="last"),
+    PGD(steps=3, start="clean", loss=DLR(), relative_step=0.5, eot=2),
+    UniformNoise(),
+    UniformNoise(draws=3),
+    GaussianNoise(draws=2),
+    GaussianNoise(relative_sigma=0.2),
+]
+ATTACKS += [
+    kind()
+    for name in spikeproof.attacks.__all__
+    if inspect.isclass(kind := getattr(spikeproof.attacks, name))
+    and issubclass(kind, Attack)
+    and not inspect.isabstract(kind)
+    and kind not in {type(attack) for attack in ATTACKS}
+]
+every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=short)
+every_threat = pytest.mark.parametrize("threat", [Linf(0.1), L2(1.0)], ids=str)
+NOISE = (UniformNoise, GaussianNoise)
+
+
+@pytest.fixture(scope="module")
+def batch(digits: Examples) -> tuple[Tensor, Tensor]:
+    return digits[2][:24], digits[3][:24]
+
+
+def broken(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(x).argmax(1) != y
+
+
+@every_attack
+@every_threat
+def test_the_result_is_allowed(
+    attack: Attack, threat: Threat, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
+) -> None:
+    x, y = batch
+    before = x.clone()
+    found = attack(trained, x, y, threat)
+    assert found.shape == x.shape
+    assert found.dtype == x.dtype
+    assert not found.requires_grad
+    assert threat.contains(found, x).all()
+    assert torch.equal(x, before)
+    assert not torch.equal(found, x)
+
+
+@every_attack
+def test_the_model_and_all_randomness_stay_as_they_were(
+    attack: Attack, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
+) -> None:
+    model = nn.Sequential(nn.Identity(), copy.deepcopy(trained), nn.Dropout(0.5))
+    model.train()
+    for module in list(model.modules())[::3]:
+        module.training = False
+    for index, parameter in enumerate(model.parameters()):
+        parameter.requires_grad_(index % 2 == 0)
+        parameter.grad = torch.full_like(parameter, 3.0) if index % 4 == 0 else None
+
+    def state() -> dict[str, object]:
+        return {
+            "tensors": {k: v.tolist() for k, v in model.state_dict().items()},
+            "training": [m.training for m in model.modules()],
+            "wanted": [p.requires_grad for p in model.parameters()],
+            "gradients": [None if p.grad is None else p.grad.tolist() for p in model.parameters()],
+            "hooks": [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()],
+            "torch": torch.get_rng_state().tolist(),
+            "numpy": np.random.get_state()[1].tolist(),  # noqa: NPY002
+            "python": random.getstate(),
+            "grad mode": torch.is_grad_enabled(),
+        }
+
+    before = state()
+    attack(model, *batch, Linf(0.1))
+    assert state() == before
+
+
+@every_attack
+def test_modes_come_back_after_an_error(attack: Attack, batch: tuple[Tensor, Tensor]) -> None:
+    class Fails(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            assert not self.training
+            raise ZeroDivisionError
+
+    model = Fails().train()
+    state = torch.get_rng_state()
+    with pytest.raises(ZeroDivisionError):
+        attack(model, *batch, Linf(0.1))
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@every_attack
+@every_threat
+def test_the_same_seed_the_same_result_wherever_it_is_called(
+    attack: Attack, threat: Threat, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
+) -> None:
+    first = attack(trained, *batch, threat, seed=1)
+    torch.rand(7)
+    with torch.no_grad():
+        assert torch.equal(attack(trained, *batch, threat, seed=1), first)
+    draws_noise = isinstance(attack, (*NOISE, RFGSM)) or getattr(attack, "start", "clean") in ("random", "near")
+    if draws_noise and getattr(attack, "relative_start", 1) > 0:
+        assert not torch.equal(attack(trained, *batch, threat, seed=2), first)
+
+
+@every_attack
+@every_threat
+def test_a_gradient_beats_noise(
+    attack: Attack, threat: Threat, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
+) -> None:
+    """Strictly more images: an attack that does nothing would fail."""
+    if isinstance(attack, NOISE):
+        pytest.skip("is the noise")
+    noise = broken(trained, UniformNoise()(trained, *batch, threat), batch[1]).sum()
+    found = broken(trained, attack(trained, *batch, threat), batch[1]).sum()
+    assert found > noise
+
+
+@every_attack
+@every_threat
+def test_a_radius_of_zero_returns_the_image(
+    attack: Attack, threat: Threat, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
+) -> None:
+    assert torch.equal(attack(trained, *batch, threat.scaled(0)), batch[0])
+
+
+@every_attack
+def test_stopping_early_spends_no_more_and_keeps_every_image(
+    attack: Attack, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
+) -> None:
+    x, y = batch
+    threat = Linf(0.15)
+    full = attack.run(trained, x, y, threat)
+    stopped = attack.run(trained, x, y, threat, stop=True)
+    assert stopped.x.shape == x.shape
+    assert threat.contains(stopped.x, x).all()
+    assert (stopped.gradients <= full.gradients).all()
+    assert (stopped.forwards <= full.forwards + 1).all()  # 'last' looks at its last image only where it stops
+    if not isinstance(attack, NOISE):  # other draws break other images; noise is held to more in test_noise
+        assert broken(trained, stopped.x, y).sum() >= 0.8 * broken(trained, full.x, y).sum()
+
+
+@every_attack
+def test_any_module_from_outside(attack: Attack, digits: Examples) -> None:
+    x, y = digits[2][:6], digits[3][:6]
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Dropout(0.9), nn.Linear(16, 10))
+    found = attack(model.train(), x, y, L2(0.5))
+    assert L2(0.5).contains(found, x).all()
+    assert torch.equal(attack(model.eval(), x, y, L2(0.5)), found)  # it is attacked as it is evaluated
+
+
+@every_attack
+def test_the_ann(attack: Attack, trained_ann: SpikingNetwork, batch: tuple[Tensor, Tensor]) -> None:
+    found = attack(trained_ann, *batch, Linf(0.1))
+    assert Linf(0.1).contains(found, batch[0]).all()
+    assert isinstance(attack, NOISE) or broken(trained_ann, found, batch[1]).sum() > 2
+
+
+@every_attack
+def test_one_image_and_flat_images(attack: Attack, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]) -> None:
+    x, y = batch
+    assert attack(trained, x[:1], y[:1], Linf(0.1)).shape == x[:1].shape
+    flat = nn.Sequential(nn.Unflatten(1, (1, 8, 8)), trained)
+    assert attack(flat, x.flatten(1), y, L2(0.5)).shape == (24, 64)
+
+
+@every_attack
+def test_round_trip(attack: Attack) -> None:
+    again = from_config(json.loads(json.dumps(to_config(attack))), Attack)
+    assert again == attack
+    assert hash(again) == hash(attack)
+
+
+NOT_IMAGES = [
+    ((2, -0.25), "image 2 has values from -0.25"),
+    ((1, 1.5), "image 1 has values from .* to 1.5"),
+    ((0, float("nan")), "image 0"),
+    ((2, float("inf")), "image 2"),
+]
+
+
+@every_attack
+@pytest.mark.parametrize(("wrong", "said"), NOT_IMAGES, ids=lambda value: str(value)[:20])
+def test_images_out_of_range_are_refused_by_number(attack: Attack, wrong: tuple[int, float], said: str) -> None:
+    x = torch.full((4, 1, 2, 2), 0.5)
+    x[wrong[0], 0, 1, 1] = wrong[1]
+    x[3] = x[wrong[0]]  # the first one is named
+    with pytest.raises(UserError, match=said):
+        attack(nn.Flatten(), x, torch.zeros(4, dtype=torch.long), Linf(0.1))
+
+
+@every_attack
+def test_what_is_no_batch_is_refused(attack: Attack) -> None:
+    x, y = torch.full((4, 1, 2, 2), 0.5), torch.zeros(4, dtype=torch.long)
+    for images, labels, said in (
+        ((255 * x).byte(), y, "float tensor"),
+        (x[:0], y[:0], "batch is empty"),
+        (x, y[:3], "4 images came with 3 labels"),
+        (x, y[:1], "4 images came with 1 labels"),
+        (x, y.float(), "labels are integers"),
+        (x[0, 0, 0], y[:2], "float tensor"),
+    ):
+        with pytest.raises(UserError, match=said):
+            attack(nn.Flatten(), images, labels, Linf(0.1))
+
+
+def test_wrong_settings_are_refused() -> None:
+    for make, said in (
+        (lambda: PGD(steps=0), "steps"),
+        (lambda: PGD(restarts=0), "restarts"),
+        (lambda: PGD(eot=0), "eot"),
+        (lambda: FGSM(eot=0), "eot"),
+        (lambda: RFGSM(eot=-1), "eot"),
+        (lambda: PGD(relative_step=0.0), "relative_step"),
+        (lambda: PGD(relative_step=float("nan")), "relative_step"),
+        (lambda: PGD(momentum=-0.5), "momentum"),
+        (lambda: PGD(momentum=float("nan")), "momentum"),
+        (lambda: PGD(start="zero"), "start"),
+        (lambda: PGD(keep="first"), "keep"),
+        (lambda: PGD(keep="last", restarts=2), "best"),
+        (lambda: RFGSM(relative_start=1.5), "relative_start"),
+        (lambda: RFGSM(relative_start=float("nan")), "relative_start"),
+        (lambda: UniformNoise(draws=0), "draw"),
+        (lambda: GaussianNoise(draws=0), "draw"),
+        (lambda: GaussianNoise(relative_sigma=0.0), "relative_sigma"),
+    ):
+        with pytest.raises(UserError, match=said):
+            make()

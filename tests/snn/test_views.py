@@ -1,0 +1,220 @@
+"""Does a view share what it says, change what it names, and leave its model alone?"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from test_architectures import SHAPE, SMALL, images, randomise_norms
+from torch import nn
+
+from spikeproof.snn import (
+    LIF,
+    MLP,
+    PLIF,
+    Architecture,
+    ATan,
+    Latency,
+    Network,
+    Neuron,
+    ReLU,
+    SmallCNN,
+    SpikingNetwork,
+    StraightThrough,
+    WideResNet,
+    attack_view,
+    view,
+)
+from spikeproof.specs import UserError, short
+
+Snapshot = dict[str, Any]
+
+
+def network(neuron: Neuron = PLIF(threshold=0.3, learn_threshold=True), **choices: object) -> SpikingNetwork:
+    return Network(architecture=SmallCNN(widths=(4, 6, 8)), neuron=neuron, **choices).build(SHAPE, 5)
+
+
+def snapshot(model: nn.Module) -> Snapshot:
+    return {
+        "state": {k: v.clone() for k, v in model.state_dict().items()},
+        "storage": {k: v.data_ptr() for k, v in model.state_dict().items()},
+        "training": {k: m.training for k, m in model.named_modules()},
+        "wanted": {k: p.requires_grad for k, p in model.named_parameters()},
+        "grad": {k: None if p.grad is None else p.grad.clone() for k, p in model.named_parameters()},
+        "modules": [(k, id(m), sorted(vars(m))) for k, m in model.named_modules()],
+        "choices": [(k, str(vars(m).get("gradient")), vars(m).get("steps")) for k, m in model.named_modules()],
+    }
+
+
+def assert_unchanged(model: nn.Module, before: Snapshot) -> None:
+    now = snapshot(model)
+    for part in ("storage", "training", "wanted", "modules", "choices"):
+        assert now[part] == before[part], part
+    for part in ("state", "grad"):
+        assert now[part].keys() == before[part].keys()
+        for name, tensor in before[part].items():
+            assert (now[part][name] is None) if tensor is None else torch.equal(now[part][name], tensor), name
+
+
+def mixed_modes(model: nn.Module) -> None:
+    """A state that a careless view would not restore: some modules training, some frozen, gradients there."""
+    model(images(4, *SHAPE)).sum().backward()
+    model.train()
+    for module in list(model.modules())[::3]:
+        module.training = False
+    for parameter in list(model.parameters())[::2]:
+        parameter.requires_grad_(False)
+
+
+@pytest.mark.parametrize("architecture", SMALL, ids=short)
+@pytest.mark.parametrize(
+    "neuron", [LIF(threshold=0.2, gradient=ATan()), PLIF(threshold=0.2, learn_threshold=True), ReLU()], ids=short
+)
+def test_the_attack_view_is_the_same_function(architecture: Architecture, neuron: Neuron) -> None:
+    steps = 1 if isinstance(neuron, ReLU) else 3
+    model = Network(architecture=architecture, neuron=neuron, steps=steps).build(SHAPE, 5, mean=(0.4, 0.6))
+    model = model.double()
+    randomise_norms(model)
+    model.eval()
+    attacked = attack_view(model)
+    x, z = (images(4, *SHAPE).double().requires_grad_() for _ in range(2))
+    torch.testing.assert_close(attacked(z), model(x), rtol=1e-9, atol=1e-9)
+    weights = torch.randn(4, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    (attacked(z) * weights).sum().backward()
+    (model(x) * weights).sum().backward()
+    assert x.grad.abs().sum() > 0
+    torch.testing.assert_close(z.grad, x.grad, rtol=1e-7, atol=1e-9)
+
+
+def test_the_attack_view_folds_batch_norms_away() -> None:
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in attack_view(network()).modules())
+    flat = Network(architecture=MLP(hidden=(5,), norm=True)).build(SHAPE, 3)
+    assert not any(isinstance(m, nn.BatchNorm1d) for m in attack_view(flat).modules())
+    norms = [m for m in attack_view(network_with_norms_first()).modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms
+    assert not any(m.training for m in norms)  # a norm before the convolution stays, in eval mode
+
+
+def network_with_norms_first() -> SpikingNetwork:
+    return Network(architecture=WideResNet(widths=(4, 6, 8), blocks=(1, 1, 1))).build(SHAPE, 5)
+
+
+@pytest.mark.parametrize("make", [network, network_with_norms_first])
+def test_the_attack_view_leaves_its_model_as_it_was(make: Callable[[], SpikingNetwork]) -> None:
+    model = make()
+    mixed_modes(model)
+    before = snapshot(model)
+    attacked = attack_view(model)
+    x = images(4, *SHAPE).requires_grad_()
+    attacked(x).sum().backward()
+    assert x.grad.abs().sum() > 0
+    assert_unchanged(model, before)
+    assert not any(m.training for m in attacked.modules())
+
+
+def test_the_attack_view_wants_no_gradient_but_the_images() -> None:
+    attacked = attack_view(network())
+    assert not any(p.requires_grad for p in attacked.parameters())
+    assert not attacked(images(2, *SHAPE)).requires_grad
+    assert attacked(images(2, *SHAPE).requires_grad_()).requires_grad
+
+
+def test_an_attack_view_of_an_attack_view_and_of_a_wrapped_network() -> None:
+    model, x = network().eval(), images(4, *SHAPE)
+    torch.testing.assert_close(attack_view(attack_view(model))(x), model(x), rtol=1e-4, atol=1e-5)
+    wrapped = nn.Sequential(nn.Identity(), model)
+    torch.testing.assert_close(attack_view(wrapped)(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_from_outside_is_returned_as_it_is() -> None:
+    stranger = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.BatchNorm1d(2))
+    assert attack_view(stranger) is stranger
+
+
+def test_a_view_shares_all_tensors() -> None:
+    model = network()
+    twin = view(model, gradient=ATan())
+    assert twin is not model
+    shared = {k: v.data_ptr() for k, v in model.state_dict().items()}
+    assert {k: v.data_ptr() for k, v in twin.state_dict().items()} == shared
+    assert [id(p) for p in twin.parameters()] == [id(p) for p in model.parameters()]
+    assert not {id(m) for m in twin.modules()} & {id(m) for m in model.modules()}
+
+
+def test_training_a_view_trains_its_model() -> None:
+    model, x = network(), images(8, *SHAPE)
+    twin = view(model, gradient=ATan())
+    before = copy.deepcopy(model)
+    optimiser = torch.optim.SGD(twin.parameters(), lr=0.1)
+    twin(x).square().sum().backward()
+    optimiser.step()
+    for name, parameter in model.named_parameters():
+        assert not torch.equal(parameter, before.get_parameter(name)), name
+    assert torch.equal(twin.eval()(x), model.eval()(x))  # the running statistics are shared too
+
+
+def test_another_gradient_changes_the_backward_alone() -> None:
+    model = network().eval()
+    twin = view(model, gradient=StraightThrough())
+    x, z = (images(4, *SHAPE).requires_grad_() for _ in range(2))
+    logits, same = model(x), twin(z)
+    assert torch.equal(logits, same)
+    logits.square().sum().backward()
+    same.square().sum().backward()
+    assert not torch.allclose(x.grad, z.grad)
+    again = images(4, *SHAPE).requires_grad_()
+    model(again).square().sum().backward()
+    assert torch.equal(again.grad, x.grad)
+
+
+def test_a_view_leaves_its_model_as_it_was() -> None:
+    model = network(channels_last=False)
+    mixed_modes(model)
+    before = snapshot(model)
+    view(model, gradient=ATan(), steps=2, encoder=Latency(), channels_last=True)(images(2, *SHAPE))
+    view(model).eval()
+    assert_unchanged(model, before | {"state": snapshot(model)["state"]})  # running statistics are shared
+    assert_unchanged_choices(model)
+
+
+def assert_unchanged_choices(model: SpikingNetwork) -> None:
+    assert model.steps == 4
+    assert model.encoder != Latency()
+    assert model.memory_format == torch.contiguous_format
+    assert all(m.weight.is_contiguous() for m in model.modules() if isinstance(m, nn.Conv2d))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_other_steps_equal_a_network_built_for_them(steps: int) -> None:
+    model, x = network().eval(), images(4, *SHAPE)
+    built = network(steps=steps).eval()
+    built.load_state_dict(model.state_dict())
+    assert torch.equal(view(model, steps=steps)(x), built(x))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_another_layout_is_the_same_function(channels_last: bool) -> None:
+    model, x = network(channels_last=not channels_last).double().eval(), images(4, *SHAPE).double()
+    twin = view(model, channels_last=channels_last)
+    torch.testing.assert_close(twin(x), model(x))
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    assert all(m.weight.is_contiguous(memory_format=layout) for m in twin.modules() if isinstance(m, nn.Conv2d))
+
+
+def test_an_encoder_can_be_exchanged() -> None:
+    model, x = network().eval(), images(4, *SHAPE)
+    built = network(encoder=Latency()).eval()
+    built.load_state_dict(model.state_dict())
+    assert torch.equal(view(model, encoder=Latency())(x), built(x))
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_no_steps_are_refused(steps: int) -> None:
+    with pytest.raises(UserError, match=f"steps must be at least 1, not {steps}"):
+        view(network(), steps=steps)
+
+
+def test_a_view_of_a_body_without_batch_norm() -> None:
+    model = Network(architecture=MLP(hidden=(5,))).build(SHAPE, 3)
+    assert torch.equal(attack_view(model)(images(2, *SHAPE)), model(images(2, *SHAPE)))
