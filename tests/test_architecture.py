@@ -60,14 +60,15 @@ def test_public_names_are_pinned():
 
 NAMES = set(
     """
-    ATan AdamW Adversarial Architecture Attack AttackLoss Augmentation CIFAR10 CIFAR100 Constant Cosine
-    CrossEntropy Cutout DLR DataSet Diagnosis Digits Direct Encoder Exponential FGSM FashionMNIST FirstSpike
-    Gaussian GradientPath HorizontalFlip IF ImageNet Images Interval KullbackLeibler L2 LIF LastPotential
-    Latency Linf MART MLP MNIST Margin MeanCurrent Network Neuron Objective Optimiser Outcome PGD PLIF
-    PartName Poisson RFGSM RandomCrop ReLU Readout Recipe Recording Rectangle SEWResNet SGD SUITES Schedule
-    Selection Sigmoid Slope SmallCNN SpikingNetwork SpikingResNet Standard Step StraightThrough Suite TRADES
-    Threat TinyImageNet Training Triangle UniformNoise UserError VGG Verdicts WideResNet attack_view augment
-    diagnose download evaluate evaluate_run load_model predict record suite_named train view
+    ATan AdamW Adversarial Architecture Attack AttackLoss Augmentation CIFAR10 CIFAR100 Constant
+    ConvexCombination Cosine CrossEntropy Cutout DLIF DLR DataSet Diagnosis Digits Direct Encoder Exponential
+    FGSM FashionMNIST FirstSpike Gaussian GradientPath HorizontalFlip IF ImageNet Images Interval
+    KullbackLeibler L2 LIF LastPotential Latency Linf MART MLP MNIST Margin MeanCurrent Network Neuron
+    Objective Optimiser Outcome PGD PLIF PartName Poisson RAT RFGSM RandomCrop ReLU Readout Recipe Recording
+    Rectangle SEWResNet SGD SUITES Schedule Selection Sigmoid Slope SmallCNN SparseGradient SpikingNetwork
+    SpikingResNet StablePotential Standard Step StraightThrough Suite TRADES Threat TinyImageNet Training
+    Triangle UniformNoise UserError VGG Verdicts WideResNet attack_view augment diagnose download evaluate
+    evaluate_run load_model predict record suite_named train view without_statistics
     """.split()  # noqa: SIM905
 )
 

@@ -4,7 +4,20 @@ from spikeproof.objectives.adversarial import Adversarial
 from spikeproof.objectives.gaussian_noise import GaussianNoise
 from spikeproof.objectives.mart import MART
 from spikeproof.objectives.objective import Objective
+from spikeproof.objectives.rat import RAT
+from spikeproof.objectives.sparse_gradient import SparseGradient
+from spikeproof.objectives.stable_potential import StablePotential
 from spikeproof.objectives.standard import Standard
 from spikeproof.objectives.trades import TRADES
 
-__all__ = ["MART", "TRADES", "Adversarial", "GaussianNoise", "Objective", "Standard"]
+__all__ = [
+    "MART",
+    "RAT",
+    "TRADES",
+    "Adversarial",
+    "GaussianNoise",
+    "Objective",
+    "SparseGradient",
+    "StablePotential",
+    "Standard",
+]

@@ -18,6 +18,9 @@ class Objective(ABC):
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Scalar terms, differentiable in the model's parameters, for images `x` in [0, 1] and labels `y`."""
 
+    def after_step(self, model: nn.Module) -> None:  # noqa: B027
+        """What is done to the weights after each step of the optimiser; nothing, for most."""
+
 
 def check_smoothing(label_smoothing: float) -> None:
     """Refuse a share of the target, to be spread over all classes, that is none."""

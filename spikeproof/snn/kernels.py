@@ -7,7 +7,6 @@ where the work is too small or too long to unroll, the same two functions run ea
 """
 
 import functools
-import math
 import os
 import shutil
 import warnings
@@ -21,6 +20,10 @@ from torch import Tensor
 from spikeproof.snn.dynamics import Derivative, Dynamics, integrate
 
 COMPILE_FROM_ELEMENTS = 2**17  # below, a call takes microseconds and seconds of compilation cannot pay
+OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
+    "realize_opcount_threshold": 4,  # else the potentials of all steps are expanded anew in each: seconds more
+    "cpp.vec_isa_ok": True,  # believe the processor's flags instead of compiling a program for each: seconds more
+}
 COMPILE_UP_TO_STEPS = 32  # unrolling more takes a compiler minutes
 
 
@@ -160,22 +163,39 @@ def _compiled(function: Callable[..., Any], plan: _Course | _Plan) -> Callable[.
 
     # A code object of its own: dynamo counts recompilations by code object, and all plans would share one.
     kernel.__code__ = kernel.__code__.replace(co_name=f"{function.__name__}_{zlib.crc32(repr(plan).encode()):x}")
-    # Without the threshold, inductor expands the potentials of all steps anew in each: seconds more to compile.
-    return torch.compile(kernel, dynamic=True, options={"realize_opcount_threshold": 4})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own modules warn of each other while they are imported
+        compiled = torch.compile(kernel, dynamic=True, options=OPTIONS)
+    return _Kernel(compiled, functools.partial(function, plan))
+
+
+class _Kernel:
+    """The compiled function; the eager one from the first time on that the compiler fails."""
+
+    def __init__(self, compiled: Callable[..., Any], eager: Callable[..., Any]) -> None:
+        self.run = compiled
+        self.eager = eager
+
+    def __call__(self, *tensors: Tensor) -> Any:
+        try:
+            return self.run(*tensors)
+        except RuntimeError as error:
+            from torch._dynamo.exc import TorchDynamoException  # a second of import
+
+            if not isinstance(error, TorchDynamoException):
+                raise
+            reason = str(error).strip().splitlines()[0]
+            warnings.warn(f"a spiking layer runs eagerly, several times slower: {reason}", stacklevel=2)
+            self.run = self.eager
+            return self.run(*tensors)
 
 
 @functools.cache
 def can_compile(device: str) -> bool:
-    """Whether torch.compile works here, tried once on a small function; says so once where it does not."""
+    """Whether there is a compiler for `device`, and no SPIKEPROOF_COMPILE=0; says so once where there is none."""
     if os.environ.get("SPIKEPROOF_COMPILE", "1") == "0":
         return False
-    try:
-        if device == "cpu" and not any(map(shutil.which, ("g++", "clang++", os.environ.get("CXX", "g++")))):
-            raise RuntimeError("no C++ compiler was found")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own modules warn of each other while they are imported
-            torch.compile(lambda a: a * math.pi + 1, dynamic=True)(torch.zeros(8, device=device))
-    except Exception as error:
-        warnings.warn(f"spiking layers run eagerly, several times slower: {error}", stacklevel=2)
-        return False
-    return True
+    if device != "cpu" or any(map(shutil.which, ("g++", "clang++", os.environ.get("CXX", "g++")))):
+        return True
+    warnings.warn("spiking layers run eagerly, several times slower: no C++ compiler was found", stacklevel=2)
+    return False

@@ -16,7 +16,7 @@ from spikeproof.snn.dynamics import Dynamics
 from spikeproof.snn.gradients import GradientPath, Triangle
 from spikeproof.specs import UserError
 
-__all__ = ["IF", "LIF", "PLIF", "Neuron", "ReLU"]
+__all__ = ["DLIF", "IF", "LIF", "PLIF", "Neuron", "ReLU"]
 
 THRESHOLD_FLOOR = 0.03  # a learned threshold never falls below this
 
@@ -92,6 +92,25 @@ class PLIF(SpikingNeuron):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DLIF(SpikingNeuron):
+    """Dynamic LIF: each layer learns a gain p[t] for the currents of each step, u[t] = leak v[t-1] + p[t] x[t].
+
+    The gains start at 1 and are shared by all neurons of the layer. Source: Ding et al., ICML 2024,
+    arXiv 2405.20694, whose leak of 0.99 is the default.
+    """
+
+    leak: float = 0.99
+
+    def __post_init__(self) -> None:
+        SpikingNeuron.__post_init__(self)
+        if not 0 <= self.leak <= 1:
+            raise UserError(f"leak must lie in [0, 1], not {self.leak}")
+
+    def layer(self, steps: int) -> nn.Module:
+        return SpikingLayer(self, steps, leak=self.leak, learn_gain=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReLU(Neuron):
     """No spikes: the same architecture as an ANN (use one time step)."""
 
@@ -100,12 +119,14 @@ class ReLU(Neuron):
 
 
 class SpikingLayer(nn.Module):
-    """A layer of integrate-and-fire neurons with one leak and one threshold, learned or not.
+    """A layer of integrate-and-fire neurons with one leak and one threshold, learned or not, and, for DLIF, a gain.
 
     `gradient` says how the layer answers backward; a view of a model may exchange it.
     """
 
-    def __init__(self, neuron: SpikingNeuron, steps: int, *, leak: float, learn_leak: bool = False) -> None:
+    def __init__(
+        self, neuron: SpikingNeuron, steps: int, *, leak: float, learn_leak: bool = False, learn_gain: bool = False
+    ) -> None:
         super().__init__()
         self.steps = steps
         self.hard_reset = neuron.reset == "hard"
@@ -115,6 +136,7 @@ class SpikingLayer(nn.Module):
         self.learn_threshold = neuron.learn_threshold
         self.leak = _scalar(math.log(leak / (1 - leak)) if learn_leak else leak, learn_leak)
         self.threshold = _scalar(neuron.threshold, neuron.learn_threshold)
+        self.gain = nn.Parameter(torch.ones(steps)) if learn_gain else None
 
     def dynamics(self) -> Dynamics:
         """The constants as they are now: a learned leak is a sigmoid's value, a learned threshold is floored."""
@@ -125,7 +147,15 @@ class SpikingLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # [T or 1, B, *n] -> [T, B, *n]
         if x.shape[0] not in (1, self.steps):
             raise UserError(f"the layer was built for {self.steps} time steps, the input has {x.shape[0]}")
-        return self.gradient.spikes(x, self.dynamics(), self.steps)
+        return self.gradient.spikes(self.amplified(x), self.dynamics(), self.steps)
+
+    def amplified(self, x: Tensor) -> Tensor:
+        """The currents that reach the potential: `x`, times the gain of each step where there is one."""
+        if self.gain is None:
+            return x
+        if len(self.gain) != self.steps:
+            raise UserError(f"the layer learned gains for {len(self.gain)} time steps and cannot run {self.steps}")
+        return self.gain.view(-1, *[1] * (x.ndim - 1)) * x  # [T, B, *n], whether or not x is constant in time
 
     def extra_repr(self) -> str:
         reset = ("hard" if self.hard_reset else "soft") + (", detached" if self.detach_reset else "")

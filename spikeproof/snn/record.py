@@ -18,7 +18,7 @@ __all__ = ["Recording", "record"]
 class Recording:
     """Currents and spikes ``[T, B, *n]`` of the last call, by layer name, in order of their call; with gradients.
 
-    Currents have a leading 1 where they are constant in time.
+    Currents have a leading 1 where they are constant in time, and are those before a layer's own gain.
     """
 
     currents: dict[str, Tensor] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Recording:
         """Potentials before the reset ``[T, B, *n]`` of layer `name`, recomputed by the reference, differentiable."""
         layer = self.layers[name]
         slope = layer.gradient if isinstance(layer.gradient, Slope) else Triangle()
-        currents = self.currents[name]
+        currents = layer.amplified(self.currents[name])
         return integrate(currents.expand(layer.steps, *currents.shape[1:]), layer.dynamics(), slope).potentials
 
     def rates(self) -> dict[str, float]:

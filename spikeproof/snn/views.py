@@ -15,7 +15,7 @@ from spikeproof.snn.network import SpikingNetwork
 from spikeproof.snn.neurons import SpikingLayer
 from spikeproof.specs import UserError
 
-__all__ = ["attack_view", "view"]
+__all__ = ["attack_view", "view", "without_statistics"]
 
 
 def view(
@@ -63,6 +63,18 @@ def attack_view(model: nn.Module) -> nn.Module:
             if parameter is not None:
                 module._parameters[name] = nn.Parameter(parameter.detach(), requires_grad=False)
         return _fold(module) if isinstance(module, PerStep) else module
+
+    return _structural_copy(model, change)
+
+
+def without_statistics(model: nn.Module) -> nn.Module:
+    """A view whose batch norms, in training, normalise by the batch but leave the running statistics as they are."""
+
+    def change(module: nn.Module) -> nn.Module:
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+            module._buffers = dict.fromkeys(module._buffers)
+            module.track_running_stats = False
+        return module
 
     return _structural_copy(model, change)
 

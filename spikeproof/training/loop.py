@@ -154,6 +154,7 @@ def _step(recipe: Recipe, state: _State, x: Tensor, y: Tensor, rate: float) -> d
     if training.gradient_clip is not None:
         nn.utils.clip_grad_norm_(state.model.parameters(), training.gradient_clip)
     state.optimiser.step()
+    recipe.objective.after_step(state.model)
     if state.average is not None:
         _move(state.average, state.model, training.average)
     return terms

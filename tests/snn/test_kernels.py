@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 import spikeproof
 from spikeproof.snn import Slope, Triangle, kernels
@@ -224,6 +225,29 @@ def test_without_a_compiler_layers_run_eagerly_and_say_so_once(monkeypatch: pyte
     assert len(warned) == 1
     assert torch.equal(spikes, reference(x, constants(), Triangle(), 4))
     assert torch.equal(fused_spikes(x, constants(), Triangle(), 4), spikes)  # a second warning would be an error
+
+
+def test_where_the_compiler_fails_a_layer_runs_eagerly_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts: list[int] = []
+
+    def failing(*args: object, **kwargs: object) -> Callable:
+        def compiled(*tensors: Tensor) -> None:
+            attempts.append(1)
+            raise TorchDynamoException("no such instruction")
+
+        return compiled
+
+    monkeypatch.setattr(kernels, "COMPILE_FROM_ELEMENTS", 0)
+    monkeypatch.setattr(kernels, "can_compile", lambda device: True)
+    monkeypatch.setattr("torch.compile", failing)
+    x, slope = currents(4), Triangle(width=0.123)  # a plan that no other test has compiled
+    kernels._compiled.cache_clear()
+    with pytest.warns(UserWarning, match="runs eagerly.*no such instruction"):
+        spikes = fused_spikes(x, constants(), slope, 4)
+    assert torch.equal(spikes, reference(x, constants(), slope, 4))
+    assert torch.equal(fused_spikes(x, constants(), slope, 4), spikes)  # a second warning would be an error
+    assert len(attempts) == 1
+    kernels._compiled.cache_clear()
 
 
 @pytest.mark.usefixtures("forgotten")

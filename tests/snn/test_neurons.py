@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import spikeproof.snn
-from spikeproof.snn import IF, LIF, PLIF, ATan, Neuron, ReLU, Triangle
+from spikeproof.snn import DLIF, IF, LIF, PLIF, ATan, Neuron, ReLU, Triangle
 from spikeproof.snn.dynamics import integrate
 from spikeproof.snn.neurons import THRESHOLD_FLOOR, SpikingLayer, SpikingNeuron
 from spikeproof.specs import UserError
@@ -84,10 +84,11 @@ def test_what_a_layer_prints_says_how_it_was_made(kind: type[SpikingNeuron]) -> 
 
 @every_spiking
 def test_only_what_is_learned_is_a_parameter(kind: type[SpikingNeuron]) -> None:
+    own = {PLIF: {"leak"}, DLIF: {"gain"}}.get(kind, set())
     names = {name for name, _ in kind().layer(4).named_parameters()}
-    assert names == ({"leak"} if kind is PLIF else set())
+    assert names == own
     names = {name for name, _ in kind(learn_threshold=True).layer(4).named_parameters()}
-    assert names == ({"leak", "threshold"} if kind is PLIF else {"threshold"})
+    assert names == own | {"threshold"}
 
 
 @every_spiking
