@@ -25,16 +25,24 @@ class PerStep(nn.Sequential):
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-class ConvNorm(PerStep):
-    """A convolution and its batch norm; in eval mode one convolution, with the norm folded into the weights."""
+class Normed(PerStep):
+    """A convolution or linear layer and its batch norm; in eval mode one layer, the norm folded into its weights."""
 
     def forward(self, x: Tensor) -> Tensor:
-        conv, norm = cast(nn.Conv2d, self[0]), cast(nn.BatchNorm2d, self[1])
-        if norm.training or norm.running_mean is None or norm.running_var is None:
+        if self[1].training:
             return super().forward(x)
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        weight, bias = conv.weight * scale.view(-1, 1, 1, 1), norm.bias - norm.running_mean * scale
-        return conv._conv_forward(x.flatten(0, 1), weight, bias).unflatten(0, x.shape[:2])
+        weight, bias = self.folded()
+        run = F.linear if isinstance(self[0], nn.Linear) else cast(nn.Conv2d, self[0])._conv_forward
+        return run(x.flatten(0, 1), weight, bias).unflatten(0, x.shape[:2])
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the one layer that both are in eval mode, differentiable."""
+        layer, norm = self[0], cast(nn.BatchNorm2d, self[1])
+        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+        scale = norm.weight * (variance + norm.eps).rsqrt()
+        weight = cast(Tensor, layer.weight)
+        mean = mean if layer.bias is None else mean - cast(Tensor, layer.bias)
+        return weight * scale.view(-1, *[1] * (weight.ndim - 1)), norm.bias - mean * scale
 
 
 class MeanPool(nn.Module):
@@ -61,11 +69,9 @@ class _MeanPool(torch.autograd.Function):
         return quarter[..., :, None, :, None].expand(n, c, h, 2, w, 2).reshape(n, c, 2 * h, 2 * w)
 
 
-def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> ConvNorm:
+def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> Normed:
     """A convolution that keeps the size (but for its stride), and batch normalisation."""
-    return ConvNorm(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs)
-    )
+    return Normed(nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
 def initialise(model: nn.Module) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from spikeproof.snn.encoders import Encoder
 from spikeproof.snn.gradients import GradientPath
-from spikeproof.snn.layers import PerStep
+from spikeproof.snn.layers import Normed, PerStep
 from spikeproof.snn.network import SpikingNetwork
 from spikeproof.snn.neurons import SpikingLayer
 from spikeproof.specs import UserError
@@ -51,7 +50,7 @@ def view(
 def attack_view(model: nn.Module) -> nn.Module:
     """The model as an attacker meets it: eval mode, batch norm folded into what precedes it, nothing to train.
 
-    The same function of the image, to rounding. Holds its own folded weights: make it anew after a training step.
+    The same function of the image. Holds its own folded weights: make it anew after a training step.
     A model with no spikeproof network in it is returned as it is.
     """
     if not any(isinstance(module, SpikingNetwork) for module in model.modules()):
@@ -62,7 +61,7 @@ def attack_view(model: nn.Module) -> nn.Module:
         for name, parameter in module._parameters.items():
             if parameter is not None:
                 module._parameters[name] = nn.Parameter(parameter.detach(), requires_grad=False)
-        return _fold(module) if isinstance(module, PerStep) else module
+        return _fold(module) if isinstance(module, Normed) else module
 
     return _structural_copy(model, change)
 
@@ -102,15 +101,12 @@ def _structural_copy(module: nn.Module, change: Callable[[nn.Module], nn.Module]
     return change(twin)
 
 
-def _fold(layers: PerStep) -> PerStep:
-    """Batch norm folded into the convolution or linear layer right before it."""
-    folded: list[nn.Module] = []
-    for layer in layers:
-        before = folded[-1] if folded else None
-        if isinstance(layer, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
-            folded[-1] = fuse_conv_bn_eval(before, layer).requires_grad_(False)
-        elif isinstance(layer, nn.BatchNorm1d) and isinstance(before, nn.Linear):
-            folded[-1] = fuse_linear_bn_eval(before, layer).requires_grad_(False)
-        else:
-            folded.append(layer)
-    return PerStep(*folded).eval()
+def _fold(layers: Normed) -> PerStep:
+    """The one frozen layer that a normed one is in eval mode: the very same numbers."""
+    weight, bias = layers.folded()
+    single = copy.copy(layers[0])
+    single._parameters = {
+        "weight": nn.Parameter(weight.detach(), requires_grad=False),
+        "bias": nn.Parameter(bias.detach(), requires_grad=False),
+    }
+    return PerStep(single).eval()

@@ -218,3 +218,10 @@ def test_no_steps_are_refused(steps: int) -> None:
 def test_a_view_of_a_body_without_batch_norm() -> None:
     model = Network(architecture=MLP(hidden=(5,))).build(SHAPE, 3)
     assert torch.equal(attack_view(model)(images(2, *SHAPE)), model(images(2, *SHAPE)))
+
+
+def test_an_attack_view_gives_the_very_same_logits_in_float32(trained: SpikingNetwork, digits: tuple) -> None:
+    """Bit for bit: what an attacker finds at a threshold must not look different to the evaluator."""
+    x = digits[2][:50]
+    assert trained(x).abs().max() > 1
+    assert torch.equal(attack_view(trained)(x), trained(x))

@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import nn
 
 from spikeproof.snn.architectures.architecture import Architecture
-from spikeproof.snn.layers import Layer, PerStep
+from spikeproof.snn.layers import Layer, Normed, PerStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,6 @@ class MLP(Architecture):
         widths = [math.prod(shape), *self.hidden]
         layers: list[nn.Module] = [PerStep(nn.Flatten())]
         for inputs, outputs in pairwise(widths):
-            linear: list[nn.Module] = [nn.Linear(inputs, outputs)]
-            layers += [PerStep(*linear, nn.BatchNorm1d(outputs)) if self.norm else PerStep(*linear), neurons()]
+            linear = nn.Linear(inputs, outputs)
+            layers += [Normed(linear, nn.BatchNorm1d(outputs)) if self.norm else PerStep(linear), neurons()]
         return nn.Sequential(*layers, PerStep(nn.Linear(widths[-1], classes)))
