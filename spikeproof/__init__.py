@@ -14,8 +14,14 @@ from spikeproof.snn import *  # noqa: F403
 from spikeproof.specs import UserError as UserError
 from spikeproof.training import *  # noqa: F403
 
-del GaussianNoise  # noqa: F821 - the name of two things: attacks.GaussianNoise and objectives.GaussianNoise
+del GaussianNoise  # noqa: F821 - the name of two things, see __getattr__
 
 __version__ = "0.1.0"
 _ROOMS = (attacks, data, evaluation, objectives, snn, training)
 __all__ = sorted({"UserError", "load_model", *(name for room in _ROOMS for name in room.__all__)} - {"GaussianNoise"})
+
+
+def __getattr__(name: str) -> object:
+    if name == "GaussianNoise":
+        raise AttributeError("GaussianNoise is two things: attacks.GaussianNoise and objectives.GaussianNoise")
+    raise AttributeError(f"module 'spikeproof' has no attribute {name!r}")

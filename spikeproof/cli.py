@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import jsonargparse
 import torch
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import spikeproof
@@ -20,6 +22,7 @@ from spikeproof.data import Augmentation, DataSet, PartName
 from spikeproof.data import download as fetch
 from spikeproof.data.published_files import data_root as folder_of_data
 from spikeproof.evaluation import SUITES, Suite, evaluate_run, suite_named
+from spikeproof.evaluation.ledger import in_order
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar
 from spikeproof.reports import Estimate, Row, ranking, write_report
@@ -28,6 +31,7 @@ from spikeproof.snn import Architecture, Encoder, GradientPath, Neuron, Readout
 from spikeproof.specs import UserError, from_config, nearest, short
 from spikeproof.training import Optimiser, Recipe, Schedule
 from spikeproof.training import train as train_recipe
+from spikeproof.training.loop import refuse_another_recipe
 
 console = Console()
 
@@ -67,19 +71,22 @@ def train(
     if download:
         fetch(recipe.data, data_root)
     folder = out or Path("runs") / recipe.name
+    device = _device(device)
     with bar(recipe.name) as progress:
         train_recipe(recipe, folder, data_root=data_root, device=device, progress=progress)
-    last = next(row for row in reversed(Run(folder).read_lines("metrics.jsonl")) if row["best"])
-    console.print(
-        f"{folder}: epoch {last['epoch']} kept, validation accuracy {last['validation_accuracy']:.1%}, "
-        f"under attack {last['validation_robust_accuracy']:.1%}"
+    best = next((row for row in Run(folder).read_lines("metrics.jsonl") if row.get("best")), None)
+    if best is None:
+        raise UserError(f"{folder / 'metrics.jsonl'} names no best epoch: it is damaged; delete it and train again")
+    _say(
+        f"{folder}: epoch {best['epoch']} kept, validation accuracy {best['validation_accuracy']:.1%}, "
+        f"under attack {best['validation_robust_accuracy']:.1%}"
     )
 
 
 def evaluate(
     runs: list[Path],
-    threat: Threat = Linf(),
-    eps: str = "2/255,4/255,8/255",
+    threat: Threat | None = None,
+    eps: str | None = None,
     suite: str = "quick",
     images: int | None = None,
     part: PartName = "test",
@@ -94,8 +101,8 @@ def evaluate(
 
     Args:
         runs: run folders, or folders of run folders
-        threat: what the adversary may do; its eps is replaced by each of --eps
-        eps: radii in pixel units, separated by commas
+        threat: what the adversary may do (default: Linf)
+        eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
         suite: name of a suite, or a YAML file with a name and attacks
         images: how many images, from the first on (default: all)
         part: which part of the data
@@ -106,7 +113,7 @@ def evaluate(
         device: cpu, cuda, cuda:1, ...
         trust: run code from outside spikeproof that a model file names
     """
-    threats, attacks = _threats(threat, eps), _suite(suite)
+    threats, attacks, device = _threats(threat, eps), _suite(suite), _device(device)
     found = find_runs(runs)
     for run in found:
         with bar(run.name) as progress:
@@ -130,14 +137,15 @@ def evaluate(
 def compare(
     configs: list[Path],
     out: Path = Path("runs/comparison"),
-    threat: Threat = Linf(),
-    eps: str = "2/255,4/255,8/255",
+    threat: Threat | None = None,
+    eps: str | None = None,
     suite: str = "quick",
     images: int | None = None,
     seeds: int = 1,
     data_root: Path | None = None,
     download: bool = False,
     device: str | None = None,
+    trust: bool = False,
 ) -> None:
     """Train every configuration, attack all in the same way, and write one report.
 
@@ -146,18 +154,19 @@ def compare(
     Args:
         configs: YAML files, one a network
         out: folder for the run folders and report.html
-        threat: what the adversary may do; its eps is replaced by each of --eps
-        eps: radii in pixel units, separated by commas
+        threat: what the adversary may do (default: Linf)
+        eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
         suite: name of a suite, or a YAML file with a name and attacks
         images: how many test images, from the first on (default: all)
         seeds: how many training seeds, counted up from each configuration's own
         data_root: folder of the data sets
         download: fetch data sets where they are missing
         device: cpu, cuda, cuda:1, ...
+        trust: run code from outside spikeproof that a configuration names
     """
     if seeds < 1:
         raise UserError(f"seeds must be at least 1, not {seeds}")
-    threats, attacks = _threats(threat, eps), _suite(suite)
+    threats, attacks, device = _threats(threat, eps), _suite(suite), _device(device)
     recipes = [_recipe(path) for path in configs]
     names = [recipe.name for recipe in recipes]
     if len(set(names)) < len(names):
@@ -165,20 +174,38 @@ def compare(
     if download:
         for data in {recipe.data for recipe in recipes}:
             fetch(data, data_root)
+    seeded = [replace(recipe, seed=recipe.seed + k) for recipe in recipes for k in range(seeds)]
+    folders = [out / (recipe.name if seeds == 1 else f"{recipe.name}-seed{recipe.seed}") for recipe in seeded]
+    _refuse_early(seeded, folders, images, data_root)
     runs = []
-    for recipe in recipes:
-        for seed in range(recipe.seed, recipe.seed + seeds):
-            folder = out / (recipe.name if seeds == 1 else f"{recipe.name}-seed{seed}")
-            with bar(f"train {folder.name}") as progress:
-                train_recipe(replace(recipe, seed=seed), folder, data_root=data_root, device=device, progress=progress)
-            run = Run(folder)
-            with bar(f"attack {folder.name}") as progress:
-                evaluate_run(
-                    run, threats, attacks, images=images, data_root=data_root, device=device, progress=progress
-                )
-            runs.append(run)
+    for recipe, folder in zip(seeded, folders, strict=True):
+        with bar(f"train {folder.name}") as progress:
+            train_recipe(recipe, folder, data_root=data_root, device=device, progress=progress)
+        run = Run(folder)
+        with bar(f"attack {folder.name}") as progress:
+            evaluate_run(
+                run,
+                threats,
+                attacks,
+                images=images,
+                data_root=data_root,
+                device=device,
+                trust=trust,
+                progress=progress,
+            )
+        runs.append(run)
     _show(ranking(runs))
-    console.print(f"report: {write_report(runs, out / 'report.html')}")
+    _say(f"report: {write_report(runs, out / 'report.html')}")
+
+
+def _refuse_early(recipes: list[Recipe], folders: list[Path], images: int | None, data_root: Path | None) -> None:
+    """Find what would stop a comparison half way before hours are spent: folders, data, number of images."""
+    for recipe, folder in zip(recipes, folders, strict=True):
+        refuse_another_recipe(recipe, folder)
+    for data in {recipe.data for recipe in recipes}:
+        count = len(data.part("test", data_root))
+        if images is not None and not 1 <= images <= count:
+            raise UserError(f"the test part has {count} images: take 1 to {count}, not {images}")
 
 
 def report(runs: list[Path], out: Path = Path("report.html")) -> None:
@@ -190,7 +217,9 @@ def report(runs: list[Path], out: Path = Path("report.html")) -> None:
     """
     found = find_runs(runs)
     _show(ranking(found))
-    console.print(f"report: {write_report(found, out)}")
+    if out.is_dir():
+        raise UserError(f"{out} is a folder: name a file, such as {out / 'report.html'}")
+    _say(f"report: {write_report(found, out)}")
 
 
 def list_names() -> None:
@@ -256,17 +285,8 @@ def choices(base: type) -> dict[str, type]:
 def main(arguments: list[str] | None = None) -> None:
     """The command ``spikeproof``. A user's mistake ends it with a message and exit status 2, never a traceback."""
     try:
-        parser = _parser()
-        config = parser.parse_args([_spelled(a) for a in (sys.argv[1:] if arguments is None else arguments)])
-        chosen = parser.instantiate(config)
-        name = chosen.subcommand
-        options = {key: value for key, value in vars(chosen[name]).items() if key != "config"}
-        if name == "train":
-            fields = {f: options.pop(f) for f in inspect.signature(Recipe).parameters}
-            options["recipe"] = Recipe(**fields)
-        COMMANDS[name](**options)
-    except jsonargparse.ArgumentError as error:
-        _fail(_suggesting(str(error)))
+        command, options = _understood(sys.argv[1:] if arguments is None else arguments)
+        COMMANDS[command](**options)
     except UserError as error:
         _fail(str(error))
     except OSError as error:
@@ -274,6 +294,29 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         console.print("\nstopped; the same command goes on from here")
         sys.exit(130)
+
+
+def _understood(arguments: list[str]) -> tuple[str, dict[str, Any]]:
+    """The command and its options, ready to be called; raises `UserError` for whatever is wrong in them."""
+    words = [_spelled(word) for word in arguments]
+    for option, path in pairwise(words):
+        if option == "--config":
+            _fields(Path(path), Recipe, "configuration")  # says what is wrong in words of ours
+    parser = _parser()
+    try:
+        chosen = parser.instantiate(parser.parse_args(words))
+        name = chosen.subcommand
+        options = {key: value for key, value in vars(chosen[name]).items() if key != "config"}
+        if name == "train":
+            options["recipe"] = Recipe(**{f: options.pop(f) for f in inspect.signature(Recipe).parameters})
+    except UserError:
+        raise
+    except (jsonargparse.ArgumentError, ValueError, TypeError) as error:
+        within: BaseException | None = error
+        while within is not None and not isinstance(within, UserError):
+            within = within.__cause__ or within.__context__
+        raise UserError(str(within or _suggesting(str(error)))) from error
+    return name, options
 
 
 def _spelled(argument: str) -> str:
@@ -309,37 +352,47 @@ def _add_recipe(parser: jsonargparse.ArgumentParser) -> None:
     parser.add_class_arguments(Recipe, as_group=False, as_positional=False, sub_configs=True)
 
 
-def _recipe(path: Path) -> Recipe:
-    """The recipe in a YAML file; raises `UserError` naming the file and what is wrong in it."""
-    if not path.is_file():
-        raise UserError(f"there is no configuration file {path}")
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {error}") from error
-    if not isinstance(fields, dict):
-        raise UserError(f"{path} holds no settings")
-    try:
-        return from_config({"class_path": "spikeproof.Recipe", "init_args": fields}, Recipe, trust=True)
-    except UserError as error:
-        raise UserError(f"{path}: {_suggesting(str(error))}") from error
-
-
-def _threats(threat: Threat, eps: str) -> list[Threat]:
-    return [replace(threat, eps=part.strip()) for part in eps.split(",")]  # type: ignore[type-var]
+def _threats(threat: Threat | None, eps: str | None) -> list[Threat]:
+    if eps is None:
+        return [threat] if threat is not None else [Linf(k / 255) for k in (2, 4, 8)]
+    return in_order([replace(threat or Linf(), eps=part.strip()) for part in eps.split(",")])  # type: ignore[type-var]
 
 
 def _suite(name: str) -> Suite:
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         return suite_named(name)
-    if not path.is_file():
-        raise UserError(f"there is no suite file {path}")
-    fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return _from_yaml(path, Suite, "suite")
+
+
+def _recipe(path: Path) -> Recipe:
+    """The recipe in a YAML file; raises `UserError` naming the file and what is wrong in it."""
+    return _from_yaml(path, Recipe, "configuration")
+
+
+def _from_yaml(path: Path, kind: type, what: str) -> Any:
+    fields = _fields(path, kind, what)
     try:
-        return from_config({"class_path": "spikeproof.Suite", "init_args": fields}, Suite, trust=True)
+        return from_config({"class_path": f"spikeproof.{kind.__name__}", "init_args": fields}, kind, trust=True)
     except UserError as error:
         raise UserError(f"{path}: {_suggesting(str(error))}") from error
+
+
+def _fields(path: Path, kind: type, what: str) -> dict[str, Any]:
+    """What a YAML file sets, its keys checked."""
+    if not path.is_file():
+        raise UserError(f"there is no {what} file {path}")
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {error}") from error
+    if not isinstance(fields, dict) or not fields:
+        raise UserError(f"{path} holds no settings: a {what} is a mapping such as 'name: ...'")
+    known = set(inspect.signature(kind).parameters)
+    for key in fields:
+        if key not in known:
+            raise UserError(f"{path}: unknown name {key!r}; {nearest(str(key), known)}")
+    return fields
 
 
 def _show(rows: list[Row]) -> None:
@@ -357,7 +410,7 @@ def _show(rows: list[Row]) -> None:
         cost = "-" if row.gradient_evaluations is None else f"{row.gradient_evaluations:.1f}"
         seconds = "-" if row.training_seconds is None else f"{row.training_seconds:.0f} s"
         name = row.name if row.status == "ok" else f"{row.name}  ({row.status}: {row.reason})"
-        table.add_row(str(row.rank or "-"), name, _percent(row.clean), *robust, cost, seconds)
+        table.add_row(str(row.rank or "-"), escape(name), _percent(row.clean), *robust, cost, seconds)
     console.print(table)
 
 
@@ -386,12 +439,26 @@ def _suggesting(message: str) -> str:
     return message
 
 
+def _device(name: str | None) -> str | None:
+    if name is None:
+        return None
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"there is no device {name!r} here ({str(error).splitlines()[0]}); cpu always is") from error
+    return name
+
+
+def _say(message: str) -> None:
+    console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
 def _first_line(thing: Any) -> str:
     return (inspect.getdoc(thing) or "").partition("\n")[0]
 
 
 def _fail(message: str) -> None:
-    Console(stderr=True).print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
+    Console(stderr=True).print("[bold red]error:[/]", escape(message), highlight=False, soft_wrap=True)
     sys.exit(2)
 
 

@@ -14,14 +14,29 @@ def silent(what: str, done: float, of: float) -> None:
 
 @contextmanager
 def bar(title: str) -> Iterator[Report]:
-    """A progress bar in the terminal, which the yielded function moves."""
+    """A progress bar in the terminal, which the yielded function moves; a line for each whole unit in a log."""
     columns = (
-        TextColumn("{task.fields[title]}", style="bold"),
+        TextColumn("{task.fields[title]}", style="bold", markup=False),
         BarColumn(bar_width=24),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns) as progress:
+        if not progress.console.is_terminal:
+            progress.stop()
+            yield _lines(title)
+            return
         task = progress.add_task("", title=title, total=None)
         yield lambda what, done, of: progress.update(task, description=what, completed=done, total=of)
+
+
+def _lines(title: str) -> Report:
+    printed = [0]
+
+    def report(what: str, done: float, of: float) -> None:
+        if int(done) > printed[0]:
+            printed[0] = int(done)
+            print(f"{title}: {int(done)}/{of:g} {what}", flush=True)
+
+    return report

@@ -17,5 +17,8 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Torch's generators start from `seed` inside the block, and are as they were after it."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices, device_type="cuda"):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which seeds every accelerator
+        for each in devices:
+            with torch.cuda.device(each):
+                torch.cuda.manual_seed(seed)
         yield

@@ -6,9 +6,12 @@ epoch), ``model.safetensors`` + ``model.json`` (weights and how to rebuild the n
 the report). Every file is written beside its place and renamed, so it is there whole or not at all.
 """
 
+import hashlib
 import json
 import os
 import platform
+import shlex
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -96,20 +99,28 @@ class Run:
         """`tensors` and, in the same file, JSON-able `facts` about them."""
         whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         with written_whole(self.path / file) as temporary:
-            save_file(whole, temporary, metadata={"facts": json.dumps(facts, allow_nan=False)})
+            kept = {"facts": json.dumps(facts, allow_nan=False), "sha256": _digest(whole)}
+            save_file(whole, temporary, metadata=kept)
 
     def read_tensors(self, file: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         try:
             with safe_open(self._existing(file), framework="pt") as stream:
                 tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-                return tensors, json.loads((stream.metadata() or {}).get("facts", "{}"))
+                kept = stream.metadata() or {}
+            if kept.get("sha256") != _digest(tensors):
+                raise self._damaged(file, ValueError("its tensors are not those that were written"))
+            return tensors, json.loads(kept.get("facts", "{}"))
         except (SafetensorError, json.JSONDecodeError, OSError) as error:
             raise self._damaged(file, error) from error
 
     @cached_property
     def record(self) -> dict[str, Any]:
         """``run.json``: name, config, seed, command, versions, machine, and ``finished`` once training ended."""
-        return self.read_json("run.json")
+        record = self.read_json("run.json")
+        wanted = {"name", "config", "seed", "finished"}
+        if not isinstance(record, dict) or not wanted <= record.keys():
+            raise self._damaged("run.json", ValueError(f"it has no {', '.join(sorted(wanted))}"))
+        return record
 
     def _existing(self, file: str) -> Path:
         path = self.path / file
@@ -142,15 +153,34 @@ def environment() -> dict[str, Any]:
     """Versions of everything that can change a number, and the machine it was computed on."""
     packages = ("spikeproof", "torch", "numpy", "scipy", "scikit-learn", "safetensors", "jsonargparse")
     return {
-        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
+        "versions": {"python": platform.python_version(), "commit": _commit()}
+        | {name: metadata.version(name) for name in packages},
         "machine": {
             "system": platform.platform(),
             "processor": processor(),
             "threads": torch.get_num_threads(),
             "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
-        "command": " ".join(["spikeproof", *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
+
+
+def _commit() -> str:
+    """The commit of the source tree that runs, with "-dirty" where it was changed; "none" for an installed copy."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
+
+
+def _digest(tensors: dict[str, torch.Tensor]) -> str:
+    """What tells whether tensors are bit for bit those that were written."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def processor() -> str:

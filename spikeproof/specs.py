@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import re
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     Pixels = float
 else:
     Pixels = float | str  # a field of this type also takes "8/255", on the command line too, and holds a float
+
+
+OWN_NAME = re.compile(r"\w+|spikeproof(\.\w+)+|\d+(\.\d+)?(/\d+)?")
 
 
 class UserError(ValueError):
@@ -96,15 +100,15 @@ def from_config(config: Any, kind: type, *, trust: bool = False) -> Any:
 
 
 def _refuse_foreign_code(config: Any) -> None:
+    """Only names that need no import: a parser takes a dotted name for a class wherever a choice may stand."""
     if isinstance(config, dict):
-        path = config.get("class_path")
-        if isinstance(path, str) and "." in path and path.split(".")[0] != "spikeproof":
-            raise UserError(
-                f"{path!r} is code from outside spikeproof; it is only run with --trust, "
-                "and only if you know who wrote it"
-            )
         for value in config.values():
             _refuse_foreign_code(value)
     elif isinstance(config, list):
         for value in config:
             _refuse_foreign_code(value)
+    elif isinstance(config, str) and not OWN_NAME.fullmatch(config):
+        raise UserError(
+            f"{config!r} is code from outside spikeproof, or no name at all; it is only used with --trust, "
+            "and only if you know who wrote it"
+        )

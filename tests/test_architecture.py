@@ -16,7 +16,7 @@ MAY_KNOW = {
     "progress": set(),
     "runs": {"specs"},
     "data": COMMON,
-    "snn": {"specs"},
+    "snn": {"specs", "randomness"},
     "attacks": COMMON,
     "models": {"runs", "snn", "specs"},
     "objectives": {"attacks", "snn", *COMMON},

@@ -136,6 +136,13 @@ def test_doctor(capsys):
         (["evaluate", "nowhere", "--suite=quik"], "did you mean 'quick'"),
         (["compare", "nowhere.yaml"], "no configuration file nowhere.yaml"),
         (["report", "nowhere"], "no folder nowhere"),
+        (["report", "[/red]"], "no folder [/red]"),
+        (["train", "--name=x", "--training.batch=1"], "batch must be at least 2"),
+        (["train", "--name=x", "--device=foo"], "no device 'foo'"),
+        (["train", "--name=x", "--config=/bin/ls"], "error"),
+        (["compare", "/bin/ls"], "is no YAML"),
+        (["evaluate", "nowhere", "--threat=L2", "--threat.eps=200"], "0.5 is usual"),
+        (["evaluate", "nowhere", "--eps=0.1,0.1"], "same eps is given twice"),
     ],
 )
 def test_mistakes_are_answered_with_what_would_be_right(arguments, says, capsys):
@@ -150,6 +157,32 @@ def test_an_unknown_key_stops_before_anything_is_loaded(config, tmp_path, capsys
     assert "did you mean 'beta'" in message
     assert not (tmp_path / "out").exists()
     assert "did you mean 'training'" in fails(capsys, "train", "--config", config(trainig={"epochs": 2}))
+
+
+def test_an_unknown_key_that_holds_nothing_is_an_error_too(config, tmp_path, capsys):
+    for command in (["compare"], ["train", "--config"]):
+        assert "did you mean 'network'" in fails(capsys, *command, config(netwrk={}), "--out", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("")
+    for command in (["compare"], ["train", "--config"]):
+        assert "empty.yaml holds no settings" in fails(capsys, *command, str(empty))
+
+
+def test_what_would_stop_a_comparison_half_way_stops_it_at_once(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("spikeproof.training.loop._epoch", lambda *a: pytest.fail("trained first"))
+    out = ["--out", str(tmp_path / "out")]
+    assert "take 1 to 360, not 9999" in fails(capsys, "compare", config(), *out, "--images", "9999")
+    last = config(name="last", data="CIFAR10")
+    message = fails(capsys, "compare", config(), last, *out, "--data-root", str(tmp_path))
+    assert "test_batch" in message
+
+
+def test_a_threats_own_radius_is_used(config, tmp_path):
+    out = tmp_path / "out"
+    main(["compare", config(), "--out", str(out), "--images=20", "--threat=L2", "--threat.eps=0.5"])
+    verdicts = json.loads((out / "tiny" / "verdicts.json").read_text())
+    assert [(t["norm"], t["eps"]) for t in verdicts["threats"]] == [("L2", 0.5)]
 
 
 def test_two_configs_of_one_name_are_refused(config, tmp_path, capsys):

@@ -24,7 +24,7 @@ def test_config(path, monkeypatch):
     assert source.startswith("# ")
     recipe = _recipe(path)
     assert _parser().parse_args(arguments).train.name == recipe.name
-    assert from_config(to_config(recipe), Recipe) == recipe
+    assert from_config(to_config(recipe), Recipe, trust=True) == recipe
     takes_two_steps(recipe)
 
 

@@ -7,8 +7,8 @@ gradients - and the random state too: the same seed gives the same result wherev
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, replace
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,7 @@ class Query:
     def __init__(self, model: nn.Module, images: int, device: torch.device, stop: bool) -> None:
         self.model = model
         self.stop = stop
+        self.checked = False
         self.gradients = torch.zeros(images, dtype=torch.long, device=device)
         self.forwards = torch.zeros(images, dtype=torch.long, device=device)
 
@@ -72,7 +73,7 @@ class Query:
         """
         x = x.detach().requires_grad_()
         with torch.enable_grad():
-            logits = torch.stack([self.model(x) for _ in range(draws)]).mean(0) if draws > 1 else self.model(x)
+            logits = self.logits(x, y, draws)
             value = loss(logits, y)
             slope = torch.zeros_like(x)  # what stays where the model cuts the graph
             if value.requires_grad:
@@ -81,10 +82,19 @@ class Query:
         self.forwards[who] += draws
         return slope.nan_to_num(0, 0, 0), Answer.of(logits.detach(), y, value.detach())
 
+    def logits(self, x: Tensor, y: Tensor, draws: int) -> Tensor:
+        """Mean logits ``[b, K]`` of `draws` passes, checked once."""
+        logits = torch.stack([self.model(x) for _ in range(draws)]).mean(0) if draws > 1 else self.model(x)
+        if not self.checked:
+            check_logits(logits, x)
+            check_targets(y, x, logits.shape[1])
+            self.checked = True
+        return logits
+
     def answer(self, x: Tensor, y: Tensor, loss: AttackLoss, who: Tensor, draws: int = 1) -> "Answer":
         """Loss and verdict at `x`, without a gradient."""
         with torch.no_grad():
-            logits = torch.stack([self.model(x) for _ in range(draws)]).mean(0)
+            logits = self.logits(x, y, draws)
             self.forwards[who] += draws
             return Answer.of(logits, y, loss(logits, y))
 
@@ -118,6 +128,12 @@ class Best:
         self.broken[place] = answer.broken[better]
 
 
+def averaging(attack: Attack, draws: int) -> Attack:
+    """The attack with its field `eot` at `draws`, unless it has none or sets its own."""
+    alone = draws > 1 and getattr(attack, "eot", None) == 1
+    return replace(attack, eot=draws) if alone else attack  # type: ignore[type-var]
+
+
 @contextmanager
 def as_evaluated(model: nn.Module) -> Iterator[None]:
     """The model in eval mode inside the block, every module in its own mode again after it."""
@@ -131,8 +147,17 @@ def as_evaluated(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+def check_logits(logits: Any, x: Tensor) -> None:
+    """Refuse what is no logits ``[B, K]`` for the images `x`."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
+        seen = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(f"a model returns logits [B, K]; for {len(x)} images this one returned {seen}")
+
+
 def check_images(x: Tensor) -> None:
     """Refuse images that are no float ``[B, C, H, W]`` in [0, 1], naming the first such image."""
+    if not isinstance(x, Tensor):
+        raise UserError(f"images are a tensor, not {type(x).__name__}: torch.from_numpy makes one of an array")
     if x.ndim < 2 or not x.is_floating_point():
         raise UserError(f"images are a float tensor [B, C, H, W] in [0, 1], not {x.dtype} {list(x.shape)}")
     if len(x) == 0:
@@ -151,6 +176,8 @@ def check_targets(y: Tensor, x: Tensor, classes: int | None = None) -> None:
     """Refuse labels that are no integers ``[B]`` in [0, classes), naming the first such label."""
     if len(y) != len(x):
         raise UserError(f"{len(x)} images came with {len(y)} labels")
+    if y.ndim > 2 or (y.ndim == 2 and not y.is_floating_point()):
+        raise UserError(f"labels are integers [B] (or probabilities [B, K] for a divergence), not {list(y.shape)}")
     if y.ndim == 1 and y.dtype != torch.int64:
         raise UserError(f"labels are integers [B] of type int64, not {y.dtype}")
     if y.ndim == 1 and classes is not None:

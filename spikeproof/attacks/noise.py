@@ -14,35 +14,38 @@ from spikeproof.specs import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class UniformNoise(Attack):
-    """The best of `draws` images drawn uniformly from the threat."""
+    """The best of `draws` images drawn uniformly from the threat; each is judged by the mean of `eot` passes."""
 
     draws: int = 1
+    eot: int = 1
 
     def __post_init__(self) -> None:
-        _check(self.draws)
+        _check(self.draws, self.eot)
 
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        return _best_of(self.draws, threat.start, query, x, y)
+        return _best_of(self.draws, self.eot, threat.start, query, x, y)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianNoise(Attack):
-    """The best of `draws` images with normal noise of deviation `relative_sigma` eps, projected into the threat."""
+    """The best of `draws` images with normal noise of deviation `relative_sigma` eps, projected into the threat;
+    each is judged by the mean of `eot` passes."""
 
     relative_sigma: float = 1.0
     draws: int = 1
+    eot: int = 1
 
     def __post_init__(self) -> None:
-        _check(self.draws)
+        _check(self.draws, self.eot)
         if not self.relative_sigma > 0:
             raise UserError(f"relative_sigma is the deviation in units of eps, and positive; not {self.relative_sigma}")
 
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         sigma = threat.eps * self.relative_sigma
-        return _best_of(self.draws, lambda z: threat.project(z + sigma * torch.randn_like(z), z), query, x, y)
+        return _best_of(self.draws, self.eot, lambda z: threat.project(z + sigma * torch.randn_like(z), z), query, x, y)
 
 
-def _best_of(draws: int, draw: Callable[[Tensor], Tensor], query: Query, x: Tensor, y: Tensor) -> Tensor:
+def _best_of(draws: int, eot: int, draw: Callable[[Tensor], Tensor], query: Query, x: Tensor, y: Tensor) -> Tensor:
     best, who = Best(x), torch.arange(len(x), device=x.device)
     loss = Margin() if y.ndim == 1 else KullbackLeibler()
     for _ in range(draws):
@@ -50,10 +53,10 @@ def _best_of(draws: int, draw: Callable[[Tensor], Tensor], query: Query, x: Tens
             who = (~best.broken).nonzero().squeeze(1)
         if len(who):
             z = draw(x[who])
-            best.offer(z, query.answer(z, y[who], loss, who), who)
+            best.offer(z, query.answer(z, y[who], loss, who, eot), who)
     return best.x
 
 
-def _check(draws: int) -> None:
-    if draws < 1:
-        raise UserError(f"noise needs at least 1 draw, not {draws}")
+def _check(draws: int, eot: int) -> None:
+    if draws < 1 or eot < 1:
+        raise UserError(f"noise needs draws and eot of at least 1, not {draws} and {eot}")

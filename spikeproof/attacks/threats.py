@@ -139,7 +139,8 @@ def radius(value: float | str, largest: float, norm: str) -> float:
     """A radius in pixel units; refuses one that can only be meant on the 0-255 scale."""
     eps = pixels(value, "eps")
     if eps > largest:
-        raise UserError(f"{norm} eps {value} looks like the 0-255 scale: images lie in [0, 1] here, write {eps:g}/255")
+        right = f"write {eps:g}/255" if norm == "Linf" else "0.5 is usual for 32x32 pixels"
+        raise UserError(f"{norm} eps {value} looks like the 0-255 scale: images lie in [0, 1] here, {right}")
     return eps
 
 

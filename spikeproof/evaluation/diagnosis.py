@@ -12,6 +12,7 @@ from spikeproof.snn import attack_view, record
 
 Status = Literal["ok", "silent", "constant", "nan", "zero_gradient"]
 
+LOOKED_AT = 256  # images, whatever the batch
 MOST = 0.5  # a share of images above which a failure is the network's and not the images'
 
 
@@ -22,31 +23,45 @@ class Diagnosis(NamedTuple):
     reason: str = ""
 
 
-def diagnose(model: nn.Module, x: Tensor, y: Tensor, *, seed: int = 0) -> Diagnosis:
+def diagnose(model: nn.Module, x: Tensor, y: Tensor, *, batch: int = 256, seed: int = 0) -> Diagnosis:
     """What is wrong with `model` on images `x` ``[B, C, H, W]`` that keeps attacks from telling anything.
 
-    Looks at logits that are not finite, at layers that never fire, at logits that are the same for all images, and
-    at input gradients of the margin (whose gradient, unlike that of cross-entropy, does not vanish where a network
-    is merely sure) that are exactly zero.
+    Looks at weights and logits that are not finite, at layers that never fire, at logits that are the same for all
+    images, and at input gradients of the margin (whose gradient, unlike that of cross-entropy, does not vanish where
+    a network is merely sure) that are exactly zero. `batch` bounds memory alone.
     """
-    with torch.no_grad(), seeded(seed, x.device), as_evaluated(model), record(model) as inside:
-        logits = model(x)
-    broken = int((~logits.isfinite()).any(1).sum())
-    if broken:
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            return Diagnosis("nan", f"{name} holds NaN or infinite numbers")
+    logits, silent = _watched(model, x, batch, seed)
+    if broken := int((~logits.isfinite()).any(1).sum()):
         return Diagnosis("nan", f"logits are NaN or infinite for {broken} of {len(x)} images")
     if len(x) > 1 and (logits - logits[:1]).abs().max() <= 1e-6 * logits.abs().max().clamp(min=1e-6):
-        silent = [name for name, spikes in inside.spikes.items() if not spikes.any()]
         if silent:
             return Diagnosis("silent", f"layer {silent[0]} never fires on {len(x)} images: the output is constant")
         return Diagnosis("constant", f"the logits are the same for all {len(x)} images")
-    return _gradients(model, x, y, seed)
+    return _gradients(model, x, y, batch, seed)
 
 
-def _gradients(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Diagnosis:
-    query = Query(attack_view(model), len(x), x.device, stop=False)
-    with seeded(seed, x.device):
-        slope, _ = query.gradient(x, y, Margin(), torch.arange(len(x), device=x.device))
-    zero = int((slope == 0).flatten(1).all(1).sum())
+def _watched(model: nn.Module, x: Tensor, batch: int, seed: int) -> tuple[Tensor, list[str]]:
+    """Logits, and the layers that never fire, in order."""
+    logits: list[Tensor] = []
+    fires: dict[str, bool] = {}
+    with torch.no_grad(), seeded(seed, x.device), as_evaluated(model):
+        for chunk in x.split(batch):
+            with record(model) as inside:
+                logits.append(model(chunk.clone()))
+            fires |= {name: fires.get(name, False) or bool(s.any()) for name, s in inside.spikes.items()}
+    return torch.cat(logits), [name for name, ever in fires.items() if not ever]
+
+
+def _gradients(model: nn.Module, x: Tensor, y: Tensor, batch: int, seed: int) -> Diagnosis:
+    attacked, zero = attack_view(model), 0
+    with seeded(seed, x.device), as_evaluated(attacked):
+        for part, labels in zip(x.split(batch), y.split(batch), strict=True):
+            query = Query(attacked, len(part), x.device, stop=False)
+            slope, _ = query.gradient(part, labels, Margin(), torch.arange(len(part), device=x.device))
+            zero += int((slope == 0).flatten(1).all(1).sum())
     if zero > MOST * len(x):
         return Diagnosis(
             "zero_gradient",

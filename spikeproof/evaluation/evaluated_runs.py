@@ -9,7 +9,7 @@ import torch
 from spikeproof.attacks import Threat
 from spikeproof.data import DataSet, PartName
 from spikeproof.evaluation.examples import examples, strongest
-from spikeproof.evaluation.ledger import fingerprint
+from spikeproof.evaluation.ledger import STATE, fingerprint
 from spikeproof.evaluation.robustness import evaluate
 from spikeproof.evaluation.suites import Suite
 from spikeproof.models import load_model
@@ -39,27 +39,40 @@ def evaluate_run(
 ) -> None:
     """Writes ``verdicts.json``, ``verdicts.npz`` and ``examples.npz`` for the first `images` of the run's data.
 
-    Does nothing if they are there for the same weights, images and protocol; goes on where it was stopped.
+    Does nothing if they are there for the same weights, images and protocol; goes on where it was stopped. Raises
+    `UserError` for a run whose training has not finished, and for what `evaluate` refuses.
     """
+    if not run.record["finished"]:
+        raise UserError(f"the training of {run.path} has not finished: start its command again, then evaluate")
     model = load_model(run.path, trust=trust).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     data: DataSet = from_config(run.record["config"]["data"], DataSet, trust=trust)
     everything = data.part(part, data_root)
-    if images is not None and images > len(everything):
-        raise UserError(f"the {part} part has {len(everything)} images, not {images}")
-    chosen = everything.first(images or len(everything))
+    if images is not None and not 1 <= images <= len(everything):
+        raise UserError(f"the {part} part has {len(everything)} images: take 1 to {len(everything)}, not {images}")
+    chosen = everything if images is None else everything.first(images)
     print_ = fingerprint(model, chosen, threats, suite, batch, draws, seed)
-    if "verdicts.json" in run and "verdicts.npz" in run and run.read_json("verdicts.json")["fingerprint"] == print_:
+    if _is_there(run, print_):
         return
     started = time.monotonic()
     found = evaluate(model, chosen, threats, suite, batch=batch, draws=draws, seed=seed, state=run, progress=progress)
+    for file in ("verdicts.json", "examples.npz"):  # the summary comes last: while it is missing, nothing counts
+        (run.path / file).unlink(missing_ok=True)
     run.write_arrays("verdicts.npz", found.arrays())
     right = (found.clean_prediction == found.label).nonzero()[0][:SHOWN]
-    (run.path / "examples.npz").unlink(missing_ok=True)
     if found.diagnosis.status == "ok" and len(right):
         at = next(model.parameters()).device
         x, y = (t.to(at) for t in chosen.batch(right.tolist()))
-        shown = examples(model, x, y, found.threats[-1], strongest(suite.attacks), chosen.classes)
+        shown = examples(model, x, y, found.threats[-1], strongest(found.suite.attacks), chosen.classes)
         run.write_arrays("examples.npz", shown)
     facts = {"data": to_config(data), "part": part, "seed": seed, "draws": draws, "fingerprint": print_}
     facts |= {"seconds": time.monotonic() - started, "environment": environment()}
     run.write_json("verdicts.json", found.summary() | facts)
+    (run.path / STATE).unlink(missing_ok=True)
+
+
+def _is_there(run: Run, fingerprint: str) -> bool:
+    if not all(file in run for file in ("verdicts.json", "verdicts.npz")):
+        return False
+    kept = run.read_json("verdicts.json")
+    same = isinstance(kept, dict) and kept.get("fingerprint") == fingerprint
+    return same and (kept["status"] != "ok" or "examples.npz" in run)

@@ -40,7 +40,7 @@ def examples(
 
 
 def strongest(attacks: tuple[Attack, ...]) -> Attack:
-    """The last attack of a suite, made to start over from no other result: the most costly single one."""
+    """The last and costliest attack of a suite, with one start: a picture needs no more."""
     last = attacks[-1]
     return replace(last, restarts=1) if any(f.name == "restarts" for f in fields(last)) else last  # type: ignore
 

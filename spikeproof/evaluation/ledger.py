@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Threat
-from spikeproof.evaluation.diagnosis import Diagnosis, diagnose
+from spikeproof.evaluation.diagnosis import LOOKED_AT, Diagnosis, diagnose
 from spikeproof.evaluation.predictions import Pool, device_of, predictions
 from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
@@ -43,8 +44,8 @@ class Ledger:
     ) -> "Ledger":
         settings = np.array(fingerprint(model, pool, threats, suite, batch, draws, seed))
         logits = predictions(model, pool, batch, draws, seed)
-        x, y = (t.to(device_of(model)) for t in pool.batch(torch.arange(min(len(pool), batch))))
-        diagnosis = diagnose(model, x, y, seed=seed)
+        x, y = (t.to(device_of(model)) for t in pool.batch(torch.arange(min(len(pool), LOOKED_AT))))
+        diagnosis = diagnose(model, x, y, batch=batch, seed=seed)
         if broken := int((~logits.isfinite()).any(1).sum()):
             diagnosis = Diagnosis("nan", f"logits are NaN or infinite for {broken} of {len(pool)} images")
         prediction, label = logits.argmax(1).numpy(), pool.labels.cpu().numpy()
@@ -99,10 +100,12 @@ class Ledger:
         left = len(self.pending) / max(1, self.started)
         return self.eps * attacks + self.attack + 1 - left, attacks * len(self.verdicts.threats)
 
+    def spoil(self, reason: str) -> None:
+        """The network turned out to be beyond measuring while it was attacked."""
+        self.diagnosis = Diagnosis("nan", reason)
+
     def close(self) -> Verdicts:
-        if self.state is not None:
-            (self.state.path / STATE).unlink(missing_ok=True)
-        return self.verdicts
+        return replace(self.verdicts, diagnosis=self.diagnosis)
 
 
 def fingerprint(
@@ -125,7 +128,8 @@ def fingerprint(
     return digest.hexdigest()
 
 
-def in_order(threats: Sequence[Threat]) -> list[Threat]:
+def in_order(threats: Sequence[Threat] | Threat) -> list[Threat]:
+    threats = [threats] if isinstance(threats, Threat) else threats
     if not threats:
         raise UserError("an evaluation needs at least one threat, for example Linf(8/255)")
     kinds = {type(threat).__name__ for threat in threats}

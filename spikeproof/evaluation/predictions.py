@@ -5,9 +5,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks.attack import as_evaluated, check_images, check_targets
+from spikeproof.attacks.attack import as_evaluated, check_images, check_logits, check_targets
 from spikeproof.randomness import seed_from, seeded
-from spikeproof.specs import UserError
 
 
 class Pool(Protocol):
@@ -48,10 +47,8 @@ def predict(model: nn.Module, x: Tensor, *, batch: int = 256, draws: int = 1, se
 
 
 def _logits(model: nn.Module, x: Tensor) -> Tensor:
-    logits = model(x)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
-        seen = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UserError(f"a model returns logits [B, K]; for {len(x)} images this one returned {seen}")
+    logits = model(x.clone())  # a model that writes into its input must not change the caller's
+    check_logits(logits, x)
     return logits
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Threat
+from spikeproof.attacks.attack import averaging
 from spikeproof.data import Images
 from spikeproof.evaluation.ledger import Ledger, in_order
 from spikeproof.evaluation.predictions import Given, Pool, device_of, predict
@@ -20,6 +21,7 @@ from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from
 from spikeproof.runs import Run
 from spikeproof.snn import attack_view
+from spikeproof.specs import UserError
 
 __all__ = ["evaluate"]
 
@@ -27,7 +29,7 @@ __all__ = ["evaluate"]
 def evaluate(
     model: nn.Module,
     images: Images | tuple[Tensor, Tensor],
-    threats: Sequence[Threat],
+    threats: Sequence[Threat] | Threat,
     suite: Suite = QUICK,
     *,
     batch: int = 256,
@@ -39,23 +41,27 @@ def evaluate(
     """Verdicts under threats of one kind, sorted by eps, for a part of a data set or ``(x [N, C, H, W], y [N])``.
 
     Images lie in [0, 1]; those of a data set are read batch by batch and never all held. A stochastic model is
-    judged by the mean logits of `draws` passes (default 1, or 16 where the model declares itself stochastic), and
-    attacks with a field `eot` left at 1 average over as many. With `state`, a run folder, finished batches are kept
-    there and the same call, started again, goes on. Raises `UserError` for bad images, labels, threats or logits.
+    judged by the mean logits of `draws` passes (default 1, or 16 where the model declares itself stochastic);
+    attacks with a field `eot` left at 1 average over as many, and none stops at a first lucky draw. With `state`, a
+    run folder, finished batches are kept there and the same call, started again, goes on. Raises `UserError` for
+    bad images, labels, threats or logits.
     """
     pool = images if isinstance(images, Images) else Given(*images)
     threats = in_order(threats)
-    draws = draws or (16 if getattr(model, "stochastic", False) else 1)
-    suite = replace(suite, attacks=tuple(_averaging(attack, draws) for attack in suite.attacks))
+    if draws is None:
+        draws = 16 if getattr(model, "stochastic", False) else 1
+    for name, value, least in (("batch", batch, 1), ("draws", draws, 1), ("seed", seed, 0)):
+        if value < least:
+            raise UserError(f"{name} must be at least {least}, not {value}")
+    suite = replace(suite, attacks=tuple(averaging(attack, draws) for attack in suite.attacks))
     ledger = Ledger.opened(model, pool, threats, suite, batch, draws, seed, state)
-    if ledger.diagnosis.status == "ok":
-        attacked = attack_view(model)
-        for eps, threat in enumerate(threats):
-            for number, attack in enumerate(suite.attacks):
-                ledger.begin(eps, number)
-                while (who := ledger.next_batch(batch)) is not None:
-                    _attack(model, attacked, pool, who, threat, attack, ledger, draws, seed)
-                    progress(f"{threat}: {type(attack).__name__}", *ledger.done())
+    attacked = attack_view(model)
+    for eps, threat in enumerate(threats):
+        for number, attack in enumerate(suite.attacks):
+            ledger.begin(eps, number)
+            while ledger.diagnosis.status == "ok" and (who := ledger.next_batch(batch)) is not None:
+                _attack(model, attacked, pool, who, threat, attack, ledger, draws, seed)
+                progress(f"{threat}: {type(attack).__name__}", *ledger.done())
     return ledger.close()
 
 
@@ -73,13 +79,11 @@ def _attack(
     device = device_of(model)
     x, y = (t.to(device) for t in pool.batch(who))
     drawn = seed_from(seed, ledger.eps, ledger.attack, int(who[0]))
-    outcome = attack.run(attacked, x, y, threat, seed=drawn, stop=True)
+    outcome = attack.run(attacked, x, y, threat, seed=drawn, stop=draws == 1)
     found = threat.project(outcome.x, x)
-    wrong = predict(model, found, batch=len(found), draws=draws, seed=drawn + 1).argmax(1) != y.cpu()
-    broken = wrong & threat.contains(found, x).cpu()
+    legal = threat.contains(found, x).cpu()
+    logits = predict(model, found, batch=len(found), draws=draws, seed=drawn + 1)
+    broken = legal & (logits.argmax(1) != y.cpu())
+    if not_finite := int((~logits.isfinite()).any(1).sum()):
+        ledger.spoil(f"logits are NaN or infinite for {not_finite} of {len(found)} images under {threat}")
     ledger.note(who, broken, outcome.gradients.cpu(), outcome.forwards.cpu() + draws)
-
-
-def _averaging(attack: Attack, draws: int) -> Attack:
-    alone = draws > 1 and getattr(attack, "eot", None) == 1
-    return replace(attack, eot=draws) if alone else attack  # type: ignore[type-var]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from spikeproof.randomness import seeded
 from spikeproof.snn.architectures import Architecture, SmallCNN
 from spikeproof.snn.encoders import Direct, Encoder
 from spikeproof.snn.layers import initialise
@@ -51,9 +52,13 @@ class Network:
         """
         if classes < 2:
             raise UserError(f"a classifier needs at least 2 classes, not {classes}")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            body = self.architecture.body(shape, classes, lambda: self.neuron.layer(self.steps))
+        with seeded(seed, torch.device("cpu")):
+            try:
+                body = self.architecture.body(shape, classes, lambda: self.neuron.layer(self.steps))
+            except UserError:
+                raise
+            except (RuntimeError, ValueError, TypeError) as error:
+                raise UserError(f"{self.architecture} cannot be built for images {shape}: {error}") from error
             initialise(body)
         normalise = Normalise(mean or (0.0,) * shape[0], std or (1.0,) * shape[0])
         model = SpikingNetwork(self.encoder, normalise, body, self.readout, self.steps, tuple(shape), classes)
@@ -90,8 +95,11 @@ class SpikingNetwork(nn.Module):
         return self.encoder.stochastic
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1:] != self.shape:
-            raise UserError(f"the network takes images [B, {', '.join(map(str, self.shape))}], not {list(x.shape)}")
+        if x.shape[1:] != self.shape or not x.is_floating_point():
+            wanted = ", ".join(map(str, self.shape))
+            raise UserError(
+                f"the network takes images [B, {wanted}] of floats in [0, 1], not {x.dtype} {list(x.shape)}"
+            )
         currents = self.encoder(x.contiguous(memory_format=self.memory_format), self.steps)
         if self.encoder.normalised:
             currents = self.normalise(currents)

@@ -3,6 +3,7 @@
 import copy
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from spikeproof.snn.gradients import GradientPath
 from spikeproof.snn.layers import Normed, PerStep
 from spikeproof.snn.network import SpikingNetwork
 from spikeproof.snn.neurons import SpikingLayer
+from spikeproof.snn.readouts import FirstSpike
 from spikeproof.specs import UserError
 
 __all__ = ["attack_view", "view", "without_statistics"]
@@ -39,6 +41,8 @@ def view(
             module.steps = steps or module.steps
         if isinstance(module, SpikingNetwork):
             module.encoder = encoder or module.encoder
+            if gradient is not None and isinstance(module.readout, FirstSpike):
+                module.readout = replace(module.readout, gradient=gradient)
             module.steps = steps or module.steps
         if channels_last is not None:
             _lay_out(module, torch.channels_last if channels_last else torch.contiguous_format)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.data import Images, augment
-from spikeproof.models import load_model, write_model
+from spikeproof.models import write_model
 from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.runs import Run, environment
@@ -21,6 +21,8 @@ from spikeproof.training.recipe import Recipe
 from spikeproof.training.validation import Scores, validate
 
 __all__ = ["train"]
+
+LEFT_BY_TRAINING = ("model.safetensors", "model.json", "metrics.jsonl")
 
 
 def train(
@@ -39,15 +41,22 @@ def train(
     """
     run = _open(recipe, Path(out))
     if run.record["finished"]:
-        return load_model(run.path)
+        return _trained(recipe, run)
     parts = (recipe.data.part("train", data_root), recipe.data.part("validation", data_root))
     state = _State.fresh(recipe, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     if "checkpoint.safetensors" in run:
-        state.resume(run)
+        state.resume(run, recipe)
     while state.epoch < recipe.training.epochs:
         _epoch(recipe, state, parts, run, progress)
     run.write_json("run.json", run.record | _finished(state))
-    return load_model(run.path)
+    return _trained(recipe, run)
+
+
+def _trained(recipe: Recipe, run: Run) -> SpikingNetwork:
+    """The network with the weights that were kept; built from the recipe in hand, so no file's word is taken."""
+    model = recipe.build()
+    model.load_state_dict(run.read_tensors("model.safetensors")[0])
+    return model.eval()
 
 
 class _State:
@@ -63,7 +72,11 @@ class _State:
     def fresh(recipe: Recipe, device: torch.device) -> "_State":
         model = recipe.build().to(device)
         average = copy.deepcopy(model) if recipe.training.average else None
-        return _State(model, average, recipe.training.optimiser.build(model.parameters()))
+        try:
+            optimiser = recipe.training.optimiser.build(model.parameters())
+        except ValueError as error:
+            raise UserError(f"{recipe.training.optimiser}: {error}") from error
+        return _State(model, average, optimiser)
 
     @property
     def epoch(self) -> int:
@@ -73,18 +86,23 @@ class _State:
     def validated(self) -> SpikingNetwork:
         return self.average or self.model
 
-    def save(self, run: Run) -> None:
+    def save(self, run: Run, recipe: Recipe) -> None:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for index, values in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
-        run.write_tensors("checkpoint.safetensors", tensors, {"metrics": self.metrics})
+        run.write_tensors("checkpoint.safetensors", tensors, {"metrics": self.metrics, "recipe": to_config(recipe)})
         run.write_lines("metrics.jsonl", self.metrics)
 
-    def resume(self, run: Run) -> None:
+    def resume(self, run: Run, recipe: Recipe) -> None:
         tensors, facts = run.read_tensors("checkpoint.safetensors")
+        if facts.get("recipe") != to_config(recipe):
+            raise UserError(
+                f"{run.path / 'checkpoint.safetensors'} is of another recipe: delete it, or name another folder"
+            )
         self.metrics = facts["metrics"]
+        run.write_lines("metrics.jsonl", self.metrics)  # a kill between the two files leaves one epoch too few
         self.model.load_state_dict(_below("model", tensors))
         if self.average is not None:
             self.average.load_state_dict(_below("average", tensors))
@@ -135,11 +153,14 @@ def _epoch(recipe: Recipe, state: _State, parts: tuple[Images, Images], run: Run
             data.mean,
             data.std,
         )
-    state.save(run)
+    state.save(run, recipe)
 
 
 def _step(recipe: Recipe, state: _State, x: Tensor, y: Tensor, rate: float) -> dict[str, Tensor]:
-    """One step of the optimiser; returns the loss terms. Leaves the weights alone where a term is not finite."""
+    """One step of the optimiser; returns the loss terms.
+
+    Where a term, or the gradient's length, is not finite the weights stay as they are and it is among the terms.
+    """
     training = recipe.training
     state.model.train()
     with torch.autocast(x.device.type, torch.bfloat16, enabled=_mixed(training.mixed_precision, x.device)):
@@ -151,8 +172,9 @@ def _step(recipe: Recipe, state: _State, x: Tensor, y: Tensor, rate: float) -> d
         group["lr"] = rate
     state.optimiser.zero_grad()
     loss.backward()
-    if training.gradient_clip is not None:
-        nn.utils.clip_grad_norm_(state.model.parameters(), training.gradient_clip)
+    length = nn.utils.clip_grad_norm_(state.model.parameters(), training.gradient_clip or math.inf)
+    if not length.isfinite():
+        return terms | {"gradient": length}
     state.optimiser.step()
     recipe.objective.after_step(state.model)
     if state.average is not None:
@@ -191,12 +213,20 @@ def _headline(state: _State, losses: str) -> str:
     return f"{losses}{known}"
 
 
+def refuse_another_recipe(recipe: Recipe, path: Path) -> None:
+    """Raise `UserError` if the folder `path` holds a run of another recipe."""
+    if "run.json" in Run(path) and Run(path).record["config"] != to_config(recipe)["init_args"]:
+        raise UserError(f"{path} holds a run of another recipe; name another folder, or delete this one")
+
+
 def _open(recipe: Recipe, path: Path) -> Run:
     run, config = Run(path), to_config(recipe)["init_args"]
     if "run.json" in run:
-        if run.record["config"] != config:
-            raise UserError(f"{path} holds a run of another recipe; name another folder, or delete this one")
-        return run
+        refuse_another_recipe(recipe, path)
+        if run.record["finished"] and not all(file in run for file in LEFT_BY_TRAINING):
+            (path / "checkpoint.safetensors").unlink(missing_ok=True)  # a file was lost: train it all again
+            run.write_json("run.json", run.record | {"finished": None, "training_seconds": None})
+        return Run(path)
     facts = {
         "name": recipe.name,
         "config": config,

@@ -16,7 +16,7 @@ __all__ = ["Recipe", "Selection", "Training"]
 class Selection:
     """How the epoch to keep is chosen: by accuracy on the first `images` validation images under `attack`.
 
-    Ties are broken by clean validation accuracy, then for the later epoch. The test set chooses nothing.
+    Ties are broken by clean accuracy on the same images, then for the later epoch. The test set chooses nothing.
     """
 
     threat: Threat = Linf()
@@ -48,9 +48,9 @@ class Training:
     selection: Selection = Selection()
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name, least in (("epochs", 1), ("batch", 2)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if not 0 <= self.average < 1:
             raise UserError(f"average is a decay in [0, 1), 0.999 for example; not {self.average}")
         if not 0 <= self.warm_up < self.epochs:

@@ -3,10 +3,15 @@
 from typing import Any, NamedTuple, Self
 
 import torch
+from torch import Tensor
 
+from spikeproof.attacks.attack import as_evaluated, averaging
 from spikeproof.data import Images
+from spikeproof.randomness import seed_from, seeded
 from spikeproof.snn import SpikingNetwork, attack_view
 from spikeproof.training.recipe import Selection
+
+DRAWS = 4  # passes for a stochastic network, in training alone; an evaluation takes more
 
 
 class Scores(NamedTuple):
@@ -24,19 +29,26 @@ class Scores(NamedTuple):
 
 
 def validate(model: SpikingNetwork, part: Images, selection: Selection, *, seed: int, batch: int = 256) -> Scores:
-    """Clean accuracy on all of `part`, and accuracy under the selection's attack on the first images of it."""
+    """Accuracy without and with the selection's attack on the first images of `part`, in the model's own forward.
+
+    A stochastic network is judged by the mean of `DRAWS` passes, and attacked with as many.
+    """
     device = next(model.parameters()).device
-    attacked = attack_view(model)
+    draws = DRAWS if model.stochastic else 1
+    attacked, attack = attack_view(model), averaging(selection.attack, draws)
     clean = robust = 0
     count = min(selection.images, len(part))
-    for indices in torch.arange(len(part)).split(batch):
-        x, y = (t.to(device) for t in part.batch(indices))
-        with torch.no_grad():
-            clean += int((attacked(x).argmax(1) == y).sum())
-        chosen = indices < count
-        if chosen.any():
-            x, y = x[chosen], y[chosen]
-            outcome = selection.attack.run(attacked, x, y, selection.threat, seed=seed, stop=True)
-            with torch.no_grad():
-                robust += int((attacked(outcome.x).argmax(1) == y).sum())
-    return Scores(robust / count, clean / len(part))
+    with torch.no_grad(), as_evaluated(model):
+        for indices in torch.arange(count).split(batch):
+            x, y = (t.to(device) for t in part.batch(indices))
+            drawn = seed_from(seed, int(indices[0]))
+            found = attack.run(attacked, x, y, selection.threat, seed=drawn, stop=draws == 1).x
+            with seeded(drawn + 1, device):
+                clean += _right(model, x, y, draws)
+                robust += _right(model, selection.threat.project(found, x), y, draws)
+    return Scores(robust / count, clean / count)
+
+
+def _right(model: SpikingNetwork, x: Tensor, y: Tensor, draws: int) -> int:
+    logits = torch.stack([model(x) for _ in range(draws)]).mean(0)
+    return int((logits.argmax(1) == y).sum())

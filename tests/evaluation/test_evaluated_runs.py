@@ -47,6 +47,30 @@ def test_the_same_evaluation_is_not_done_twice_and_another_is(run, monkeypatch):
         evaluate_run(run, [sp.Linf(0.2)], SUITE, images=50)
 
 
-def test_more_images_than_there_are_is_refused(run):
-    with pytest.raises(sp.UserError, match="360 images, not 1000"):
-        evaluate_run(run, [sp.Linf(0.1)], SUITE, images=1000)
+@pytest.mark.parametrize("images", [0, 361])
+def test_an_impossible_number_of_images_is_refused(run, images):
+    with pytest.raises(sp.UserError, match=f"take 1 to 360, not {images}"):
+        evaluate_run(run, [sp.Linf(0.1)], SUITE, images=images)
+
+
+def test_a_stop_before_the_summary_leaves_no_verdict_of_two_evaluations(run, monkeypatch):
+    evaluate_run(run, [sp.Linf(0.1)], SUITE, images=50)
+    monkeypatch.setattr("spikeproof.evaluation.evaluated_runs.examples", lambda *a: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        evaluate_run(run, [sp.Linf(0.2)], SUITE, images=50)
+    assert "verdicts.json" not in run
+    monkeypatch.undo()
+    evaluate_run(run, [sp.Linf(0.2)], SUITE, images=50)
+    assert run.read_json("verdicts.json")["threats"][0]["eps"] == 0.2
+
+
+def test_a_lost_picture_comes_back_and_an_unfinished_run_is_refused(run):
+    evaluate_run(run, [sp.Linf(0.1)], SUITE, images=50)
+    (run.path / "examples.npz").unlink()
+    evaluate_run(run, [sp.Linf(0.1)], SUITE, images=50)
+    assert "examples.npz" in run
+    whole = run.read_json("run.json")
+    run.write_json("run.json", whole | {"finished": None})
+    with pytest.raises(sp.UserError, match="has not finished"):
+        evaluate_run(Run(run.path), [sp.Linf(0.1)], SUITE, images=50)
+    run.write_json("run.json", whole)

@@ -111,7 +111,9 @@ def test_a_stopped_evaluation_goes_on_and_ends_the_same(trained, images, tmp_pat
     assert interruptions >= 3
     for name, array in whole.arrays().items():
         assert np.array_equal(array, found.arrays()[name]), name
-    assert not (tmp_path / "verdicts.partial.npz").exists()
+    monkeypatch.setattr(Attack, "run", lambda *a, **k: pytest.fail("attacked again"))
+    again = sp.evaluate(trained, images, THREATS, SMALL, batch=16, state=run)
+    assert np.array_equal(again.broken_at, whole.broken_at)
 
 
 def test_kept_work_of_another_protocol_is_not_used(trained, images, tmp_path, monkeypatch):
@@ -198,6 +200,65 @@ def test_a_stochastic_model_is_averaged(trained, images):
     held = found.broken_at == 1
     assert held.any()
     assert (found.gradients[held] == 2 * 3).all()
+
+
+def test_a_lucky_draw_does_not_end_an_attack_on_a_stochastic_model(digits):
+    """Stopping at the first broken draw would leave images that fresh draws judge unbroken, and report too much."""
+    x, y = digits[2][:80], digits[3][:80]
+    torch.manual_seed(0)
+    model = sp.Network(architecture=sp.MLP(hidden=(64,)), encoder=sp.Poisson(), steps=4).build((1, 8, 8), 10)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.005)
+    for _ in range(4):
+        for part in torch.randperm(len(digits[0])).split(64):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(model(digits[0][part]), digits[1][part]).backward()
+            optimiser.step()
+    suite = sp.Suite(name="pgd", attacks=(sp.PGD(steps=6),))
+    found = sp.evaluate(model, (x, y), [sp.Linf(0.1)], suite, draws=8)
+    right = found.clean_prediction == found.label
+    assert right.mean() > 0.7
+    by_hand = sp.PGD(steps=6, eot=8)(model, x[right], y[right], sp.Linf(0.1))
+    held = (sp.predict(model, by_hand, draws=8, seed=5).argmax(1) == y[right]).float().sum().item() / len(x)
+    assert found.robust_accuracy(0).value <= held + 0.08
+    assert (found.gradients[right] == 6 * 8).all()  # every image to the end
+
+
+def test_nan_under_attack_is_no_robustness(trained, images):
+    class Brittle(nn.Module):
+        """NaN wherever a pixel is off the sixteen grey levels of the clean images: argmax of NaN is class 0."""
+
+        def forward(self, x):
+            off = ((x * 16 - (x * 16).round()).abs() > 1e-3).flatten(1).any(1, keepdim=True)
+            return trained(x).masked_fill(off, torch.nan)
+
+    found = sp.evaluate(Brittle(), images, THREATS, SMALL)
+    assert found.diagnosis.status == "nan"
+    assert "under Linf" in found.diagnosis.reason
+    assert found.robust_accuracy(0) is None
+
+
+@pytest.mark.parametrize("batch", [1, 7, 256])
+def test_a_diagnosis_does_not_depend_on_the_batch(images, batch):
+    found = sp.evaluate(network(neuron=sp.LIF(threshold=1e6)), images, THREATS, SMALL, batch=batch)
+    assert found.diagnosis.status == "silent"
+
+
+def test_nan_weights_are_named(images):
+    model = network()
+    nn.init.constant_(model.body[1][0].weight, torch.nan)  # their spikes are all 0, and the logits finite
+    assert "body.1.0.weight holds NaN" in refused(model, images, "nan", "NaN").diagnosis.reason
+
+
+def test_a_model_that_writes_into_its_input_harms_no_one(trained, images):
+    class Writes(nn.Module):
+        def forward(self, x):
+            return trained(x.mul_(0.5) if not x.requires_grad else x * 0.5)
+
+    x, y = images
+    before = x.clone()
+    sp.evaluate(Writes(), (x, y), [sp.Linf(0.05)], sp.Suite(name="noise", attacks=(sp.FGSM(),)))
+    sp.predict(Writes(), x)
+    assert torch.equal(x, before)
 
 
 def test_intervals_are_wilsons():

@@ -88,8 +88,8 @@ def test_stopped_after_any_epoch_it_ends_the_same(tmp_path, monkeypatch, optimis
     train(chosen, tmp_path / "whole")
     saved = _State.save
 
-    def stop_after(self, run):
-        saved(self, run)
+    def stop_after(self, *args):
+        saved(self, *args)
         raise KeyboardInterrupt
 
     for _ in range(3):
@@ -131,6 +131,94 @@ def test_killed_with_kill_9_it_ends_with_the_same_weights_bit_for_bit(tmp_path):
     assert not Run(tmp_path / "killed").record["finished"]
     subprocess.run([*command, str(tmp_path / "killed")], check=True)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+
+
+def test_a_stochastic_network_is_repeatable_and_resumable(tmp_path, monkeypatch):
+    chosen = recipe(network=sp.Network(architecture=sp.MLP(hidden=(16,)), encoder=sp.Poisson(), steps=3))
+    train(chosen, tmp_path / "whole")
+    torch.manual_seed(99)
+    train(chosen, tmp_path / "again")
+    saved = _State.save
+
+    def stop_after(self, *args):
+        saved(self, *args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_State, "save", stop_after)
+    with pytest.raises(KeyboardInterrupt):
+        train(chosen, tmp_path / "stopped")
+    monkeypatch.setattr(_State, "save", saved)
+    state = torch.get_rng_state()
+    train(chosen, tmp_path / "stopped")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "again"))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+
+
+def test_a_kill_between_checkpoint_and_metrics_loses_nothing(tmp_path):
+    train(recipe(), tmp_path / "a")
+    run = Run(tmp_path / "a")
+    rows = run.read_lines("metrics.jsonl")
+    run.write_lines("metrics.jsonl", rows[:2])
+    run.write_json("run.json", run.record | {"finished": None})
+    train(recipe(), tmp_path / "a")
+    assert run.read_lines("metrics.jsonl") == rows
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+    train(recipe(), tmp_path / "a")
+    (tmp_path / "a" / "run.json").unlink()
+    with pytest.raises(sp.UserError, match=r"checkpoint\.safetensors is of another recipe"):
+        train(recipe(seed=7), tmp_path / "a")
+
+
+def test_a_finished_run_that_lost_a_file_is_trained_again(tmp_path):
+    train(recipe(), tmp_path / "a")
+    before = weights(tmp_path / "a")
+    (tmp_path / "a" / "model.safetensors").unlink()
+    train(recipe(), tmp_path / "a")
+    assert same(before, weights(tmp_path / "a"))
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    train(recipe(), tmp_path / "a")
+    path = tmp_path / "a" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(sp.UserError, match=r"model\.safetensors is damaged"):
+        sp.load_model(tmp_path / "a")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steep(sp.Slope):
+    """A slope of the user's own."""
+
+    def derivative(self, u):
+        return 1 / (1 + u.abs()) ** 2
+
+
+def test_a_users_own_slope_trains_and_needs_trust_to_be_loaded(tmp_path):
+    network = sp.Network(architecture=sp.MLP(hidden=(8,)), neuron=sp.LIF(gradient=Steep()), steps=2)
+    model = train(recipe(network=network), tmp_path / "a")
+    assert not model.training
+    with pytest.raises(sp.UserError, match="--trust"):
+        sp.load_model(tmp_path / "a")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadGradient(Objective):
+    """A finite loss whose gradient is NaN."""
+
+    def __call__(self, model, x, y):
+        z = model(x)
+        return {"root": torch.nn.functional.cross_entropy(z, y) + (z.sum() * 0).abs().sqrt()}
+
+
+def test_a_nan_gradient_stops_before_the_weights_are_spoilt(tmp_path):
+    with pytest.raises(sp.UserError, match="'gradient' is nan in batch 1 of epoch 1"):
+        train(recipe(objective=BadGradient()), tmp_path / "a")
+    assert not (tmp_path / "a" / "checkpoint.safetensors").exists()
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
