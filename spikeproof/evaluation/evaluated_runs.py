@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from spikeproof.attacks import Threat
+from spikeproof.attacks.attack import averaging
 from spikeproof.data import DataSet, PartName
 from spikeproof.evaluation.examples import examples, strongest
 from spikeproof.evaluation.ledger import STATE, fingerprint
@@ -62,9 +63,11 @@ def evaluate_run(
     if found.diagnosis.status == "ok" and len(right):
         at = next(model.parameters()).device
         x, y = (t.to(at) for t in chosen.batch(right.tolist()))
-        shown = examples(model, x, y, found.threats[-1], strongest(found.suite.attacks), chosen.classes)
+        shown = examples(
+            model, x, y, found.threats[-1], averaging(strongest(suite.attacks), found.draws), chosen.classes
+        )
         run.write_arrays("examples.npz", shown)
-    facts = {"data": to_config(data), "part": part, "seed": seed, "draws": draws, "fingerprint": print_}
+    facts = {"data": to_config(data), "part": part, "seed": seed, "fingerprint": print_}
     facts |= {"seconds": time.monotonic() - started, "environment": environment()}
     run.write_json("verdicts.json", found.summary() | facts)
     (run.path / STATE).unlink(missing_ok=True)

@@ -52,6 +52,7 @@ class Ledger:
         verdicts = Verdicts(
             threats=threats,
             suite=suite,
+            draws=draws,
             diagnosis=diagnosis,
             label=label,
             clean_prediction=prediction,

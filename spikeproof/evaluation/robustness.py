@@ -6,7 +6,6 @@ later attack nor at a larger eps, and the survivors are gathered into full batch
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -53,14 +52,13 @@ def evaluate(
     for name, value, least in (("batch", batch, 1), ("draws", draws, 1), ("seed", seed, 0)):
         if value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
-    suite = replace(suite, attacks=tuple(averaging(attack, draws) for attack in suite.attacks))
     ledger = Ledger.opened(model, pool, threats, suite, batch, draws, seed, state)
     attacked = attack_view(model)
     for eps, threat in enumerate(threats):
         for number, attack in enumerate(suite.attacks):
             ledger.begin(eps, number)
             while ledger.diagnosis.status == "ok" and (who := ledger.next_batch(batch)) is not None:
-                _attack(model, attacked, pool, who, threat, attack, ledger, draws, seed)
+                _attack(model, attacked, pool, who, threat, averaging(attack, draws), ledger, draws, seed)
                 progress(f"{threat}: {type(attack).__name__}", *ledger.done())
     return ledger.close()
 

@@ -21,11 +21,12 @@ class Verdicts:
 
     `broken_at` is the index of the smallest threat that breaks the image, ``len(threats)`` where none does, -1 where
     the clean prediction is wrong already; `broken_by` is the index of the attack that did it, -1 where none.
-    `gradients` and `forwards` count evaluations of the network.
+    `draws` passes are averaged in every judgement and gradient. `gradients` and `forwards` count evaluations.
     """
 
     threats: Sequence[Threat]
     suite: Suite
+    draws: int
     diagnosis: Diagnosis
     label: np.ndarray
     clean_prediction: np.ndarray
@@ -57,6 +58,7 @@ class Verdicts:
                 "name": self.suite.name,
                 "attacks": [{"label": short(attack), "config": to_config(attack)} for attack in self.suite.attacks],
             },
+            "draws": self.draws,
             "clean_accuracy": self.clean_accuracy()._asdict(),
             "threats": [self._at(index, threat) for index, threat in enumerate(self.threats)],
             "gradient_evaluations": int(self.gradients.sum()),

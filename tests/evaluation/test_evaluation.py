@@ -196,7 +196,9 @@ def test_a_linear_two_class_model_breaks_exactly_where_its_margin_says(images):
 
 def test_a_stochastic_model_is_averaged(trained, images):
     noisy = sp.view(trained, encoder=sp.Poisson())
-    found = sp.evaluate(noisy, images, [sp.Linf(0.1)], sp.Suite(name="pgd", attacks=(sp.PGD(steps=2),)), draws=3)
+    suite = sp.Suite(name="pgd", attacks=(sp.PGD(steps=2),))
+    found = sp.evaluate(noisy, images, [sp.Linf(0.1)], suite, draws=3)
+    assert (found.suite, found.draws) == (suite, 3)  # the protocol is that of deterministic networks beside it
     held = found.broken_at == 1
     assert held.any()
     assert (found.gradients[held] == 2 * 3).all()
