@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Threads of small networks wait often; passive ones leave their core to other programs meanwhile.
+export OMP_WAIT_POLICY := passive
 
 .PHONY: demo test lint bench clean
 
