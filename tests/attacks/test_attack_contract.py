@@ -1,7 +1,6 @@
 """Does every public attack keep the promises of an attack? New ones are found by their name in `__all__`."""
 
 import copy
-import inspect
 import json
 import random
 
@@ -10,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import spikeproof.attacks
 from spikeproof.attacks import DLR, FGSM, L2, PGD, RFGSM, Attack, GaussianNoise, Linf, Margin, Threat, UniformNoise
+from spikeproof.cli import choices
 from spikeproof.snn import SpikingNetwork
 from spikeproof.specs import UserError, from_config, short, to_config
 
@@ -31,14 +30,7 @@ ATTACKS: list[Attack] = [
     GaussianNoise(draws=2),
     GaussianNoise(relative_sigma=0.2),
 ]
-ATTACKS += [
-    kind()
-    for name in spikeproof.attacks.__all__
-    if inspect.isclass(kind := getattr(spikeproof.attacks, name))
-    and issubclass(kind, Attack)
-    and not inspect.isabstract(kind)
-    and kind not in {type(attack) for attack in ATTACKS}
-]
+ATTACKS += [kind() for kind in choices(Attack).values() if kind not in {type(attack) for attack in ATTACKS}]
 every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=short)
 every_threat = pytest.mark.parametrize("threat", [Linf(0.1), L2(1.0)], ids=str)
 NOISE = (UniformNoise, GaussianNoise)

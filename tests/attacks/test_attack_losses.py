@@ -1,6 +1,5 @@
 """Is each attack's loss what it says, per image, by hand?"""
 
-import inspect
 import json
 import math
 
@@ -8,17 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-import spikeproof.attacks
 from spikeproof.attacks import DLR, AttackLoss, CrossEntropy, KullbackLeibler, Margin
+from spikeproof.cli import choices
 from spikeproof.specs import UserError, from_config, to_config
 
-LOSSES = [
-    kind()
-    for name in spikeproof.attacks.__all__
-    if inspect.isclass(kind := getattr(spikeproof.attacks, name))
-    and issubclass(kind, AttackLoss)
-    and not inspect.isabstract(kind)
-]
+LOSSES = [kind() for kind in choices(AttackLoss).values()]
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=str)
 LOGITS = torch.tensor([[1.0, 3.0, 0.0, -1.0], [5.0, 1.0, 2.0, 2.0]])
 

@@ -1,7 +1,6 @@
 """Is a threat the set it says? Its projection, its start, its ascent and its `contains` must agree on that."""
 
 import dataclasses
-import inspect
 import json
 import math
 
@@ -14,17 +13,11 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch import Tensor
 
-import spikeproof.attacks
 from spikeproof.attacks import L2, Linf, Threat
+from spikeproof.cli import choices
 from spikeproof.specs import UserError, from_config, to_config
 
-THREATS = [
-    kind
-    for name in spikeproof.attacks.__all__
-    if inspect.isclass(kind := getattr(spikeproof.attacks, name))
-    and issubclass(kind, Threat)
-    and not inspect.isabstract(kind)
-]
+THREATS = list(choices(Threat).values())
 ORDER = {Linf: math.inf, L2: 2}
 every_threat = pytest.mark.parametrize("kind", THREATS)
 quick = settings(max_examples=80, deadline=None, derandomize=True, database=None)

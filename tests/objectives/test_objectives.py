@@ -1,7 +1,6 @@
 """Does every objective keep the promises of one, and is it the formula of its paper?"""
 
 import copy
-import inspect
 import json
 import math
 from dataclasses import dataclass, replace
@@ -11,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import spikeproof.objectives
 from spikeproof.attacks import FGSM, L2, PGD, Attack, CrossEntropy, KullbackLeibler, Linf, Threat, UniformNoise
 from spikeproof.attacks.attack import Query
+from spikeproof.cli import choices
 from spikeproof.objectives import MART, TRADES, Adversarial, GaussianNoise, Objective, StablePotential, Standard
 from spikeproof.snn import LIF, MLP, ATan, Network, ReLU, SmallCNN, SpikingNetwork
 from spikeproof.specs import UserError, from_config, short, to_config
@@ -33,12 +32,7 @@ OBJECTIVES: list[Objective] = [
     MART(beta=0.0, attack=quick, threat=L2(1.0)),
 ]
 OBJECTIVES += [
-    kind()
-    for name in spikeproof.objectives.__all__
-    if inspect.isclass(kind := getattr(spikeproof.objectives, name))
-    and issubclass(kind, Objective)
-    and not inspect.isabstract(kind)
-    and kind not in {type(objective) for objective in OBJECTIVES}
+    kind() for kind in choices(Objective).values() if kind not in {type(objective) for objective in OBJECTIVES}
 ]
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=short)
 

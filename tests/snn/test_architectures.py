@@ -1,6 +1,5 @@
 """Does every body build, for spikes and for ReLU, with the layers that its paper counts?"""
 
-import inspect
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import spikeproof.snn
+from spikeproof.cli import choices
 from spikeproof.snn import (
     LIF,
     MLP,
@@ -44,12 +44,7 @@ SMALL = [
     WideResNet(widths=(16, 6, 8), blocks=(1, 1, 1)),  # the first block keeps its width: an identity shortcut
 ]
 SMALL += [
-    kind()
-    for name in spikeproof.snn.__all__
-    if inspect.isclass(kind := getattr(spikeproof.snn, name))
-    and issubclass(kind, Architecture)
-    and not inspect.isabstract(kind)
-    and kind not in {type(architecture) for architecture in SMALL}
+    kind() for kind in choices(Architecture).values() if kind not in {type(architecture) for architecture in SMALL}
 ]
 every_architecture = pytest.mark.parametrize("architecture", SMALL, ids=short)
 SHAPE = (2, 8, 8)

@@ -1,21 +1,13 @@
 """What sequence does an encoder make of an image, and what gradient does it give back?"""
 
-import inspect
-
 import pytest
 import torch
 from torch import Tensor
 
-import spikeproof.snn
+from spikeproof.cli import choices
 from spikeproof.snn import Direct, Encoder, Latency, Poisson
 
-ENCODERS = [
-    kind()
-    for name in spikeproof.snn.__all__
-    if inspect.isclass(kind := getattr(spikeproof.snn, name))
-    and issubclass(kind, Encoder)
-    and not inspect.isabstract(kind)
-]
+ENCODERS = [kind() for kind in choices(Encoder).values()]
 every_encoder = pytest.mark.parametrize("encoder", ENCODERS, ids=str)
 
 

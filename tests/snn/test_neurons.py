@@ -1,25 +1,18 @@
 """Does every neuron keep the promises of a layer without state?"""
 
 import dataclasses
-import inspect
 import math
 
 import pytest
 import torch
 
-import spikeproof.snn
+from spikeproof.cli import choices
 from spikeproof.snn import DLIF, IF, LIF, PLIF, ATan, Neuron, ReLU, Triangle
 from spikeproof.snn.dynamics import integrate
 from spikeproof.snn.neurons import THRESHOLD_FLOOR, SpikingLayer, SpikingNeuron
 from spikeproof.specs import UserError
 
-NEURONS = [
-    kind
-    for name in spikeproof.snn.__all__
-    if inspect.isclass(kind := getattr(spikeproof.snn, name))
-    and issubclass(kind, Neuron)
-    and not inspect.isabstract(kind)
-]
+NEURONS = list(choices(Neuron).values())
 SPIKING = [kind for kind in NEURONS if issubclass(kind, SpikingNeuron)]
 every_neuron = pytest.mark.parametrize("kind", NEURONS)
 every_spiking = pytest.mark.parametrize("kind", SPIKING)

@@ -1,22 +1,15 @@
 """How do output currents over time become logits? By hand, on paper."""
 
-import inspect
 import math
 
 import pytest
 import torch
 
-import spikeproof.snn
+from spikeproof.cli import choices
 from spikeproof.snn import FirstSpike, LastPotential, MeanCurrent, Readout, Triangle
 from spikeproof.specs import UserError
 
-READOUTS = [
-    kind()
-    for name in spikeproof.snn.__all__
-    if inspect.isclass(kind := getattr(spikeproof.snn, name))
-    and issubclass(kind, Readout)
-    and not inspect.isabstract(kind)
-]
+READOUTS = [kind() for kind in choices(Readout).values()]
 CURRENTS = torch.tensor([[[4.0, 0.0]], [[2.0, 1.0]], [[0.0, 8.0]]])  # [T, B, K] = [3, 1, 2]
 
 

@@ -1,13 +1,13 @@
 """Can every choice that makes a network be written down, and read back the same?"""
 
 import dataclasses
-import inspect
 import json
 
 import pytest
 import torch
 
 import spikeproof.snn
+from spikeproof.cli import choices
 from spikeproof.snn import (
     IF,
     LIF,
@@ -35,13 +35,7 @@ from spikeproof.snn import (
 from spikeproof.specs import UserError, from_config, short, to_config
 
 KINDS = (Architecture, Encoder, GradientPath, Neuron, Readout, Network)
-DEFAULTS = [
-    kind()
-    for name in spikeproof.snn.__all__
-    if inspect.isclass(kind := getattr(spikeproof.snn, name))
-    and issubclass(kind, KINDS)
-    and not inspect.isabstract(kind)
-]
+DEFAULTS = [kind() for kind in choices(KINDS).values()]
 CHANGED = [
     IF(threshold=0.5, reset="soft", gradient=Exponential(height=0.3, sharpness=2.0)),
     LIF(leak=0.75, detach_reset=True, learn_threshold=True, gradient=Sigmoid(alpha=2.0)),
