@@ -78,6 +78,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.name or any(c in self.name for c in "/\\\0") or self.name.startswith("."):
             raise UserError(f"a name becomes a folder's: it cannot be {self.name!r}")
+        if self.data.train_images == 1:
+            raise UserError("batch norm needs at least 2 training images: set train_images to more than 1")
         if self.seed < 0:
             raise UserError(f"seed must not be negative: {self.seed}")
 

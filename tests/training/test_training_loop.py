@@ -309,6 +309,7 @@ def test_the_average_follows_the_weights(tmp_path):
         (lambda: sp.SGD(learning_rate=0.0), "learning_rate"),
         (lambda: sp.Step(milestones=(3.0,)), "shares"),
         (lambda: sp.Recipe(name="a/b"), "folder"),
+        (lambda: sp.Recipe(name="a", data=sp.Digits(train_images=1)), "at least 2 training images"),
         (lambda: sp.Selection(images=0), "at least 1"),
     ],
 )
