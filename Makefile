@@ -5,10 +5,26 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Threads of small networks wait often; passive ones leave their core to other programs meanwhile.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo test lint bench clean
+.PHONY: demo results test lint bench clean
 
 demo: .venv/ready
 	$(BIN)/spikeproof compare configs/digits/*.yaml --out runs/demo --eps 0.05,0.1,0.15
+
+# Every number of docs/results.md: two networks at a time, one thread each. Stopped, it goes on where it was.
+COMPARED := standard adversarial sparse_gradient sparse_gradient_adversarial stable_potential rat converted rsc
+SETTINGS := --seeds 3 --images 500 --draws 4 --suite configs/suites/three_slopes.yaml
+
+results: results/cifar10_small.json results/fashion_mnist.json
+
+results/cifar10_small.json: RADII := 2/255,4/255,8/255
+results/fashion_mnist.json: RADII := 0.05,0.1,0.15
+results/%.json: .venv/ready
+	printf '%s\n' $(COMPARED:%=configs/$*/%.yaml) | OMP_NUM_THREADS=1 xargs -P 2 -I{} \
+		$(BIN)/spikeproof compare {} --out runs/$* --eps $(RADII) $(SETTINGS)
+	$(BIN)/spikeproof probe runs/$*
+	$(BIN)/spikeproof report runs/$* --out results/$*.md
+	$(BIN)/spikeproof report runs/$* --out results/$*.html
+	$(BIN)/spikeproof report runs/$* --out $@
 
 test: .venv/ready-for-tests lint
 	$(BIN)/pytest -n 2 --cov=spikeproof --cov-report=term:skip-covered

@@ -4,8 +4,9 @@ Everything that can be chosen (`Digits`, `VGG`, `LIF`, `TRADES`, `PGD`, `Linf`, 
 that is done (`train`, `evaluate`, ...) is a function; a model is a plain module from images in [0, 1] to logits.
 """
 
-from spikeproof import attacks, data, evaluation, objectives, snn, training
+from spikeproof import attacks, conversion, data, evaluation, objectives, snn, training
 from spikeproof.attacks import *  # noqa: F403
+from spikeproof.conversion import *  # noqa: F403
 from spikeproof.data import *  # noqa: F403
 from spikeproof.evaluation import *  # noqa: F403
 from spikeproof.models import load_model as load_model
@@ -17,7 +18,7 @@ from spikeproof.training import *  # noqa: F403
 del GaussianNoise  # noqa: F821 - the name of two things, see __getattr__
 
 __version__ = "0.1.0"
-_ROOMS = (attacks, data, evaluation, objectives, snn, training)
+_ROOMS = (attacks, conversion, data, evaluation, objectives, snn, training)
 __all__ = sorted({"UserError", "load_model", *(name for room in _ROOMS for name in room.__all__)} - {"GaussianNoise"})
 
 

@@ -18,19 +18,23 @@ from rich.table import Table
 
 import spikeproof
 from spikeproof.attacks import Attack, AttackLoss, Linf, Threat
+from spikeproof.conversion import Calibration, Conversion
 from spikeproof.data import Augmentation, DataSet, PartName
 from spikeproof.data import download as fetch
 from spikeproof.data.published_files import data_root as folder_of_data
-from spikeproof.evaluation import SUITES, Suite, evaluate_run, suite_named
+from spikeproof.evaluation import SUITES, Suite, evaluate_run, probe_run, suite_named
 from spikeproof.evaluation.ledger import in_order
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar
 from spikeproof.reports import Estimate, Row, ranking, write_report
+from spikeproof.reports.probing import HEADINGS, cells, probed
+from spikeproof.reports.rankings import standings
 from spikeproof.runs import Run, environment, find_runs
 from spikeproof.snn import Architecture, Encoder, GradientPath, Neuron, Readout
 from spikeproof.specs import UserError, from_config, nearest, short
-from spikeproof.training import Optimiser, Recipe, Schedule
+from spikeproof.training import Optimiser, Recipe, Schedule, Training
 from spikeproof.training import train as train_recipe
+from spikeproof.training.converted_runs import FINE_TUNED, FINE_TUNING, adopt, converted_recipe
 from spikeproof.training.loop import refuse_another_recipe
 
 console = Console()
@@ -44,6 +48,7 @@ KINDS: dict[str, type] = {
     "encoders": Encoder,
     "readouts": Readout,
     "objectives": Objective,
+    "conversions": Conversion,
     "optimisers": Optimiser,
     "schedules": Schedule,
     "threats": Threat,
@@ -74,10 +79,14 @@ def train(
     device = _device(device)
     with bar(recipe.name) as progress:
         train_recipe(recipe, folder, data_root=data_root, device=device, progress=progress)
+    _say(_kept(folder))
+
+
+def _kept(folder: Path) -> str:
     best = next((row for row in Run(folder).read_lines("metrics.jsonl") if row.get("best")), None)
     if best is None:
         raise UserError(f"{folder / 'metrics.jsonl'} names no best epoch: it is damaged; delete it and train again")
-    _say(
+    return (
         f"{folder}: epoch {best['epoch']} kept, validation accuracy {best['validation_accuracy']:.1%}, "
         f"under attack {best['validation_robust_accuracy']:.1%}"
     )
@@ -134,6 +143,101 @@ def evaluate(
     _show(ranking([Run(run.path) for run in found]))
 
 
+def convert(
+    run: Path,
+    out: Path | None = None,
+    steps: int = 8,
+    conversion: Conversion = Calibration(),
+    neuron: Neuron | None = None,
+    finetune: int = 0,
+    objective: Objective = FINE_TUNING,
+    training: Training = FINE_TUNED,
+    data_root: Path | None = None,
+    device: str | None = None,
+    trust: bool = False,
+) -> None:
+    """Make a spiking network from the ANN of a run, and fine-tune it.
+
+    The new run folder holds a copy of the ANN's, and is one like any other: train goes on with it, evaluate attacks it.
+
+    Args:
+        run: run folder of an ANN (neuron ReLU, or QCFS for the conversion LearnedBounds)
+        out: run folder of the spiking network (default: RUN-converted)
+        steps: its time steps
+        conversion: how thresholds are set
+        neuron: its neurons (default: those that the conversion is meant for)
+        finetune: epochs of fine-tuning
+        objective: what fine-tuning minimises (default: CE + 2 KL against one RFGSM step at 2/255)
+        training: the other settings of fine-tuning
+        data_root: folder of the data sets
+        device: cpu, cuda, cuda:1, ...
+        trust: run code from outside spikeproof that the run names
+    """
+    out = out or run.with_name(f"{run.name}-converted")
+    recipe = converted_recipe(
+        Run(run),
+        steps=steps,
+        conversion=conversion,
+        neuron=neuron,
+        objective=objective,
+        training=replace(training, epochs=finetune),
+        trust=trust,
+    )
+    refuse_another_recipe(recipe, out)
+    adopt(Run(run), out)
+    device = _device(device)
+    with bar(out.name) as progress:
+        train_recipe(recipe, out, data_root=data_root, device=device, progress=progress)
+    rows = list(Run(out).read_lines("metrics.jsonl"))
+    _say(f"right after conversion: validation accuracy {rows[0]['validation_accuracy']:.1%}")
+    _say(_kept(out))
+
+
+def probe(
+    runs: list[Path],
+    threat: Threat = Linf(),
+    images: int = 256,
+    part: PartName = "test",
+    batch: int = 256,
+    seed: int = 0,
+    data_root: Path | None = None,
+    device: str | None = None,
+    trust: bool = False,
+) -> None:
+    """Look inside trained networks: gradient sparsity, adversarial against random change, moved potentials.
+
+    Args:
+        runs: run folders, or folders of run folders
+        threat: what the adversary may do (default: Linf 8/255)
+        images: how many images, from the first on
+        part: which part of the data
+        batch: images looked at at once
+        seed: for the random perturbation
+        data_root: folder of the data sets
+        device: cpu, cuda, cuda:1, ...
+        trust: run code from outside spikeproof that a model file names
+    """
+    device = _device(device)
+    found = find_runs(runs)
+    for run in found:
+        probe_run(
+            run,
+            threat,
+            images=images,
+            part=part,
+            batch=batch,
+            seed=seed,
+            data_root=data_root,
+            device=device,
+            trust=trust,
+        )
+    table = Table("network", *HEADINGS, box=None, header_style="bold")
+    for contender in standings([Run(run.path) for run in found]).contenders:
+        if numbers := probed(contender):
+            table.add_row(escape(contender.row.name), *cells(numbers))
+    console.print(table)
+
+
 def compare(
     configs: list[Path],
     out: Path = Path("runs/comparison"),
@@ -141,6 +245,7 @@ def compare(
     eps: str | None = None,
     suite: str = "quick",
     images: int | None = None,
+    draws: int | None = None,
     seeds: int = 1,
     data_root: Path | None = None,
     download: bool = False,
@@ -158,6 +263,7 @@ def compare(
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
         suite: name of a suite, or a YAML file with a name and attacks
         images: how many test images, from the first on (default: all)
+        draws: passes that a stochastic network's logits and gradients are averaged over (default: 16)
         seeds: how many training seeds, counted up from each configuration's own
         data_root: folder of the data sets
         download: fetch data sets where they are missing
@@ -174,7 +280,7 @@ def compare(
     if download:
         for data in {recipe.data for recipe in recipes}:
             fetch(data, data_root)
-    seeded = [replace(recipe, seed=recipe.seed + k) for recipe in recipes for k in range(seeds)]
+    seeded = [recipe.seeded(recipe.seed + k) for recipe in recipes for k in range(seeds)]
     folders = [out / (recipe.name if seeds == 1 else f"{recipe.name}-seed{recipe.seed}") for recipe in seeded]
     _refuse_early(seeded, folders, images, data_root)
     runs = []
@@ -188,6 +294,7 @@ def compare(
                 threats,
                 attacks,
                 images=images,
+                draws=draws,
                 data_root=data_root,
                 device=device,
                 trust=trust,
@@ -263,7 +370,9 @@ def doctor(data_root: Path | None = None) -> None:
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
+    "convert": convert,
     "evaluate": evaluate,
+    "probe": probe,
     "compare": compare,
     "report": report,
     "list": list_names,
@@ -273,7 +382,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 def choices(base: type) -> dict[str, type]:
     """The public, concrete classes of one kind, by name."""
-    rooms = (spikeproof.attacks, spikeproof.data, spikeproof.objectives, spikeproof.snn, spikeproof.training)
+    rooms = spikeproof._ROOMS
     known = (getattr(room, name) for room in rooms for name in room.__all__)
     return {
         kind.__name__: kind

@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import jsonargparse
+from jsonargparse import _typehints
 
 if TYPE_CHECKING:
     Pixels = float
@@ -22,7 +23,17 @@ else:
     Pixels = float | str  # a field of this type also takes "8/255", on the command line too, and holds a float
 
 
+FREE_TEXT = ("name", "file", "keys")  # fields that hold a text, and nowhere a choice
 OWN_NAME = re.compile(r"\w+|spikeproof(\.\w+)+|\d+(\.\d+)?(/\d+)?")
+
+
+def _begin_anew(parser: Any, former: Any, chosen: Any) -> None:
+    """Another class begins with its own defaults: jsonargparse would keep LIF's leak where DLIF is chosen instead."""
+    if former and "init_args" in former and former["class_path"] != chosen["class_path"]:
+        former["init_args"] = jsonargparse.Namespace()
+
+
+_typehints.discard_init_args_on_class_path_change = _begin_anew
 
 
 class UserError(ValueError):
@@ -102,8 +113,9 @@ def from_config(config: Any, kind: type, *, trust: bool = False) -> Any:
 def _refuse_foreign_code(config: Any) -> None:
     """Only names that need no import: a parser takes a dotted name for a class wherever a choice may stand."""
     if isinstance(config, dict):
-        for value in config.values():
-            _refuse_foreign_code(value)
+        for key, value in config.items():
+            if not (key in FREE_TEXT and isinstance(value, str)):
+                _refuse_foreign_code(value)
     elif isinstance(config, list):
         for value in config:
             _refuse_foreign_code(value)

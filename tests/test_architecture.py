@@ -18,12 +18,14 @@ MAY_KNOW = {
     "data": COMMON,
     "snn": {"specs", "randomness"},
     "attacks": COMMON,
+    "conversion": {"snn", "data", *COMMON},
     "models": {"runs", "snn", "specs"},
     "objectives": {"attacks", "snn", *COMMON},
-    "training": {"objectives", "data", "snn", "attacks", "runs", "models", *COMMON},
+    "training": {"objectives", "conversion", "data", "snn", "attacks", "runs", "models", *COMMON},
     "evaluation": {"attacks", "snn", "data", "runs", "models", *COMMON},
     "reports": {"runs", "specs"},
 }
+EXCEPTIONS = {"attacks/adaptive.py": {"snn"}}  # it changes gradient paths
 
 
 def imported_rooms(path: Path):
@@ -38,7 +40,7 @@ def test_a_room_knows_only_whom_it_may(room):
     files = [PACKAGE / f"{room}.py"] if (PACKAGE / f"{room}.py").exists() else sorted((PACKAGE / room).rglob("*.py"))
     assert files
     for path in files:
-        assert set(imported_rooms(path)) <= MAY_KNOW[room] | {room}, path
+        assert set(imported_rooms(path)) <= MAY_KNOW[room] | {room} | EXCEPTIONS.get(f"{room}/{path.name}", set()), path
 
 
 def test_every_room_is_in_the_plan():
@@ -60,15 +62,15 @@ def test_public_names_are_pinned():
 
 NAMES = set(
     """
-    ATan AdamW Adversarial Architecture Attack AttackLoss Augmentation CIFAR10 CIFAR100 Constant
-    ConvexCombination Cosine CrossEntropy Cutout DLIF DLR DataSet Diagnosis Digits Direct Encoder Exponential
-    FGSM FashionMNIST FirstSpike Gaussian GradientPath HorizontalFlip IF ImageNet Images Interval
-    KullbackLeibler L2 LIF LastPotential Latency Linf MART MLP MNIST Margin MeanCurrent Network Neuron
-    Objective Optimiser Outcome PGD PLIF PartName Poisson RAT RFGSM RandomCrop ReLU Readout Recipe Recording
+    ATan Activation AdamW Adversarial Along Architecture Attack AttackLoss Augmentation CIFAR10 CIFAR100 Calibration Constant Conversion
+    ConvexCombination Cosine CrossEntropy Cutout DLIF DLR DataSet Diagnosis Digits Direct Distillation Encoder Exponential
+    FGSM FashionMNIST FirstSpike Gaussian GradedIF GradientPath HorizontalFlip IF ImageNet Images Interval
+    KullbackLeibler L2 LIF LastPotential Latency LearnedBounds Linf MART MLP MNIST Margin MeanCurrent Network Neuron
+    Objective Optimiser Outcome PGD PLIF PartName Poisson Probes QCFS RAT RFGSM RSC RandomCrop ReLU Readout Recipe Recording
     Rectangle SEWResNet SGD SUITES Schedule Selection Sigmoid Slope SmallCNN SparseGradient SpikingNetwork
-    SpikingResNet StablePotential Standard Step StraightThrough Suite TRADES Threat TinyImageNet Training
-    Triangle UniformNoise UserError VGG Verdicts WideResNet attack_view augment diagnose download evaluate
-    evaluate_run load_model predict record suite_named train view without_statistics
+    SpikingResNet StablePotential Standard Step StraightThrough Suite TRADES Threat ThresholdBalancing TinyImageNet Training
+    Triangle UniformNoise UserError VGG Verdicts Weights WideResNet attack_view augment convert diagnose download evaluate
+    evaluate_run load_model potential_perturbation predict probe probe_run record suite_named train view without_statistics
     """.split()  # noqa: SIM905
 )
 

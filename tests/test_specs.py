@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 import spikeproof as sp
+from spikeproof.cli import _understood
 from spikeproof.specs import from_config, nearest, pixels, short, to_config
 from spikeproof.training import Recipe
 
@@ -73,3 +74,16 @@ def test_short_names_show_what_differs():
     assert short(sp.PGD()) == "PGD"
     assert short(sp.PGD(steps=20, loss=sp.Margin())) == "PGD(steps=20, loss=Margin)"
     assert short(sp.TRADES(threat=sp.Linf(4 / 255))) == "TRADES(threat=Linf 4/255)"
+
+
+@pytest.mark.parametrize("spelled", ["DLIF", {"class_path": "DLIF"}, {"class_path": "DLIF", "init_args": {}}], ids=str)
+def test_another_class_begins_with_its_own_defaults(spelled):
+    """LIF, the default, has a leak of 0.5; a DLIF that is chosen in its place has its own, and so has an L2 threat."""
+    network = from_config({"class_path": "Network", "init_args": {"neuron": spelled}}, sp.Network)
+    assert network.neuron == sp.DLIF() != sp.DLIF(leak=0.5)
+    assert from_config({"class_path": "TRADES", "init_args": {"threat": "L2"}}, sp.Objective).threat == sp.L2()
+    options = ["train", "--name", "a", "--network.neuron", "DLIF", "--objective", "TRADES", "--objective.threat", "L2"]
+    recipe = _understood(options)[1]["recipe"]
+    assert (recipe.network.neuron, recipe.objective.threat) == (sp.DLIF(), sp.L2())
+    changed = _understood([*options, "--network.neuron.threshold", "2"])[1]["recipe"]
+    assert changed.network.neuron == sp.DLIF(threshold=2.0)

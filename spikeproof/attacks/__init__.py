@@ -1,5 +1,6 @@
 """How is a network attacked? Threats (what is allowed), losses (what is maximised), attacks (how)."""
 
+from spikeproof.attacks.adaptive import Along
 from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.fgsm import FGSM, RFGSM
 from spikeproof.attacks.losses import DLR, AttackLoss, CrossEntropy, KullbackLeibler, Margin
@@ -13,6 +14,7 @@ __all__ = [
     "L2",
     "PGD",
     "RFGSM",
+    "Along",
     "Attack",
     "AttackLoss",
     "CrossEntropy",

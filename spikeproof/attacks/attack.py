@@ -38,6 +38,11 @@ class Attack(ABC):
     def search(self, query: "Query", x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         """Perturbed images for `x` and targets `y`, from what `query` answers."""
 
+    def averaging(self, draws: int) -> "Attack":
+        """The same attack with its field `eot` at `draws`, unless it has none or sets its own."""
+        alone = draws > 1 and getattr(self, "eot", None) == 1
+        return replace(self, eot=draws) if alone else self  # type: ignore[type-var]
+
     @final
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, seed: int = 0) -> Tensor:
         """Perturbed images ``[B, C, H, W]`` inside the threat; `x` in [0, 1], `y` labels (or what the loss takes)."""
@@ -126,12 +131,6 @@ class Best:
         self.x[place] = candidate.detach()[better]
         self.loss[place] = answer.loss[better].to(self.loss.dtype)
         self.broken[place] = answer.broken[better]
-
-
-def averaging(attack: Attack, draws: int) -> Attack:
-    """The attack with its field `eot` at `draws`, unless it has none or sets its own."""
-    alone = draws > 1 and getattr(attack, "eot", None) == 1
-    return replace(attack, eot=draws) if alone else attack  # type: ignore[type-var]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from spikeproof.evaluation.diagnosis import Diagnosis, diagnose
 from spikeproof.evaluation.evaluated_runs import evaluate_run
 from spikeproof.evaluation.intervals import Interval
 from spikeproof.evaluation.predictions import predict
+from spikeproof.evaluation.probes import Probes, probe, probe_run
 from spikeproof.evaluation.robustness import evaluate
 from spikeproof.evaluation.suites import SUITES, Suite, suite_named
 from spikeproof.evaluation.verdicts import Verdicts
@@ -12,11 +13,14 @@ __all__ = [
     "SUITES",
     "Diagnosis",
     "Interval",
+    "Probes",
     "Suite",
     "Verdicts",
     "diagnose",
     "evaluate",
     "evaluate_run",
     "predict",
+    "probe",
+    "probe_run",
     "suite_named",
 ]

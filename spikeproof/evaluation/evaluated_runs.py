@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from spikeproof.attacks import Threat
-from spikeproof.attacks.attack import averaging
 from spikeproof.data import DataSet, PartName
 from spikeproof.evaluation.examples import examples, strongest
 from spikeproof.evaluation.ledger import STATE, fingerprint
@@ -64,7 +63,7 @@ def evaluate_run(
         at = next(model.parameters()).device
         x, y = (t.to(at) for t in chosen.batch(right.tolist()))
         shown = examples(
-            model, x, y, found.threats[-1], averaging(strongest(suite.attacks), found.draws), chosen.classes
+            model, x, y, found.threats[-1], strongest(suite.attacks).averaging(found.draws), chosen.classes
         )
         run.write_arrays("examples.npz", shown)
     facts = {"data": to_config(data), "part": part, "seed": seed, "fingerprint": print_}

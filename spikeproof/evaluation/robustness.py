@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Threat
-from spikeproof.attacks.attack import averaging
 from spikeproof.data import Images
 from spikeproof.evaluation.ledger import Ledger, in_order
 from spikeproof.evaluation.predictions import Given, Pool, device_of, predict
@@ -39,16 +38,18 @@ def evaluate(
 ) -> Verdicts:
     """Verdicts under threats of one kind, sorted by eps, for a part of a data set or ``(x [N, C, H, W], y [N])``.
 
-    Images lie in [0, 1]; those of a data set are read batch by batch and never all held. A stochastic model is
-    judged by the mean logits of `draws` passes (default 1, or 16 where the model declares itself stochastic);
-    attacks with a field `eot` left at 1 average over as many, and none stops at a first lucky draw. With `state`, a
-    run folder, finished batches are kept there and the same call, started again, goes on. Raises `UserError` for
-    bad images, labels, threats or logits.
+    Images lie in [0, 1]; those of a data set are read batch by batch and never all held. A model that declares
+    itself stochastic is judged by the mean logits of `draws` passes (default 16), one that declares the contrary by
+    one, any other by as many as are given (default 1); attacks with a field `eot` left at 1 average over as many, and
+    none stops at a first lucky draw. With `state`, a run folder, finished batches are kept there and the same call,
+    started again, goes on. Raises `UserError` for bad images, labels, threats or logits.
     """
     pool = images if isinstance(images, Images) else Given(*images)
     threats = in_order(threats)
     if draws is None:
         draws = 16 if getattr(model, "stochastic", False) else 1
+    elif getattr(model, "stochastic", None) is False:
+        draws = min(draws, 1)
     for name, value, least in (("batch", batch, 1), ("draws", draws, 1), ("seed", seed, 0)):
         if value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
@@ -58,7 +59,7 @@ def evaluate(
         for number, attack in enumerate(suite.attacks):
             ledger.begin(eps, number)
             while ledger.diagnosis.status == "ok" and (who := ledger.next_batch(batch)) is not None:
-                _attack(model, attacked, pool, who, threat, averaging(attack, draws), ledger, draws, seed)
+                _attack(model, attacked, pool, who, threat, attack.averaging(draws), ledger, draws, seed)
                 progress(f"{threat}: {type(attack).__name__}", *ledger.done())
     return ledger.close()
 

@@ -1,6 +1,7 @@
 """What does training minimise? One method, one small file."""
 
 from spikeproof.objectives.adversarial import Adversarial
+from spikeproof.objectives.distillation import Distillation
 from spikeproof.objectives.gaussian_noise import GaussianNoise
 from spikeproof.objectives.mart import MART
 from spikeproof.objectives.objective import Objective
@@ -15,6 +16,7 @@ __all__ = [
     "RAT",
     "TRADES",
     "Adversarial",
+    "Distillation",
     "GaussianNoise",
     "Objective",
     "SparseGradient",

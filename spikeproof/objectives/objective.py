@@ -18,6 +18,10 @@ class Objective(ABC):
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Scalar terms, differentiable in the model's parameters, for images `x` in [0, 1] and labels `y`."""
 
+    def prepared(self, ann: nn.Module | None) -> "Objective":
+        """The objective as a training run uses it; one that learns from a teacher is given the run's ANN here."""
+        return self
+
     def after_step(self, model: nn.Module) -> None:  # noqa: B027
         """What is done to the weights after each step of the optimiser; nothing, for most."""
 

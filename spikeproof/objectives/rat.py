@@ -1,6 +1,6 @@
 """RAT: any objective, with weights that are kept nearly orthogonal after each step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,9 @@ class RAT(Objective):
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         return self.objective(model, x, y)
+
+    def prepared(self, ann: nn.Module | None) -> Objective:
+        return replace(self, objective=self.objective.prepared(ann))
 
     @torch.no_grad()
     def after_step(self, model: nn.Module) -> None:

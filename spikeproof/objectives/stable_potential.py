@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, Linf, Threat
 from spikeproof.objectives.objective import Objective, adversarial_images, check_smoothing
-from spikeproof.snn import Recording, record
+from spikeproof.snn import Recording, potential_perturbation, record
 from spikeproof.specs import Pixels, UserError, pixels
 
 
@@ -67,7 +67,7 @@ class StablePotential(Objective):
 
     def size(self, clean: Recording, moved: Recording) -> Tensor:
         """The mean size of the potential perturbation of the chosen layers, a scalar."""
-        names = list(moved.currents)
+        names = list(moved.layers)
         if not names:
             raise UserError("StablePotential needs spiking layers, and this network has none")
         chosen = names[-1:] if self.layers == "last" else names
@@ -75,15 +75,3 @@ class StablePotential(Objective):
 
     def _mean(self, perturbation: Tensor) -> Tensor:
         return (perturbation.square() if self.penalty == "squared" else perturbation.abs()).mean()
-
-
-def potential_perturbation(clean: Recording, moved: Recording, name: str) -> Tensor:
-    """Y ``[T, B, *n]`` of layer `name`: Y[t] = leak Y[t-1] + I~[t] - I[t], Y[-1] = 0; no gradient to `clean`."""
-    layer = moved.layers[name]
-    leak = layer.dynamics().leak.detach()
-    difference = moved.currents[name] - clean.currents[name].detach()
-    steps, y = [], torch.zeros_like(difference[0])
-    for moved_by in difference.expand(layer.steps, *difference.shape[1:]):
-        y = leak * y + moved_by
-        steps.append(y)
-    return torch.stack(steps)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from spikeproof.reports.intervals import Estimate
-from spikeproof.reports.wording import spelled
+from spikeproof.reports.wording import counted, spelled
 from spikeproof.runs import Run
 from spikeproof.specs import UserError
 
@@ -74,13 +75,28 @@ class Verdicts:
 
 
 @dataclass(frozen=True, eq=False)
+class Probes:
+    """What ``probes.json`` says: `figures` by name, and by spiking layer the potential perturbation over time.
+
+    `setting` is what the networks of one table must share: attack, threat and images. `draws` passes were averaged.
+    """
+
+    setting: str
+    draws: int
+    figures: dict[str, float]
+    adversarial: dict[str, tuple[float, ...]]
+    random: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """One trained network: its record, its epochs and, if it was evaluated, its verdicts."""
+    """One trained network: its record, its epochs and, if it was evaluated or probed, its verdicts and probes."""
 
     run: Run
     record: dict[str, Any]
     epochs: list[dict[str, Any]]
     verdicts: Verdicts | None
+    probes: Probes | None = None
 
     @property
     def name(self) -> str:
@@ -92,9 +108,8 @@ class Evidence:
 
     @property
     def choices(self) -> str:
-        """The configuration without its seed: equal for runs that repeat each other."""
-        kept = {k: v for k, v in self.record["config"].items() if k != "seed"}
-        return json.dumps(kept, sort_keys=True)
+        """The configuration without its seed, and its ANN's: equal for runs that repeat each other."""
+        return json.dumps(_seedless(self.record["config"]), sort_keys=True)
 
     @property
     def protocol(self) -> Protocol | None:
@@ -109,7 +124,18 @@ def read_evidence(run: Run) -> Evidence:
     epochs = run.read_lines("metrics.jsonl") if "metrics.jsonl" in run else []
     with understood(run, "metrics.jsonl"):
         epochs = [{**row, "epoch": int(row["epoch"])} for row in epochs]
-    return Evidence(run, record, epochs, _read_verdicts(run) if "verdicts.json" in run else None)
+    verdicts = _read_verdicts(run) if "verdicts.json" in run else None
+    return Evidence(run, record, epochs, verdicts, _read_probes(run) if "probes.json" in run else None)
+
+
+def recipe_fields(config: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a recipe that is written as a choice, such as that of an ANN inside another recipe."""
+    return config["init_args"] if "class_path" in config else config
+
+
+def _seedless(config: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in recipe_fields(config).items() if name != "seed"}
+    return kept | ({"ann": _seedless(kept["ann"])} if kept.get("ann") else {})
 
 
 @contextmanager
@@ -144,6 +170,36 @@ def _read_verdicts(run: Run) -> Verdicts:
             arrays["broken_by"],
             record,
         )
+
+
+def _read_probes(run: Run) -> Probes:
+    record = run.read_json("probes.json")
+    with understood(run, "probes.json"):
+        figures = {name: _number(record["gradient"][name]) for name in ("nonzero_share", "above_1_percent_share", "l1")}
+        for quantity in ("loss_rise", "accuracy_drop"):
+            for kind in ("adversarial", "random", "gap"):
+                figures[f"{quantity}_{kind}"] = _number(record[quantity][kind])
+        layers = record["potential_perturbation"]
+        moved = {
+            kind: {layer: tuple(map(_number, course[kind])) for layer, course in layers.items()}
+            for kind in ("adversarial", "random")
+        }
+        for layer, course in moved["adversarial"].items():
+            if not course or len(course) != len(moved["random"][layer]):
+                raise ValueError(f"layer {layer} has {len(course)} and {len(moved['random'][layer])} time steps")
+        return Probes(_setting(record), int(record["draws"]), figures, **moved)
+
+
+def _setting(record: dict[str, Any]) -> str:
+    attack, threat = spelled(record["attack"]["config"]), spelled(record["threat"]["config"])
+    where = f"the first {counted(int(record['images']), 'image')} of {spelled(_as_tested(record['data']))}"
+    return f"{attack} within {threat}, on {where}, {record['part']} part"
+
+
+def _number(value: Any) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{value} is no finite number")
+    return number
 
 
 def _protocol(record: dict[str, Any], labels: np.ndarray) -> Protocol:

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from spikeproof.reports import wording
+from spikeproof.reports import probing, wording
 from spikeproof.reports.breakdowns import breakdowns
 from spikeproof.reports.curves import accuracy_curves
 from spikeproof.reports.drawings import SERIES
 from spikeproof.reports.evidence import understood
-from spikeproof.reports.learning import learning_curves
+from spikeproof.reports.learning import begins_converted, learning_curves
+from spikeproof.reports.origins import origin, origin_in_full
 from spikeproof.reports.pictures import Gallery, gallery
-from spikeproof.reports.rankings import Contender, Standings, standings
+from spikeproof.reports.potentials import potential_courses
+from spikeproof.reports.rankings import NOT_EVALUATED, Contender, Standings
 from spikeproof.reports.rasters import MOST_NEURONS, Raster, rasters
 from spikeproof.reports.sentences import conclude
-from spikeproof.runs import Run, written_whole
-from spikeproof.specs import UserError
 
 _HERE = Path(__file__).parent
 
@@ -31,22 +31,25 @@ class Portrait:
     gallery: Gallery | None
     rasters: list[Raster]
     learning: list[Markup]
+    probed: probing.Probed | None
+    potentials: Markup | None
+
+    @property
+    def converted(self) -> bool:
+        return begins_converted(self.contender)
+
+    @property
+    def origin(self) -> list[tuple[str, str]]:
+        return origin(self.contender.seeds[0].record["config"])
+
+    @property
+    def masked(self) -> bool:
+        """Whether the evaluation found that attacks on this network tell nothing."""
+        return self.contender.row.status not in ("ok", NOT_EVALUATED)
 
 
-def write_report(runs: list[Run], path: Path, *, title: str = "Which spiking networks hold under attack?") -> Path:
-    """Writes one self-contained HTML page about `runs` to `path`, whole or not at all, and returns `path`.
-
-    The same run folders give the same bytes. Raises `UserError` for no runs and for a damaged run folder.
-    """
-    if not runs:
-        raise UserError("no runs to report: give at least one run folder")
-    page = _page(standings(runs), title)
-    with written_whole(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
-
-
-def _page(found: Standings, title: str) -> str:
+def page(found: Standings, title: str) -> str:
+    """One self-contained HTML page; the same run folders give the same page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -59,8 +62,9 @@ def _page(found: Standings, title: str) -> str:
     environment.filters |= {
         name: getattr(wording, name)
         for name in ("breakable", "duration", "grouped", "images", "listed", "percent", "short_labels", "spelled")
-    } | {"yaml": _yaml}
+    } | {"yaml": _yaml, "cells": probing.cells, "told": probing.told}
     colours = {contender.row.name: index for index, contender in enumerate(found.contenders)}
+    portraits = [_portrait(contender, colours) for contender in found.contenders]
     return environment.get_template("report.html").render(
         title=title,
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
@@ -70,7 +74,9 @@ def _page(found: Standings, title: str) -> str:
         anchors={name: f"network-{index + 1}" for name, index in colours.items()},
         curves=[accuracy_curves(c, colours) if c.ranked else None for c in found.comparisons],
         breakdowns={contender.row.name: breakdowns(contender) for contender in found.contenders},
-        portraits=[_portrait(contender, colours) for contender in found.contenders],
+        portraits=portraits,
+        probe_headings=probing.HEADINGS,
+        probe_settings=probing.settings([portrait.probed for portrait in portraits if portrait.probed]),
         most_neurons=MOST_NEURONS,
         settings=_settings(found),
     )
@@ -83,7 +89,9 @@ def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:
         seen, spikes = (gallery(arrays), rasters(arrays)) if arrays else (None, [])
     with understood(contender.seeds[0].run, "metrics.jsonl"):
         learning = learning_curves(contender, key)
-    return Portrait(contender, seen, spikes, learning)
+    found = probing.probed(contender)
+    potentials = potential_courses(found, key, contender.row.name) if found else None
+    return Portrait(contender, seen, spikes, learning, found, potentials)
 
 
 def _examples(contender: Contender) -> dict[str, np.ndarray] | None:
@@ -92,8 +100,8 @@ def _examples(contender: Contender) -> dict[str, np.ndarray] | None:
     return run.read_arrays("examples.npz") if "examples.npz" in run else None
 
 
-def _settings(found: Standings) -> list[tuple[str, str, dict[str, Any]]]:
-    """(network, folder, what made it) for each run, in the page's order."""
+def _settings(found: Standings) -> list[tuple[str, str, list[tuple[str, str]], dict[str, Any]]]:
+    """(network, folder, where it comes from, what made it) for each run, in the page's order."""
     told = []
     for contender in found.contenders:
         for one in contender.seeds:
@@ -108,7 +116,8 @@ def _settings(found: Standings) -> list[tuple[str, str, dict[str, Any]]]:
                 kept = ("seed", "draws", "gradient_evaluations", "forward_evaluations_per_image", "seconds")
                 verdicts = one.verdicts.record
                 made["evaluation"] = {name: verdicts.get(name) for name in kept} | verdicts.get("environment", {})
-            told.append((contender.row.name, one.run.name, {"config": record["config"]} | made))
+            config = record["config"]
+            told.append((contender.row.name, one.run.name, origin_in_full(config), {"config": config} | made))
     return told
 
 

@@ -6,12 +6,14 @@ step sees the same.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["Direct", "Encoder", "Latency", "Poisson"]
+from spikeproof.specs import Pixels, UserError, pixels
+
+__all__ = ["RSC", "Direct", "Encoder", "Latency", "Poisson"]
 
 
 class Encoder(ABC):
@@ -47,6 +49,39 @@ class Poisson(Encoder):
         rates = x.expand(steps, *x.shape)
         drawn = (torch.rand_like(rates.detach().contiguous()) < rates).to(x.dtype)
         return drawn + (rates - rates.detach())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RSC(Encoder):
+    """Randomised smoothing coding: the image plus normal noise of deviation `sigma`, in pixel units, not clamped.
+
+    Variant "I" draws the noise once for all steps, "II" anew for each. `moments` "poisson" gives every pixel the
+    variance x (1 - x) of Poisson coding instead of sigma^2, to compare the two. Normalisation follows. Stochastic:
+    attacks must average over draws. Source: Wu et al., ACM MM 2024, arXiv 2407.20099, whose code is not published:
+    that the noisy image enters as a current, and the default sigma, are our choices.
+    """
+
+    normalised: ClassVar[bool] = True
+    stochastic: ClassVar[bool] = True
+
+    variant: Literal["I", "II"] = "I"
+    sigma: Pixels = 0.1
+    moments: Literal["fixed", "poisson"] = "fixed"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sigma", pixels(self.sigma, "sigma"))
+        if not self.sigma > 0:
+            raise UserError(
+                f"sigma is the noise's deviation in pixel units and positive, 0.1 for example; not {self.sigma}"
+            )
+        for name, known in (("variant", ("I", "II")), ("moments", ("fixed", "poisson"))):
+            if getattr(self, name) not in known:
+                raise UserError(f"unknown {name} {getattr(self, name)!r}: it is {known[0]!r} or {known[1]!r}")
+
+    def __call__(self, x: Tensor, steps: int) -> Tensor:
+        copies = x.expand(1 if self.variant == "I" else steps, *x.shape)
+        noise = torch.randn_like(copies.detach().contiguous())
+        return copies + noise * (self.sigma if self.moments == "fixed" else (x * (1 - x)).clamp(min=0).detach().sqrt())
 
 
 @dataclass(frozen=True, kw_only=True)

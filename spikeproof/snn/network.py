@@ -9,7 +9,7 @@ from spikeproof.randomness import seeded
 from spikeproof.snn.architectures import Architecture, SmallCNN
 from spikeproof.snn.encoders import Direct, Encoder
 from spikeproof.snn.layers import initialise
-from spikeproof.snn.neurons import LIF, Neuron, ReLU
+from spikeproof.snn.neurons import LIF, Activation, Neuron
 from spikeproof.snn.readouts import MeanCurrent, Readout
 from spikeproof.specs import UserError
 
@@ -34,8 +34,14 @@ class Network:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise UserError(f"steps counts time steps and must be at least 1, not {self.steps}")
-        if isinstance(self.neuron, ReLU) and self.steps != 1:
-            raise UserError(f"a ReLU network is an ANN and sees one time step: set steps to 1, not {self.steps}")
+        if self.is_ann and self.steps != 1:
+            kind = type(self.neuron).__name__
+            raise UserError(f"a {kind} network is an ANN and sees one time step: set steps to 1, not {self.steps}")
+
+    @property
+    def is_ann(self) -> bool:
+        """Whether its units are an ANN's."""
+        return isinstance(self.neuron, Activation)
 
     def build(
         self,

@@ -16,7 +16,7 @@ from spikeproof.snn.dynamics import Dynamics
 from spikeproof.snn.gradients import GradientPath, Triangle
 from spikeproof.specs import UserError
 
-__all__ = ["DLIF", "IF", "LIF", "PLIF", "Neuron", "ReLU"]
+__all__ = ["DLIF", "IF", "LIF", "PLIF", "QCFS", "Activation", "GradedIF", "Neuron", "ReLU"]
 
 THRESHOLD_FLOOR = 0.03  # a learned threshold never falls below this
 
@@ -34,13 +34,15 @@ class SpikingNeuron(Neuron):
     """What all integrate-and-fire neurons share.
 
     threshold > 0, one scalar a layer, floored at 0.03 where learned. `detach_reset` keeps the gradient from
-    flowing through the reset, as snnTorch does: the same spikes, another gradient.
+    flowing through the reset, as snnTorch does: the same spikes, another gradient. `charge` is the potential before
+    the first step, as a share of the threshold.
     """
 
     threshold: float = 1.0
     learn_threshold: bool = False
     reset: Literal["hard", "soft"] = "hard"
     detach_reset: bool = False
+    charge: float = 0.0
     gradient: GradientPath = Triangle()
 
     def __post_init__(self) -> None:
@@ -48,6 +50,8 @@ class SpikingNeuron(Neuron):
             raise UserError(f"threshold must be positive and finite, not {self.threshold}")
         if self.reset not in ("hard", "soft"):
             raise UserError(f"unknown reset {self.reset!r}: it is 'hard' (to 0) or 'soft' (by the threshold)")
+        if not 0 <= self.charge < 1:
+            raise UserError(f"charge is a share of the threshold in [0, 1), not {self.charge}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +115,51 @@ class DLIF(SpikingNeuron):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReLU(Neuron):
-    """No spikes: the same architecture as an ANN (use one time step)."""
+class GradedIF(SpikingNeuron):
+    """IF whose spikes weigh their layer's threshold, so that their mean over time stands for an ANN's activation.
+
+    The same as multiplying the next layer's weights by the threshold (weight balancing), which a sum of two
+    branches would not allow. Source: Diehl et al., IJCNN 2015; soft reset: Rueckauer et al., 2017.
+    """
+
+    reset: Literal["hard", "soft"] = "soft"
+
+    def layer(self, steps: int) -> nn.Module:
+        return GradedLayer(SpikingLayer(self, steps, leak=1.0))
+
+
+class Activation(Neuron):
+    """No neuron but the unit of an ANN; a network of them sees one time step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReLU(Activation):
+    """max(0, x): the same architecture as an ANN."""
 
     def layer(self, steps: int) -> nn.Module:
         return nn.ReLU()
+
+
+@dataclass(frozen=True, kw_only=True)
+class QCFS(Activation):
+    """Quantised clip-floor-shift: bound * clip(floor(x L / bound + 1/2) / L, 0, 1) with L = `levels`.
+
+    The bound is learned, one scalar a layer that starts at `bound`; the floor's gradient passes straight through. An
+    IF neuron with soft reset, threshold = bound and half of it as its charge has this as its mean output after L
+    steps of a constant current. Source: Bu et al., ICLR 2022.
+    """
+
+    levels: int = 4
+    bound: float = 8.0
+
+    def __post_init__(self) -> None:
+        if self.levels < 1:
+            raise UserError(f"levels counts the steps of the activation and must be at least 1, not {self.levels}")
+        if not 0 < self.bound < math.inf:
+            raise UserError(f"bound must be positive and finite, not {self.bound}")
+
+    def layer(self, steps: int) -> nn.Module:
+        return ClipFloorShift(self.levels, self.bound)
 
 
 class SpikingLayer(nn.Module):
@@ -131,6 +175,7 @@ class SpikingLayer(nn.Module):
         self.steps = steps
         self.hard_reset = neuron.reset == "hard"
         self.detach_reset = neuron.detach_reset
+        self.charge = neuron.charge
         self.gradient = neuron.gradient
         self.learn_leak = learn_leak
         self.learn_threshold = neuron.learn_threshold
@@ -150,16 +195,56 @@ class SpikingLayer(nn.Module):
         return self.gradient.spikes(self.amplified(x), self.dynamics(), self.steps)
 
     def amplified(self, x: Tensor) -> Tensor:
-        """The currents that reach the potential: `x`, times the gain of each step where there is one."""
-        if self.gain is None:
-            return x
-        if len(self.gain) != self.steps:
-            raise UserError(f"the layer learned gains for {len(self.gain)} time steps and cannot run {self.steps}")
-        return self.gain.view(-1, *[1] * (x.ndim - 1)) * x  # [T, B, *n], whether or not x is constant in time
+        """The currents that reach the potential: `x`, times the gain of each step; the charge comes with the first."""
+        if self.gain is not None:
+            if len(self.gain) != self.steps:
+                raise UserError(f"the layer learned gains for {len(self.gain)} time steps and cannot run {self.steps}")
+            x = self.gain.view(-1, *[1] * (x.ndim - 1)) * x  # [T, B, *n], whether or not x is constant in time
+        if self.charge:
+            leak, threshold, *_ = self.dynamics()
+            x = x.expand(self.steps, *x.shape[1:])
+            x = torch.cat([x[:1] + leak * self.charge * threshold, x[1:]])
+        return x
 
     def extra_repr(self) -> str:
         reset = ("hard" if self.hard_reset else "soft") + (", detached" if self.detach_reset else "")
         return f"steps={self.steps}, reset={reset}, gradient={self.gradient}"
+
+
+class GradedLayer(nn.Module):
+    """A spiking layer whose output is its spikes times its threshold."""
+
+    def __init__(self, fire: SpikingLayer) -> None:
+        super().__init__()
+        self.fire = fire
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fire(x) * self.fire.dynamics().threshold
+
+
+class ClipFloorShift(nn.Module):
+    """The layer of `QCFS`."""
+
+    def __init__(self, levels: int, bound: float) -> None:
+        super().__init__()
+        self.levels = levels
+        self.bound = nn.Parameter(torch.tensor(float(bound)))
+
+    def learned_bound(self) -> Tensor:
+        """The bound as it is used, which is floored as a threshold is."""
+        return self.bound.clamp(min=THRESHOLD_FLOOR)
+
+    def forward(self, x: Tensor) -> Tensor:
+        bound = self.learned_bound()
+        clipped = (x / bound).clamp(0, 1)
+        floored = (clipped * self.levels + 0.5).floor() / self.levels
+        return bound * (clipped + (floored - clipped).detach())
+
+    def extra_repr(self) -> str:
+        return f"levels={self.levels}"
+
+
+ACTIVATIONS = (nn.ReLU, ClipFloorShift)  # the layers of an ANN's units
 
 
 def _scalar(value: float, learned: bool) -> nn.Parameter | nn.Buffer:

@@ -5,20 +5,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from spikeproof.snn.dynamics import integrate
 from spikeproof.snn.gradients import Slope, Triangle
-from spikeproof.snn.neurons import SpikingLayer
+from spikeproof.snn.neurons import ACTIVATIONS, SpikingLayer
 
-__all__ = ["Recording", "record"]
+__all__ = ["Recording", "potential_perturbation", "record"]
 
 
 @dataclass
 class Recording:
     """Currents and spikes ``[T, B, *n]`` of the last call, by layer name, in order of their call; with gradients.
 
-    Currents have a leading 1 where they are constant in time, and are those before a layer's own gain.
+    Currents have a leading 1 where they are constant in time, and are those before a layer's own gain. The
+    activations of an ANN have currents too, but no spikes; `layers` are the spiking ones.
     """
 
     currents: dict[str, Tensor] = field(default_factory=dict)
@@ -39,19 +41,38 @@ class Recording:
 
 @contextmanager
 def record(model: nn.Module) -> Iterator[Recording]:
-    """Records every spiking layer of `model` while the block runs; nothing stays on the modules afterwards."""
+    """Records every layer of neurons of `model` while the block runs; nothing stays on the modules afterwards."""
     seen = Recording()
 
-    def watch(name: str, layer: SpikingLayer) -> Any:
+    def watch(name: str, layer: nn.Module) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if module is layer:  # a view has its model's hooks
-                seen.layers[name], seen.currents[name], seen.spikes[name] = layer, inputs[0], output
+            if module is not layer:  # a view has its model's hooks
+                return
+            seen.currents[name] = inputs[0]
+            if isinstance(layer, SpikingLayer):
+                seen.layers[name], seen.spikes[name] = layer, output
 
         return layer.register_forward_hook(hook)
 
-    handles = [watch(n, m) for n, m in model.named_modules() if isinstance(m, SpikingLayer)]
+    handles = [watch(n, m) for n, m in model.named_modules() if isinstance(m, (SpikingLayer, *ACTIVATIONS))]
     try:
         yield seen
     finally:
         for handle in handles:
             handle.remove()
+
+
+def potential_perturbation(clean: Recording, moved: Recording, name: str) -> Tensor:
+    """How far layer `name` is moved off its course, the reset left out ``[T, B, *n]``; no gradient to `clean`.
+
+    Y[t] = leak Y[t-1] + I~[t] - I[t], Y[-1] = 0, for currents I and perturbed currents I~. Source: Ding et al.,
+    ICML 2024, arXiv 2405.20694 (MPPD); the gain of a DLIF layer is no part of it, there and here.
+    """
+    layer = moved.layers[name]
+    leak = layer.dynamics().leak.detach()
+    difference = moved.currents[name] - clean.currents[name].detach()
+    steps, y = [], torch.zeros_like(difference[0])
+    for moved_by in difference.expand(layer.steps, *difference.shape[1:]):
+        y = leak * y + moved_by
+        steps.append(y)
+    return torch.stack(steps)

@@ -3,6 +3,7 @@
 from spikeproof.training.loop import train
 from spikeproof.training.optimisers import SGD, AdamW, Constant, Cosine, Optimiser, Schedule, Step
 from spikeproof.training.recipe import Recipe, Selection, Training
+from spikeproof.training.weights import Weights
 
 __all__ = [
     "SGD",
@@ -15,5 +16,6 @@ __all__ = [
     "Selection",
     "Step",
     "Training",
+    "Weights",
     "train",
 ]

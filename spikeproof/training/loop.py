@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeproof.conversion import convert
+from spikeproof.conversion.conversion import refuse_impossible
 from spikeproof.data import Images, augment
 from spikeproof.models import write_model
 from spikeproof.progress import Report, silent
@@ -22,6 +25,7 @@ from spikeproof.training.validation import Scores, validate
 
 __all__ = ["train"]
 
+ANN = "ann"  # the folder, inside a run's, of the ANN that it begins with
 LEFT_BY_TRAINING = ("model.safetensors", "model.json", "metrics.jsonl")
 
 
@@ -42,14 +46,32 @@ def train(
     run = _open(recipe, Path(out))
     if run.record["finished"]:
         return _trained(recipe, run)
+    at = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     parts = (recipe.data.part("train", data_root), recipe.data.part("validation", data_root))
-    state = _State.fresh(recipe, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    ann = _ann(recipe, run, data_root, at, progress)
+    recipe = replace(recipe, objective=recipe.objective.prepared(ann))
+    state = _State.fresh(recipe, at)
     if "checkpoint.safetensors" in run:
         state.resume(run, recipe)
+    elif begun := _begun(recipe, ann, parts[0], progress):
+        _begin(recipe, state, begun, parts[1], run)
     while state.epoch < recipe.training.epochs:
         _epoch(recipe, state, parts, run, progress)
-    run.write_json("run.json", run.record | _finished(state))
+    run.write_json("run.json", run.record | _finished(state, run))
     return _trained(recipe, run)
+
+
+def _ann(
+    recipe: Recipe, run: Run, data_root: str | Path | None, device: torch.device, progress: Report
+) -> SpikingNetwork | None:
+    """The ANN that the recipe begins with, trained in a folder of its own inside the run's."""
+    if recipe.ann is None:
+        return None
+
+    def report(text: str, done: float, total: float) -> None:
+        progress(f"ANN: {text}", done, total)
+
+    return train(recipe.ann, run.path / ANN, data_root=data_root, device=device, progress=report).to(device)
 
 
 def _trained(recipe: Recipe, run: Run) -> SpikingNetwork:
@@ -80,7 +102,8 @@ class _State:
 
     @property
     def epoch(self) -> int:
-        return len(self.metrics)
+        """The last whole epoch; 0 is a network as it was converted, or read from a file."""
+        return self.metrics[-1]["epoch"] if self.metrics else 0
 
     @property
     def validated(self) -> SpikingNetwork:
@@ -113,6 +136,28 @@ class _State:
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": kept})
 
 
+def _begun(recipe: Recipe, ann: SpikingNetwork | None, part: Images, progress: Report) -> SpikingNetwork | None:
+    """The network to begin with, where it is not a freshly initialised one."""
+    if recipe.conversion is not None and ann is not None:
+        progress("converting", 0, 1)
+        seed, augmentation = seed_from(recipe.seed), recipe.data.augmentation
+        return convert(ann, recipe.network, part, recipe.conversion, augmentation=augmentation, seed=seed)
+    if recipe.weights is not None:
+        model = recipe.build()
+        recipe.weights.load_into(model)
+        return model
+    return None
+
+
+def _begin(recipe: Recipe, state: _State, begun: SpikingNetwork, part: Images, run: Run) -> None:
+    """Epoch 0: the network as it was begun with, validated before any training."""
+    started = time.monotonic()
+    for model in (state.model, state.average):
+        if model is not None:
+            model.load_state_dict(begun.state_dict())
+    _keep(recipe, state, part, run, {"epoch": 0, "learning_rate": None, "losses": {}}, started)
+
+
 def _epoch(recipe: Recipe, state: _State, parts: tuple[Images, Images], run: Run, progress: Report) -> None:
     started, training, number = time.monotonic(), recipe.training, state.epoch
     order = torch.randperm(len(parts[0]), generator=torch.Generator().manual_seed(seed_from(recipe.seed, number)))
@@ -128,21 +173,18 @@ def _epoch(recipe: Recipe, state: _State, parts: tuple[Images, Images], run: Run
             totals[name] = totals.get(name, 0.0) + value / len(batches)
         shown = ", ".join(f"{k} {v * len(batches) / (index + 1):.3f}" for k, v in totals.items())
         progress(_headline(state, shown), number + (index + 1) / len(batches), training.epochs)
-    scores = validate(state.validated, parts[1], training.selection, seed=recipe.seed)
+    row = {"epoch": number + 1, "learning_rate": rate, "losses": totals}
+    _keep(recipe, state, parts[1], run, row, started)
+
+
+def _keep(recipe: Recipe, state: _State, part: Images, run: Run, row: dict[str, Any], started: float) -> None:
+    """Validate, write the network if it is the best so far, and the checkpoint."""
+    scores = validate(state.validated, part, recipe.training.selection, seed=recipe.seed)
     best = scores >= max((Scores.of(row) for row in state.metrics), default=Scores(-1, -1))
-    state.metrics.append(
-        {
-            "epoch": number + 1,
-            "learning_rate": rate,
-            "losses": totals,
-            "best": best,
-            "seconds": time.monotonic() - started,
-        }
-        | scores.as_row()
-    )
+    state.metrics.append(row | {"best": best, "seconds": time.monotonic() - started} | scores.as_row())
     if best:
-        for row in state.metrics[:-1]:
-            row["best"] = False
+        for earlier in state.metrics[:-1]:
+            earlier["best"] = False
         data = recipe.data
         write_model(
             run,
@@ -227,6 +269,8 @@ def _open(recipe: Recipe, path: Path) -> Run:
             (path / "checkpoint.safetensors").unlink(missing_ok=True)  # a file was lost: train it all again
             run.write_json("run.json", run.record | {"finished": None, "training_seconds": None})
         return Run(path)
+    if recipe.ann is not None and recipe.conversion is not None:  # before hours are spent on the ANN
+        refuse_impossible(recipe.conversion, recipe.ann.build(), recipe.network, recipe.build())
     facts = {
         "name": recipe.name,
         "config": config,
@@ -240,10 +284,12 @@ def _open(recipe: Recipe, path: Path) -> Run:
     return Run(path)
 
 
-def _finished(state: _State) -> dict[str, Any]:
+def _finished(state: _State, run: Run) -> dict[str, Any]:
+    before = Run(run.path / ANN)
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "training_seconds": sum(row["seconds"] for row in state.metrics),
+        "training_seconds": sum(row["seconds"] for row in state.metrics)
+        + (before.record["training_seconds"] or 0.0 if "run.json" in before else 0.0),
     }
 
 

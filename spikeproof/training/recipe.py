@@ -1,13 +1,15 @@
 """What has to be chosen to train a network? A recipe; with its seed it determines every weight."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spikeproof.attacks import PGD, Attack, Linf, Threat
+from spikeproof.conversion import Conversion
 from spikeproof.data import DataSet, Digits
 from spikeproof.objectives import Objective, Standard
 from spikeproof.snn import Network, SpikingNetwork
 from spikeproof.specs import UserError
 from spikeproof.training.optimisers import SGD, Cosine, Optimiser, Schedule
+from spikeproof.training.weights import Weights
 
 __all__ = ["Recipe", "Selection", "Training"]
 
@@ -48,12 +50,12 @@ class Training:
     selection: Selection = Selection()
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 2)):
+        for name, least in (("epochs", 0), ("batch", 2)):
             if getattr(self, name) < least:
                 raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
         if not 0 <= self.average < 1:
             raise UserError(f"average is a decay in [0, 1), 0.999 for example; not {self.average}")
-        if not 0 <= self.warm_up < self.epochs:
+        if not 0 <= self.warm_up < max(1, self.epochs):
             raise UserError(f"warm_up is a number of epochs below {self.epochs}, not {self.warm_up}")
         if self.gradient_clip is not None and not self.gradient_clip > 0:
             raise UserError(f"gradient_clip must be positive, or None; not {self.gradient_clip}")
@@ -66,13 +68,21 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All choices. `name` is the row in a comparison; runs of one name that differ in `seed` belong together."""
+    """All choices. `name` is the row in a comparison; runs of one name that differ in `seed` belong together.
+
+    `ann` is trained first: `conversion` makes the spiking network from it, which `objective` then fine-tunes for
+    `training.epochs` (0: not at all); and objectives that learn from a teacher are taught by it. `weights` from a file
+    may take the place of random ones.
+    """
 
     name: str
     data: DataSet = Digits()
     network: Network = Network()
     objective: Objective = Standard()
     training: Training = Training()
+    ann: "Recipe | None" = None
+    conversion: Conversion | None = None
+    weights: Weights | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -82,8 +92,33 @@ class Recipe:
             raise UserError("batch norm needs at least 2 training images: set train_images to more than 1")
         if self.seed < 0:
             raise UserError(f"seed must not be negative: {self.seed}")
+        if self.training.epochs == 0 and self.conversion is None and self.weights is None:
+            raise UserError(
+                "epochs must be at least 1 without a conversion or weights: after 0 there is nothing to keep"
+            )
+        if self.conversion is not None and self.weights is not None:
+            raise UserError("a network begins with a conversion or with weights, not both: give the weights to the ANN")
+        self._check_ann()
+
+    def _check_ann(self) -> None:
+        if self.ann is None:
+            if self.conversion is not None:
+                raise UserError("a conversion needs an ANN: give the recipe one under ann")
+            return
+        if not self.ann.network.is_ann:
+            raise UserError("the network under ann spikes: give it neuron: ReLU (or QCFS) and steps: 1")
+        if (self.ann.data.shape, self.ann.data.classes) != (self.data.shape, self.data.classes):
+            raise UserError(
+                f"the ANN sees images {self.ann.data.shape} of {len(self.ann.data.classes)} classes, the network "
+                f"{self.data.shape} of {len(self.data.classes)}: train both on the same kind of data"
+            )
 
     def build(self) -> SpikingNetwork:
         """The freshly initialised network."""
         data = self.data
         return self.network.build(data.shape, len(data.classes), mean=data.mean, std=data.std, seed=self.seed)
+
+    def seeded(self, seed: int) -> "Recipe":
+        """The same with another seed, for its ANN too."""
+        ann = None if self.ann is None else self.ann.seeded(self.ann.seed + seed - self.seed)
+        return replace(self, seed=seed, ann=ann)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import as_evaluated, averaging
+from spikeproof.attacks.attack import as_evaluated
 from spikeproof.data import Images
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.snn import SpikingNetwork, attack_view
@@ -35,7 +35,7 @@ def validate(model: SpikingNetwork, part: Images, selection: Selection, *, seed:
     """
     device = next(model.parameters()).device
     draws = DRAWS if model.stochastic else 1
-    attacked, attack = attack_view(model), averaging(selection.attack, draws)
+    attacked, attack = attack_view(model), selection.attack.averaging(draws)
     clean = robust = 0
     count = min(selection.images, len(part))
     with torch.no_grad(), as_evaluated(model):

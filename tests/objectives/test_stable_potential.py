@@ -7,7 +7,7 @@ from torch import nn
 import spikeproof as sp
 from spikeproof.attacks import Attack
 from spikeproof.objectives import StablePotential
-from spikeproof.objectives.stable_potential import potential_perturbation
+from spikeproof.snn import potential_perturbation
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from parsed_page import Page
 
+from spikeproof.reports import write_report
 from spikeproof.runs import Run
 
 ATTACKS = ("FGSM()", "PGD(steps=20, restarts=2)", "Square(queries=500)")
@@ -104,9 +106,40 @@ def epoch(number: int, epochs: int, robust: float) -> dict[str, Any]:
     }
 
 
+def converted(robust: float) -> dict[str, Any]:
+    """Epoch 0 of a network that was made from an ANN."""
+    measured = {"validation_accuracy": 0.5, "validation_robust_accuracy": robust}
+    return {"epoch": 0, "learning_rate": None, "losses": {}, "best": True, "seconds": 0.5} | measured
+
+
+def probes(**other: Any) -> dict[str, Any]:
+    """Two layers over three steps; every number is told from every other."""
+    courses = {"body.1": ([0.1, 0.2, 0.3], [0.05, 0.06, 0.07]), "body.4": ([0.4, 0.5, 0.9], [0.11, 0.12, 0.13])}
+    return {
+        "images": 64,
+        "draws": 1,
+        "threat": {"label": "Linf 8/255", "config": choice("Linf", eps=8 / 255)},
+        "attack": {"label": "PGD", "config": choice("PGD", steps=10)},
+        "clean": {"loss": 0.3, "accuracy": 0.9},
+        "gradient": {"nonzero_share": 0.75, "above_1_percent_share": 0.5, "l1": 3.25},
+        "loss_rise": {"adversarial": 1.5, "random": 0.25, "gap": 1.25},
+        "accuracy_drop": {"adversarial": 0.4, "random": 0.1, "gap": 0.3},
+        "potential_perturbation": {n: {"adversarial": a, "random": r} for n, (a, r) in courses.items()},
+        "data": choice("Digits"),
+        "part": "test",
+        "seed": 0,
+        "fingerprint": "f" * 64,
+    } | other
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
     return lambda name, **options: write_run(tmp_path / options.pop("folder", name), name, **options)
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Callable[..., Page]:
+    return lambda *runs, **options: Page(write_report(list(runs), tmp_path / "report.html", **options))
 
 
 def write_run(
@@ -120,18 +153,24 @@ def write_run(
     images: int = 100,
     objective: dict[str, Any] | None = None,
     pictures: tuple[int, int] | None = None,
+    probed: dict[str, Any] | None = None,
+    choices: dict[str, Any] | None = None,
+    starts_converted: bool = False,
     epochs: int = 6,
     finished: str | None = "2026-01-01T00:10:00",
     **verdict: Any,
 ) -> Run:
-    """`robust` None leaves the run unevaluated; `pictures` is (side, channels) of the example images."""
+    """`robust` None leaves the run unevaluated; `pictures` is (side, channels) of the example images.
+
+    `probed` holds what differs from `probes()` ({} for nothing), `choices` are more fields of the configuration.
+    """
     run = Run(folder)
     config = {
         "data": choice("Digits"),
         "network": choice("Conv", width=16, steps=8),
         "objective": objective or choice("CrossEntropy"),
         "training": choice("Training", epochs=epochs),
-    }
+    } | (choices or {})
     record = {
         "name": name,
         "config": config,
@@ -145,7 +184,8 @@ def write_run(
         "training_seconds": 95.0 if finished else None,
     }
     run.write_json("run.json", record)
-    run.write_lines("metrics.jsonl", [epoch(n, epochs, (robust or (0.5,))[-1]) for n in range(1, epochs + 1)])
+    rows = [epoch(n, epochs, (robust or (0.5,))[-1]) for n in range(1, epochs + 1)]
+    run.write_lines("metrics.jsonl", ([converted(0.25)] if starts_converted else []) + rows)
     if robust is not None:
         broken_at, broken_by = fates(clean, robust, images)
         label = np.arange(images) % 10
@@ -153,6 +193,8 @@ def write_run(
         arrays = {"label": label, "clean_prediction": np.where(broken_at < 0, label + 1, label)}
         arrays |= {"broken_at": broken_at, "broken_by": broken_by, "gradients": np.full(images, 40)}
         run.write_arrays("verdicts.npz", arrays)
+    if probed is not None:
+        run.write_json("probes.json", probes(**probed))
     if pictures:
         generator = np.random.default_rng(len(name) + seed)
         run.write_arrays("examples.npz", examples(10, *pictures, generator))

@@ -6,11 +6,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from parsed_page import Page
 from PIL import Image
 
 from spikeproof.reports import write_report
@@ -21,56 +21,6 @@ from spikeproof.runs import Run
 from spikeproof.specs import UserError
 
 MakeRun = Callable[..., Run]
-VOID = {"meta", "img", "wbr", "br"}
-
-
-class Page(HTMLParser):
-    """The page as rows of tables, ids, attributes and visible text; complains about tags that do not close."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.rows: list[list[str]] = []
-        self.words: list[str] = []
-        self.feed(path.read_text(encoding="utf-8"))
-        assert self.open == []
-        self.text = " ".join(" ".join(self.words).replace("\u202f", " ").replace("\u2060", "").split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" in self.open:
-            return
-        self.words.append(data)
-        if {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data
-
-    def row(self, name: str) -> list[str]:
-        """The cells of the first row about `name`."""
-        found = next(row for row in self.rows if any(cell.strip().startswith(name) for cell in row))
-        return [" ".join(cell.replace("\u202f", " ").split()) for cell in found]
-
-    def values(self, attribute: str) -> list[str]:
-        return [value for _, name, value in self.attributes if name == attribute]
-
-
-@pytest.fixture
-def report(tmp_path: Path) -> Callable[..., Page]:
-    return lambda *runs, **options: Page(write_report(list(runs), tmp_path / "report.html", **options))
 
 
 def test_the_table_shows_every_number_with_its_interval(make_run: MakeRun, report: Callable[..., Page]) -> None:

@@ -1,13 +1,18 @@
 """What sequence does an encoder make of an image, and what gradient does it give back?"""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from spikeproof.cli import choices
-from spikeproof.snn import Direct, Encoder, Latency, Poisson
+from spikeproof.snn import LIF, MLP, RSC, Direct, Encoder, Latency, Network, Poisson, SpikingNetwork
+from spikeproof.snn.dynamics import integrate
+from spikeproof.specs import UserError
 
 ENCODERS = [kind() for kind in choices(Encoder).values()]
+ENCODERS += [RSC(variant="II"), RSC(moments="poisson"), RSC(variant="II", moments="poisson")]
 every_encoder = pytest.mark.parametrize("encoder", ENCODERS, ids=str)
 
 
@@ -106,3 +111,124 @@ def test_latency_in_one_step_says_nothing() -> None:
     x = image(1, 4).requires_grad_()
     (gradient,) = torch.autograd.grad(Latency()(x, 1).sum(), x)
     assert (gradient == 0).all()
+
+
+PIXELS = torch.tensor([0.0, 0.1, 0.5, 0.9, 1.0], dtype=torch.float64)
+DRAWS = 40_000
+
+
+def moments(encoder: Encoder) -> tuple[Tensor, Tensor]:
+    """Mean and variance over many draws, of every pixel at each of three steps ``[3, 5]``."""
+    torch.manual_seed(0)
+    coded = encoder(PIXELS.expand(DRAWS, -1), 3).expand(3, -1, -1)
+    return coded.mean(1), coded.var(1)
+
+
+def test_rsc_has_the_mean_and_variance_that_it_says() -> None:
+    for variant in ("I", "II"):
+        mean, variance = moments(RSC(variant=variant, sigma=0.2))
+        assert (mean - PIXELS).abs().max() < 5 * 0.2 / DRAWS**0.5
+        assert (variance - 0.04).abs().max() < 5 * 0.04 * (2 / DRAWS) ** 0.5
+
+
+def test_rsc_has_the_first_two_moments_of_poisson_coding() -> None:
+    """The equivalence of the paper, measured for all in the same way, at every step.
+
+    pixel x                       0      0.1    0.5    0.9    1
+    mean                          0      0.1    0.5    0.9    1
+    variance x (1 - x)            0      0.09   0.25   0.09   0
+
+    Five standard errors are allowed: of a mean sqrt(v / n), of a variance sqrt((m4 - v^2) / n), where the fourth
+    moment m4 is 3 v^2 for normal noise and v (1 - 3 v) for a spike (at x = 1/2 that leaves an error of 0, and a
+    thousandth is allowed for what is of second order).
+    """
+    v = PIXELS * (1 - PIXELS)
+    for encoder, fourth in (
+        (Poisson(), v * (1 - 3 * v)),
+        (RSC(variant="I", moments="poisson"), 3 * v**2),
+        (RSC(variant="II", moments="poisson"), 3 * v**2),
+    ):
+        mean, variance = moments(encoder)
+        assert ((mean - PIXELS).abs() <= 5 * (v / DRAWS).sqrt() + 1e-12).all(), encoder
+        assert ((variance - v).abs() <= 5 * ((fourth - v**2) / DRAWS).sqrt() + 1e-3 * v).all(), encoder
+    assert moments(RSC(sigma=0.5))[1].min() > 0.2  # unlike Poisson's, a fixed deviation is there for black and white
+
+
+def test_rsc_draws_once_for_all_steps_or_anew_for_each() -> None:
+    x = image(2, 1, 3, 3)
+    torch.manual_seed(0)
+    assert RSC(variant="I")(x, 4).shape == (1, 2, 1, 3, 3)  # constant in time: what lies before a neuron runs once
+    coded = RSC(variant="II")(image(1, 50, 40), 4)
+    assert coded.shape == (4, 1, 50, 40)
+    noise = (coded - image(1, 50, 40)).flatten(1)
+    apart = torch.corrcoef(noise) - torch.eye(4)
+    assert apart.abs().max() < 5 / 2000**0.5  # a step says nothing about the next
+
+
+def test_rsc_by_hand() -> None:
+    x = image(2, 1, 3, 3)
+    for variant, steps in (("I", 1), ("II", 3)):
+        torch.manual_seed(7)
+        noise = torch.randn(steps, 2, 1, 3, 3, dtype=torch.float64)
+        torch.manual_seed(7)
+        torch.testing.assert_close(RSC(variant=variant, sigma="51/255")(x, 3), x + 0.2 * noise)
+        torch.manual_seed(7)
+        poisson = RSC(variant=variant, moments="poisson")(x, 3)
+        torch.testing.assert_close(poisson, x + (x * (1 - x)).sqrt() * noise)
+
+
+@pytest.mark.parametrize("moments", ["fixed", "poisson"])
+@pytest.mark.parametrize("variant", ["I", "II"])
+def test_rsc_passes_the_gradient_as_if_there_were_no_noise(variant: str, moments: str) -> None:
+    x = torch.cat([image(6), torch.tensor([0.0, 1.0], dtype=torch.float64)]).requires_grad_()
+    coded = RSC(variant=variant, moments=moments)(x, 5)
+    weights = image(*coded.shape, seed=1)
+    (gradient,) = torch.autograd.grad(coded, x, weights)
+    torch.testing.assert_close(gradient, weights.sum(0))
+
+
+@pytest.mark.parametrize("variant", ["I", "II"])
+def test_rsc_draws_the_same_in_every_memory_layout(variant: str) -> None:
+    x = image(2, 3, 4, 4)
+    torch.manual_seed(0)
+    plain = RSC(variant=variant)(x, 3)
+    torch.manual_seed(0)
+    assert torch.equal(RSC(variant=variant)(x.contiguous(memory_format=torch.channels_last), 3), plain)
+
+
+@pytest.mark.parametrize("variant", ["I", "II"])
+def test_normalisation_follows_the_noise_of_rsc(variant: str) -> None:
+    """Logits by hand: noise in pixel units, then (x - mean) / std, two linear layers and the neurons between them."""
+    network = Network(architecture=MLP(hidden=(6,)), neuron=LIF(), encoder=RSC(variant=variant, sigma=0.3), steps=3)
+    model = network.build((1, 2, 2), 3, mean=(0.4,), std=(0.25,))
+    assert isinstance(model, SpikingNetwork)
+    assert model.stochastic
+    x = image(5, 1, 2, 2).float()
+    torch.manual_seed(3)
+    logits = model(x)
+    torch.manual_seed(3)
+    noise = torch.randn(1 if variant == "I" else 3, 5, 1, 2, 2)
+    first, last = (module for module in model.modules() if isinstance(module, torch.nn.Linear))
+    currents = first(((x + 0.3 * noise - 0.4) / 0.25).flatten(2)).expand(3, -1, -1)
+    layer = next(module for module in model.modules() if type(module).__name__ == "SpikingLayer")
+    spikes = integrate(currents, layer.dynamics(), layer.gradient).spikes
+    assert 0.1 < spikes.mean() < 0.9
+    torch.testing.assert_close(logits, last(spikes).mean(0))
+    assert not torch.equal(model(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"sigma": 0}, "sigma is the noise's deviation in pixel units and positive"),
+        ({"sigma": -0.1}, "sigma must be a number from 0 on"),
+        ({"sigma": math.nan}, "sigma must be a number from 0 on"),
+        ({"sigma": "8/0"}, "sigma '8/0' is no number"),
+        ({"variant": "III"}, "unknown variant 'III': it is 'I' or 'II'"),
+        ({"moments": "third"}, "unknown moments 'third'"),
+    ],
+    ids=str,
+)
+def test_impossible_noise_is_refused(fields: dict, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        RSC(**fields)

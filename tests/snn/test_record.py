@@ -4,7 +4,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikeproof.snn import LIF, MLP, PLIF, Network, SmallCNN, SpikingNetwork, attack_view, record, view
+from spikeproof.snn import (
+    DLIF,
+    IF,
+    LIF,
+    MLP,
+    PLIF,
+    QCFS,
+    GradedIF,
+    Network,
+    Neuron,
+    ReLU,
+    SmallCNN,
+    SpikingNetwork,
+    attack_view,
+    potential_perturbation,
+    record,
+    view,
+)
 from spikeproof.snn.dynamics import integrate
 
 
@@ -124,3 +141,90 @@ def test_a_convolutional_layer_is_recorded_in_its_shape() -> None:
     with record(model) as seen:
         model(torch.rand(5, 1, 8, 8))
     assert [s.shape[1:] for s in seen.spikes.values()] == [(5, 2, 8, 8), (5, 3, 8, 8), (5, 4, 4, 4)]
+
+
+@pytest.mark.parametrize("neuron", [ReLU(), QCFS(bound=1.0)], ids=str)
+def test_the_units_of_an_ann_have_currents_and_nothing_else(neuron: Neuron) -> None:
+    """What reaches a unit is what lies before its activation: the linear layer's own answer."""
+    model = Network(architecture=MLP(hidden=(6, 5)), neuron=neuron, steps=1).build((1, 2, 2), 3)
+    x = images()
+    with record(model) as seen:
+        logits = model(x)
+    unit = next(m for m in model.modules() if type(m).__name__ in ("ReLU", "ClipFloorShift"))
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    first, second = seen.currents.values()
+    torch.testing.assert_close(first, linear[0](x.flatten(1)).unsqueeze(0))
+    assert (first < 0).any()
+    torch.testing.assert_close(second, linear[1](unit(first)))
+    torch.testing.assert_close(logits, linear[2](unit(second)).squeeze(0))
+    assert list(seen.currents) == [name for name, m in model.named_modules() if type(m) is type(unit)]
+    assert seen.spikes == seen.layers == seen.rates() == {}
+    assert hooks(model) == 0
+
+
+def test_an_ann_and_its_spiking_twin_are_recorded_layer_by_layer() -> None:
+    for architecture in (SmallCNN(widths=(2, 3, 4)), MLP(hidden=(6, 5))):
+        shapes = []
+        for neuron, steps in ((ReLU(), 1), (GradedIF(), 3)):
+            model = Network(architecture=architecture, neuron=neuron, steps=steps).build((1, 8, 8), 3)
+            with record(model) as seen:
+                model(torch.rand(5, 1, 8, 8))
+            shapes.append([currents.shape[1:] for currents in seen.currents.values()])
+        assert shapes[0] == shapes[1]
+
+
+def test_a_graded_layer_is_recorded_as_its_spikes() -> None:
+    """The spikes are 0 and 1; what they weigh is seen in the next layer's currents."""
+    neuron = GradedIF(threshold=0.7, charge=0.5)
+    model = Network(architecture=MLP(hidden=(6, 5)), neuron=neuron, steps=3).build((1, 2, 2), 3)
+    with record(model) as seen:
+        model(images())
+    first, second = seen.spikes.values()
+    assert set(first.unique().tolist()) == {0.0, 1.0}
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    torch.testing.assert_close(list(seen.currents.values())[1], linear[1](0.7 * first))
+    for name, spikes in zip(seen.layers, (first, second), strict=True):
+        assert torch.equal((seen.potentials(name) >= 0.7).float(), spikes)
+
+
+def test_recorded_potentials_begin_with_the_charge() -> None:
+    """Threshold 1, charge 1/2, soft reset, current 0.7: u = 1.2 (fires), 0.9, 1.6 (fires)."""
+    model = nn.Sequential(IF(reset="soft", charge=0.5).layer(3))
+    with record(model) as seen:
+        model(torch.full((1, 1, 1), 0.7))
+    assert seen.potentials("0").flatten().tolist() == pytest.approx([1.2, 0.9, 1.6])
+    assert seen.spikes["0"].flatten().tolist() == [1, 0, 1]
+    assert seen.currents["0"].shape == (1, 1, 1)  # the charge is no current that reaches the layer
+
+
+def test_a_potential_perturbation_by_hand() -> None:
+    """Leak 1/2, two neurons, three steps; resets, charge and a DLIF's gain are no part of it.
+
+    I~ - I         (0.4, -1)   (0, 1)      (0.2, 0)
+    Y              (0.4, -1)   (0.2, 0.5)  (0.3, 0.25)
+    """
+    layer = DLIF(leak=0.5, charge=0.25).layer(3)
+    with torch.no_grad():
+        layer.gain.copy_(torch.tensor([2.0, 0.5, -1.0]))
+    model = nn.Sequential(layer)
+    currents = torch.tensor([[[1.0, 0.2]], [[0.1, 0.3]], [[2.0, 0.0]]], requires_grad=True)
+    moved_by = torch.tensor([[[0.4, -1.0]], [[0.0, 1.0]], [[0.2, 0.0]]])
+    with record(model) as clean:
+        model(currents)
+    with record(model) as moved:
+        model(currents + moved_by)
+    y = potential_perturbation(clean, moved, "0")
+    torch.testing.assert_close(y.squeeze(1), torch.tensor([[0.4, -1.0], [0.2, 0.5], [0.3, 0.25]]))
+    (gradient,) = torch.autograd.grad(y.sum(), currents)  # the clean branch gives none: 1 + 1/2 + 1/4, 1 + 1/2, 1
+    torch.testing.assert_close(gradient.squeeze(1), torch.tensor([[1.75, 1.75], [1.5, 1.5], [1.0, 1.0]]))
+
+
+def test_a_constant_perturbation_goes_on_at_every_step() -> None:
+    model = nn.Sequential(LIF(leak=0.5).layer(3))
+    with record(model) as clean:
+        model(torch.full((1, 1, 1), 0.3))
+    with record(model) as moved:
+        model(torch.full((1, 1, 1), 0.5))
+    y = potential_perturbation(clean, moved, "0")
+    assert y.shape == (3, 1, 1)
+    assert y.flatten().tolist() == pytest.approx([0.2, 0.3, 0.35])

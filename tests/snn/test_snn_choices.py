@@ -13,11 +13,14 @@ from spikeproof.snn import (
     LIF,
     MLP,
     PLIF,
+    QCFS,
+    RSC,
     VGG,
     Architecture,
     Encoder,
     Exponential,
     FirstSpike,
+    GradedIF,
     GradientPath,
     LastPotential,
     Latency,
@@ -40,6 +43,10 @@ CHANGED = [
     IF(threshold=0.5, reset="soft", gradient=Exponential(height=0.3, sharpness=2.0)),
     LIF(leak=0.75, detach_reset=True, learn_threshold=True, gradient=Sigmoid(alpha=2.0)),
     PLIF(leak=0.25),
+    IF(charge=0.25, reset="soft"),
+    GradedIF(threshold=2.0, charge=0.5, learn_threshold=True),
+    QCFS(levels=8, bound=2.0),
+    RSC(variant="II", sigma=0.25, moments="poisson"),
     FirstSpike(scale=3.0, gradient=Triangle(width=0.5)),
     LastPotential(leak=1.0),
     MLP(hidden=(7,), norm=True),
@@ -53,6 +60,8 @@ CHANGED = [
     WideResNet(depth=10, widen=2, widths=(3, 4, 5), blocks=(1, 1, 2)),
     Network(neuron=PLIF(gradient=Sigmoid()), encoder=Poisson(), readout=FirstSpike(), steps=7, channels_last=True),
     Network(encoder=Latency(), channels_last=False),
+    Network(neuron=QCFS(), steps=1),
+    Network(neuron=GradedIF(charge=0.5), encoder=RSC()),
 ]
 
 
@@ -62,7 +71,7 @@ def family(choice: object) -> type:
 
 def test_every_public_class_is_covered() -> None:
     concrete = {type(choice) for choice in DEFAULTS}
-    assert {IF, LIF, PLIF, Poisson, VGG, Triangle, FirstSpike, Network} <= concrete
+    assert {IF, LIF, PLIF, GradedIF, QCFS, Poisson, RSC, VGG, Triangle, FirstSpike, Network} <= concrete
     assert all(dataclasses.is_dataclass(kind) for kind in concrete)
 
 
@@ -100,6 +109,17 @@ def test_a_setting_of_the_wrong_type_is_refused() -> None:
         from_config({"class_path": "Poisson", "init_args": {}}, Neuron)
 
 
+def test_the_noise_of_a_config_may_be_a_fraction() -> None:
+    config = {"class_path": "RSC", "init_args": {"sigma": "51/255"}}
+    assert from_config(config, Encoder) == RSC(sigma=0.2)
+
+
+def test_the_units_of_an_ann_make_an_ann() -> None:
+    assert Network(neuron=spikeproof.snn.ReLU(), steps=1).is_ann
+    assert Network(neuron=QCFS(), steps=1).is_ann
+    assert not Network(neuron=GradedIF(), steps=1).is_ann
+
+
 def test_the_same_seed_builds_the_same_network_and_leaves_the_generator_alone() -> None:
     network = Network(architecture=SmallCNN(widths=(3, 4, 5)))
     state = torch.get_rng_state()
@@ -113,7 +133,8 @@ def test_the_same_seed_builds_the_same_network_and_leaves_the_generator_alone() 
     ("make", "said"),
     [
         (lambda: Network(steps=0), "steps"),
-        (lambda: Network(neuron=spikeproof.snn.ReLU(), steps=4), "set steps to 1"),
+        (lambda: Network(neuron=spikeproof.snn.ReLU(), steps=4), "a ReLU network is an ANN .*set steps to 1"),
+        (lambda: Network(neuron=QCFS(), steps=4), "a QCFS network is an ANN .*set steps to 1"),
         (lambda: Network().build((1, 8, 8), 1), "at least 2 classes"),
         (lambda: Network().build((1, 8, 8), 4, std=(0.0,)), "std must be positive"),
     ],

@@ -1,0 +1,46 @@
+"""Attacks that know they face a spiking network: they change how it answers backward, never what it answers."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from spikeproof.attacks.attack import Attack, Best, Query
+from spikeproof.attacks.losses import CrossEntropy
+from spikeproof.attacks.pgd import PGD
+from spikeproof.attacks.threats import Threat
+from spikeproof.snn import ATan, GradientPath, Triangle, view
+from spikeproof.specs import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Along(Attack):
+    """`attack`, with its gradients taken along each of `paths` in turn; the best image of all is kept.
+
+    An image that one path breaks is not attacked along the next where the evaluation stops at a break. A model without
+    spiking layers has one path, its own, and is attacked once for each. Source: the adaptive ensembles of Ozdenizci
+    and Legenstein, TMLR 2024, and Liu et al., ICML 2024.
+    """
+
+    attack: Attack = PGD(steps=50, restarts=2)
+    paths: tuple[GradientPath, ...] = (Triangle(), ATan(), Triangle(width=0.5))
+
+    def __post_init__(self) -> None:
+        if not self.paths:
+            raise UserError("Along needs at least one gradient path, Triangle for example")
+
+    def averaging(self, draws: int) -> "Along":
+        return replace(self, attack=self.attack.averaging(draws))
+
+    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        best, loss = Best(x), getattr(self.attack, "loss", CrossEntropy())
+        for path in self.paths:
+            who = (~best.broken).nonzero().squeeze(1) if query.stop else torch.arange(len(x), device=x.device)
+            if not len(who):
+                break
+            other = Query(view(query.model, gradient=path), len(who), x.device, query.stop)
+            found = self.attack.search(other, x[who], y[who], threat)
+            query.gradients[who] += other.gradients
+            query.forwards[who] += other.forwards
+            best.offer(found, query.answer(found, y[who], loss, who, getattr(self.attack, "eot", 1)), who)
+        return best.x

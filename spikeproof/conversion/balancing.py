@@ -1,0 +1,87 @@
+"""Plain conversions: every spiking layer is to fire at the rate that its ANN layer's activation says."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from spikeproof.conversion.conversion import CalibrationImages, Conversion, percentile, spiking_layers
+from spikeproof.snn import GradedIF, Network, Neuron, SpikingNetwork, record
+from spikeproof.snn.neurons import ACTIVATIONS, ClipFloorShift
+from spikeproof.specs import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdBalancing(Conversion):
+    """Each threshold is a high percentile of its ANN layer's activations, the largest over `batches` batches.
+
+    Wants `GradedIF` neurons: with soft reset, and spikes that weigh their threshold, rates then stand for
+    activations (weight balancing is the same). Source: Diehl et al., IJCNN 2015; percentile and soft reset: Rueckauer
+    et al., Frontiers in Neuroscience 2017.
+    """
+
+    neuron: ClassVar[Neuron] = GradedIF()
+
+    percentile: float = 0.999
+    batches: int = 10
+    batch: int = 64
+
+    def __post_init__(self) -> None:
+        check_calibration(self.percentile, self.batches, self.batch)
+
+    def check(self, ann: SpikingNetwork, network: Network) -> None:
+        _want_graded(network)
+
+    def __call__(self, ann: SpikingNetwork, snn: SpikingNetwork, images: CalibrationImages) -> None:
+        layers = spiking_layers(snn)
+        thresholds = torch.zeros(len(layers), device=images.device)
+        for x in images.batches(self.batches, self.batch):
+            with record(ann) as inside:
+                ann(x)
+            highest = [percentile(currents.relu(), self.percentile) for currents in inside.currents.values()]
+            thresholds = torch.maximum(thresholds, torch.stack(highest))
+        for layer, threshold in zip(layers, thresholds, strict=True):
+            if not threshold > 0:
+                raise UserError("a layer of the ANN is never active on these images: there is nothing to convert")
+            layer.threshold.fill_(threshold)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedBounds(Conversion):
+    """Each threshold is the bound that a `QCFS` unit learned; wants `GradedIF` neurons with a charge of 1/2.
+
+    With as many steps as levels, and currents that do not change in time, nothing is lost. Source: Bu et al.,
+    ICLR 2022.
+    """
+
+    neuron: ClassVar[Neuron] = GradedIF(charge=0.5)
+
+    def check(self, ann: SpikingNetwork, network: Network) -> None:
+        _want_graded(network)
+        if len(_units(ann)) < sum(isinstance(module, ACTIVATIONS) for module in ann.modules()):
+            raise UserError("LearnedBounds takes the bounds of QCFS units: train the ANN with neuron: QCFS")
+
+    def __call__(self, ann: SpikingNetwork, snn: SpikingNetwork, images: CalibrationImages) -> None:
+        for layer, unit in zip(spiking_layers(snn), _units(ann), strict=True):
+            layer.threshold.copy_(unit.learned_bound())
+
+
+def check_calibration(share: float, batches: int, batch: int) -> None:
+    """Refuse a percentile that is no share, and calibration without images."""
+    if not 0 < share <= 1:
+        raise UserError(f"percentile is a share in (0, 1], 0.997 for example; not {share}")
+    for name, value in (("batches", batches), ("batch", batch)):
+        if value < 1:
+            raise UserError(f"{name} must be at least 1, not {value}: calibration needs images")
+
+
+def _units(ann: SpikingNetwork) -> list[ClipFloorShift]:
+    return [module for module in ann.modules() if isinstance(module, ClipFloorShift)]
+
+
+def _want_graded(network: Network) -> None:
+    if not isinstance(network.neuron, GradedIF) or network.neuron.reset != "soft":
+        raise UserError(
+            "rates stand for activations only where spikes weigh their threshold and the reset is soft: "
+            "choose neuron: GradedIF"
+        )

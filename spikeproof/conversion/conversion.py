@@ -1,0 +1,120 @@
+"""What is a conversion? A choice of how thresholds are set; `convert` copies the weights and asks it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from spikeproof.data import Augmentation, Images, augment
+from spikeproof.randomness import seeded
+from spikeproof.snn import Network, Neuron, SpikingNetwork, attack_view
+from spikeproof.snn.neurons import ACTIVATIONS, SpikingLayer
+from spikeproof.specs import UserError
+
+NEURONS = (SpikingLayer, *ACTIVATIONS)
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationImages:
+    """Where images for a conversion come from; every pass draws anew, from the ambient generator."""
+
+    images: Images | Tensor
+    augmentation: Sequence[Augmentation]
+    device: torch.device
+
+    def batches(self, count: int, size: int) -> Iterator[Tensor]:
+        """`count` batches ``[size, C, H, W]``, or as many as there are images for."""
+        for who in torch.randperm(len(self.images))[: count * size].split(size):
+            x = self.images.batch(who)[0] if isinstance(self.images, Images) else self.images[who]
+            yield augment(x.to(self.device), tuple(self.augmentation))
+
+
+class Conversion(ABC):
+    """Sets what a spiking network has and its ANN had not; `neuron` is the kind that it is meant for."""
+
+    neuron: ClassVar[Neuron]
+
+    def check(self, ann: SpikingNetwork, network: Network) -> None:  # noqa: B027
+        """Raise `UserError` for choices that this conversion cannot work with, before anything is computed."""
+
+    @abstractmethod
+    def __call__(self, ann: SpikingNetwork, snn: SpikingNetwork, images: CalibrationImages) -> None:
+        """Finish `snn`, which has the weights and statistics of `ann` already; both are in eval mode, `ann` frozen."""
+
+
+def convert(
+    ann: SpikingNetwork,
+    network: Network,
+    images: Images | Tensor,
+    conversion: Conversion,
+    *,
+    augmentation: Sequence[Augmentation] = (),
+    seed: int = 0,
+) -> SpikingNetwork:
+    """The spiking network `network` with the weights of `ann`, which stays as it is; in eval mode, on its device.
+
+    `images` (a part of a data set, or ``[N, C, H, W]`` in [0, 1]) are what thresholds are set from; no label is used.
+    Raises `UserError` if `ann` is no ANN, if `network` is one or has another architecture, and without images or for
+    images out of range.
+    """
+    if not isinstance(ann, SpikingNetwork):
+        raise UserError("a conversion takes a network of spikeproof: Weights brings in those of another program")
+    mean, std = (tuple(getattr(ann.normalise, name).flatten().tolist()) for name in ("mean", "std"))
+    snn = network.build(ann.shape, ann.classes, mean=mean, std=std)  # type: ignore[arg-type]
+    refuse_impossible(conversion, ann, network, snn)
+    if len(images) == 0:
+        raise UserError("a conversion sets its thresholds from images, and there are none: give it training images")
+    device = next(ann.parameters()).device
+    snn = snn.to(device).eval()
+    ours = weights_and_statistics(snn)
+    for name, tensor in weights_and_statistics(ann).items():
+        ours[name].copy_(tensor)
+    with torch.no_grad(), seeded(seed, device):
+        conversion(attack_view(ann), snn, CalibrationImages(images, augmentation, device))  # type: ignore[arg-type]
+    return snn.eval()
+
+
+def spiking_layers(model: SpikingNetwork) -> list[SpikingLayer]:
+    """In the order in which they stand in the body, which for every architecture here is that of their call."""
+    return [module for module in model.modules() if isinstance(module, SpikingLayer)]
+
+
+def percentile(x: Tensor, share: float) -> Tensor:
+    """The entry of `x` that `share` of all entries lie at or below, as a scalar."""
+    flat = x.flatten()
+    return flat.kthvalue(1 + round(share * (flat.numel() - 1))).values
+
+
+def refuse_impossible(conversion: Conversion, ann: SpikingNetwork, network: Network, snn: SpikingNetwork) -> None:
+    """Raise `UserError` unless `ann` is an ANN that can become `snn`, which `network` describes."""
+    if any(isinstance(module, SpikingLayer) for module in ann.modules()):
+        raise UserError("only an ANN can be converted, and this network spikes: train one with neuron: ReLU, steps: 1")
+    if not any(isinstance(module, ACTIVATIONS) for module in ann.modules()):
+        raise UserError("there is nothing to convert: the ANN has no layer of units")
+    if network.is_ann:
+        kind = type(network.neuron).__name__
+        raise UserError(f"a conversion makes a spiking network, not one of {kind} units: choose neuron: IF")
+    conversion.check(ann, network)
+    _refuse_other_bodies(ann, snn)
+
+
+def _refuse_other_bodies(ann: SpikingNetwork, snn: SpikingNetwork) -> None:
+    """Raise `UserError` unless both have the same weights and statistics, but for their neurons."""
+    theirs, ours = weights_and_statistics(ann), weights_and_statistics(snn)
+    for name in sorted(theirs.keys() ^ ours.keys()):
+        raise UserError(f"a conversion keeps the architecture: only one of the two networks has {name}")
+    for name, tensor in theirs.items():
+        if tensor.shape != ours[name].shape:
+            raise UserError(
+                f"a conversion keeps the architecture: {name} has the shape {list(tensor.shape)} in the ANN and "
+                f"{list(ours[name].shape)} in the spiking network"
+            )
+
+
+def weights_and_statistics(model: SpikingNetwork) -> dict[str, Tensor]:
+    """All that a network has beside its neurons, by name; the tensors themselves."""
+    own = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, NEURONS))
+    return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(own)}

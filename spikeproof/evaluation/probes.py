@@ -1,0 +1,295 @@
+"""Why does a network hold, or not? Sparsity of its gradient, harm beyond random noise, potentials off their course.
+
+Three quantities of the literature, each measured on the same images: how sparse the input gradient is (Liu et al.,
+ICML 2024, arXiv 2405.20355, bound by it what an attack can do beyond random noise), that gap itself, and how far the
+currents move the potentials over time (Ding et al., ICML 2024, arXiv 2405.20694).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikeproof.attacks import PGD, Attack, Threat
+from spikeproof.attacks.attack import as_evaluated, check_logits, check_targets
+from spikeproof.data import DataSet, PartName
+from spikeproof.evaluation.ledger import fingerprint
+from spikeproof.evaluation.predictions import Given, device_of
+from spikeproof.evaluation.suites import Suite
+from spikeproof.models import load_model
+from spikeproof.randomness import seed_from, seeded
+from spikeproof.runs import Run, environment
+from spikeproof.snn import Recording, attack_view, potential_perturbation, record
+from spikeproof.specs import UserError, from_config, short, to_config
+
+__all__ = ["Probes", "probe", "probe_run"]
+
+FILE = "probes.json"
+LARGE = 0.01  # of an image's largest entry: what is smaller counts as nearly zero
+POTENTIAL = "potential "
+
+
+class Sparsity(NamedTuple):
+    """Means over images: shares of the gradient's entries that are not exactly 0, and large; its l1 norm."""
+
+    nonzero_share: float
+    above_1_percent_share: float
+    l1: float
+
+
+class Harm(NamedTuple):
+    """By how much a perturbation raises the mean cross-entropy and lowers the accuracy."""
+
+    loss_rise: float
+    accuracy_drop: float
+
+
+class Course(NamedTuple):
+    """Root mean square over images, neurons and draws of a layer's potential perturbation, one number a time step."""
+
+    adversarial: tuple[float, ...]
+    random: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """What was measured on `images` images; `draws` passes are averaged in every judgement and gradient.
+
+    `adversarial` is the harm of `attack` inside `threat`, `random` that of noise of the same size; `potentials` has
+    the spiking layers in the order of their call, and is empty where there are none.
+    """
+
+    images: int
+    draws: int
+    threat: Threat
+    attack: Attack
+    clean_loss: float
+    clean_accuracy: float
+    gradient: Sparsity
+    adversarial: Harm
+    random: Harm
+    potentials: dict[str, Course]
+
+    @property
+    def gap(self) -> Harm:
+        """What the attack does beyond random noise of the same size."""
+        return Harm(*(a - r for a, r in zip(self.adversarial, self.random, strict=True)))
+
+    def summary(self) -> dict[str, Any]:
+        """The JSON-able record of all probes."""
+        harms = {"adversarial": self.adversarial, "random": self.random, "gap": self.gap}
+        return {
+            "images": self.images,
+            "draws": self.draws,
+            "threat": {"label": str(self.threat), "config": to_config(self.threat)},
+            "attack": {"label": short(self.attack), "config": to_config(self.attack)},
+            "clean": {"loss": self.clean_loss, "accuracy": self.clean_accuracy},
+            "gradient": self.gradient._asdict(),
+            "loss_rise": {kind: harm.loss_rise for kind, harm in harms.items()},
+            "accuracy_drop": {kind: harm.accuracy_drop for kind, harm in harms.items()},
+            "potential_perturbation": {
+                layer: {kind: list(rms) for kind, rms in course._asdict().items()}
+                for layer, course in self.potentials.items()
+            },
+        }
+
+
+def probe(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: Threat,
+    attack: Attack = PGD(steps=10),
+    *,
+    batch: int = 256,
+    draws: int | None = None,
+    seed: int = 0,
+) -> Probes:
+    """Probes of `model` on images `x` ``[N, C, H, W]`` in [0, 1] and labels `y` ``[N]``, in eval mode.
+
+    The gradient is that of the label's probability against its strongest rival, sigmoid(z_y - z_j). The random
+    perturbation is the threat's own step, eps long, along normal noise (for Linf a random corner). A stochastic model
+    is judged by mean logits of `draws` passes (default 1, or 16 where the model declares itself stochastic), and its
+    noise is the same for clean and perturbed images. Leaves the model as it was; `batch` bounds memory. Raises
+    `UserError` for bad images, labels, threats or logits, and for a network that answers NaN.
+    """
+    pool = Given(x, y)
+    if not isinstance(threat, Threat):
+        raise UserError(f"a probe takes one threat, for example Linf(8/255), not {threat!r}")
+    if draws is None:
+        draws = 16 if getattr(model, "stochastic", False) else 1
+    for name, value, least in (("batch", batch, 1), ("draws", draws, 1), ("seed", seed, 0)):
+        if value < least:
+            raise UserError(f"{name} must be at least {least}, not {value}")
+    attacked, device, sums = attack_view(model), device_of(model), dict[str, Tensor]()
+    for who in torch.arange(len(pool)).split(batch):
+        chunk, labels = (t.to(device) for t in pool.batch(who))
+        drawn = seed_from(seed, int(who[0]))
+        _add(sums, _gradient(attacked, chunk, labels, draws, drawn))
+        moved = _perturbed(attacked, chunk, labels, threat, attack.averaging(draws), drawn)
+        _add(sums, _watched(model, chunk, labels, moved, draws, drawn + 1))
+    means = _checked({name: total / len(pool) for name, total in sums.items()})
+    return Probes(
+        images=len(pool),
+        draws=draws,
+        threat=threat,
+        attack=attack,
+        clean_loss=means["clean loss"].item(),
+        clean_accuracy=means["clean right"].item(),
+        gradient=Sparsity(*(means[f"gradient {name}"].item() for name in Sparsity._fields)),
+        adversarial=_harm(means, "adversarial"),
+        random=_harm(means, "random"),
+        potentials=_courses(means),
+    )
+
+
+def probe_run(
+    run: Run,
+    threat: Threat,
+    *,
+    attack: Attack = PGD(steps=10),
+    images: int = 256,
+    part: PartName = "test",
+    batch: int = 256,
+    seed: int = 0,
+    data_root: str | Path | None = None,
+    device: str | None = None,
+    trust: bool = False,
+) -> dict[str, Any]:
+    """Writes ``probes.json`` for the first `images` of the run's data, and returns what it holds.
+
+    Does nothing but return it if it is there for the same weights, images and settings. Raises `UserError` for a run
+    whose training has not finished, and for what `probe` refuses.
+    """
+    if not run.record["finished"]:
+        raise UserError(f"the training of {run.path} has not finished: start its command again, then probe")
+    model = load_model(run.path, trust=trust).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    data: DataSet = from_config(run.record["config"]["data"], DataSet, trust=trust)
+    everything = data.part(part, data_root)
+    if not 1 <= images <= len(everything):
+        raise UserError(f"the {part} part has {len(everything)} images: take 1 to {len(everything)}, not {images}")
+    chosen = everything.first(images)
+    print_ = fingerprint(model, chosen, [threat], Suite(name="probes", attacks=(attack,)), batch, None, seed)
+    kept = run.read_json(FILE) if FILE in run else None
+    if isinstance(kept, dict) and kept.get("fingerprint") == print_:
+        return kept
+    started = time.monotonic()
+    found = probe(model, *chosen.batch(torch.arange(images)), threat, attack, batch=batch, seed=seed)
+    facts = {"data": to_config(data), "part": part, "seed": seed, "fingerprint": print_}
+    facts |= {"seconds": time.monotonic() - started, "environment": environment()}
+    run.write_json(FILE, found.summary() | facts)
+    return run.read_json(FILE)
+
+
+def _gradient(model: nn.Module, x: Tensor, y: Tensor, draws: int, seed: int) -> dict[str, Tensor]:
+    """Sums over the images of what `Sparsity` holds."""
+    x = x.detach().clone().requires_grad_()
+    slope = torch.zeros_like(x)  # what stays where the model cuts the graph
+    with seeded(seed, x.device), as_evaluated(model), torch.enable_grad():
+        sure = _pairwise_probability(_logits(model, x, y, draws), y)
+        if sure.requires_grad:
+            (slope,) = torch.autograd.grad(sure.sum(), x, materialize_grads=True)
+    size = slope.abs().flatten(1).double()
+    found = {
+        "nonzero_share": (size != 0).double().mean(1),
+        "above_1_percent_share": (size > LARGE * size.amax(1, keepdim=True)).double().mean(1),
+        "l1": size.sum(1),
+    }
+    return {f"gradient {name}": values.sum().cpu() for name, values in found.items()}
+
+
+def _pairwise_probability(logits: Tensor, y: Tensor) -> Tensor:
+    """sigmoid(z_y - z_j) ``[B]`` for the strongest rival j: the softmax over these two classes alone."""
+    rival = logits.detach().masked_fill(F.one_hot(y, logits.shape[1]).bool(), -torch.inf).argmax(1)
+    own, other = (logits.gather(1, c.unsqueeze(1)).squeeze(1) for c in (y, rival))
+    return torch.sigmoid(own - other)
+
+
+def _logits(model: nn.Module, x: Tensor, y: Tensor, draws: int) -> Tensor:
+    """Mean logits ``[B, K]`` of `draws` passes, checked."""
+    total: Tensor | None = None
+    for _ in range(draws):
+        logits = model(x)
+        check_logits(logits, x)
+        total = logits if total is None else total + logits
+    assert total is not None
+    check_targets(y, x, total.shape[1])
+    return total / draws
+
+
+def _perturbed(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, attack: Attack, seed: int) -> dict[str, Tensor]:
+    """The images after the attack, and after random noise of the same size; an illegal image counts as unmoved."""
+    found = threat.project(attack.run(model, x, y, threat, seed=seed).x, x)
+    legal = threat.contains(found, x).view(-1, *[1] * (x.ndim - 1))
+    with seeded(seed, x.device):
+        noisy = threat.project(x + threat.eps * threat.ascent(torch.randn_like(x)), x)
+    return {"adversarial": torch.where(legal, found, x), "random": noisy}
+
+
+def _watched(
+    model: nn.Module, x: Tensor, y: Tensor, moved: dict[str, Tensor], draws: int, seed: int
+) -> dict[str, Tensor]:
+    """Sums over the images of loss, right answers and squared potential perturbations, clean and moved."""
+    logits, sums = dict[str, Tensor](), dict[str, Tensor]()
+    with torch.no_grad(), as_evaluated(model):
+        for draw in range(draws):
+            run = _same_noise(model, seed_from(seed, draw))
+            answer, clean = run(x)
+            _add(logits, {"clean": answer})
+            for kind, images in moved.items():
+                answer, squares = _off_course(run(images), clean)
+                _add(logits, {kind: answer})
+                _add(sums, {f"{POTENTIAL}{kind} {name}": value / draws for name, value in squares.items()})
+    for kind, total in logits.items():
+        mean = total / draws
+        sums[f"{kind} loss"] = F.cross_entropy(mean.double(), y, reduction="sum")
+        sums[f"{kind} right"] = (mean.argmax(1) == y).double().sum()
+    return {name: total.cpu() for name, total in sums.items()}
+
+
+def _same_noise(model: nn.Module, seed: int) -> Callable[[Tensor], tuple[Tensor, Recording]]:
+    """A pass of `model`, watched, whose noise is drawn from `seed` in every call."""
+
+    def run(x: Tensor) -> tuple[Tensor, Recording]:
+        with seeded(seed, x.device), record(model) as inside:
+            logits = model(x.clone())  # a model that writes into its input must not change the caller's
+        inside.spikes.clear()  # only currents are looked at: half the memory
+        return logits, inside
+
+    return run
+
+
+def _off_course(passed: tuple[Tensor, Recording], clean: Recording) -> tuple[Tensor, dict[str, Tensor]]:
+    """The logits of a pass and, by layer, Y[t]^2: its mean over neurons, summed over images ``[T]``."""
+    logits, moved = passed
+    squares = {name: potential_perturbation(clean, moved, name).square() for name in moved.layers}
+    return logits, {n: s.reshape(*s.shape[:2], -1).mean(2, dtype=torch.float64).sum(1) for n, s in squares.items()}
+
+
+def _add(sums: dict[str, Tensor], new: dict[str, Tensor]) -> None:
+    for name, value in new.items():
+        sums[name] = sums[name] + value if name in sums else value
+
+
+def _checked(means: dict[str, Tensor]) -> dict[str, Tensor]:
+    for name, value in means.items():
+        if not value.isfinite().all():
+            raise UserError(f"the network cannot be probed: its {name} is NaN or infinite; diagnose() says more")
+    return means
+
+
+def _harm(means: dict[str, Tensor], kind: str) -> Harm:
+    rise = means[f"{kind} loss"] - means["clean loss"]
+    return Harm(rise.item(), (means["clean right"] - means[f"{kind} right"]).item())
+
+
+def _courses(means: dict[str, Tensor]) -> dict[str, Course]:
+    prefix = f"{POTENTIAL}{Course._fields[0]} "
+    layers = [name.removeprefix(prefix) for name in means if name.startswith(prefix)]
+    rms = {name: tuple(value.sqrt().tolist()) for name, value in means.items() if name.startswith(POTENTIAL)}
+    return {layer: Course(*(rms[f"{POTENTIAL}{kind} {layer}"] for kind in Course._fields)) for layer in layers}

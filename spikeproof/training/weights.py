@@ -1,0 +1,94 @@
+"""How does a network begin with weights from a file that spikeproof did not write?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import torch
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from spikeproof.specs import UserError
+
+OWN = ("normalise.", "num_batches_tracked")  # what the recipe's data decide, and what no prediction depends on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Weights in `file`: safetensors, or a state dict that torch.save wrote (read without running any code).
+
+    `keys` is a YAML file that maps names of the network here to names in `file`, ``body.0.0.weight: conv1.weight``
+    for example; names that it leaves out are the same in both. Every weight must be found and have the right shape.
+    """
+
+    file: str
+    keys: str | None = None
+
+    def load_into(self, model: nn.Module) -> None:
+        """Copy them into `model`; raises `UserError` that names what is missing, left over or of another shape."""
+        theirs, named = _read(Path(self.file)), _key_map(self.keys)
+        wanted = {name: t for name, t in model.state_dict().items() if not _is_own(name)}
+        pairs = {name: named.get(name, name) for name in wanted}
+        if unknown := sorted(named.keys() - wanted.keys()):
+            raise UserError(f"{self.keys} names {unknown[0]!r}, which the network has not; it has {', '.join(wanted)}")
+        missing = [ours for ours, name in pairs.items() if name not in theirs]
+        left = [name for name in theirs if name not in pairs.values() and not _is_own(name)]
+        if missing or left:
+            raise UserError(_mismatch(self.file, wanted, theirs, missing, left))
+        for ours, name in pairs.items():
+            if theirs[name].shape != wanted[ours].shape:
+                raise UserError(
+                    f"{self.file}: {name} has the shape {list(theirs[name].shape)}, and {ours}, which it is to be, "
+                    f"{list(wanted[ours].shape)}"
+                )
+        with torch.no_grad():
+            for ours, name in pairs.items():
+                wanted[ours].copy_(theirs[name])
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"there is no weights file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (safetensors.SafetensorError, RuntimeError, OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} cannot be read as weights: {error}") from error
+    except Exception as error:  # pickle raises its own kinds
+        raise UserError(f"{path} holds more than weights, and is not read: save model.state_dict() alone") from error
+    found = found.get("state_dict", found) if isinstance(found, dict) else found
+    if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
+        raise UserError(f"{path} holds no state dict, a mapping from names to tensors: save model.state_dict()")
+    return found
+
+
+def _key_map(path: str | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as a key map: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(w, str) for pair in found.items() for w in pair):
+        raise UserError(f"{path} is no key map: write one line for each name, such as body.0.0.weight: conv1.weight")
+    return found
+
+
+def _mismatch(
+    file: str, wanted: dict[str, Tensor], theirs: dict[str, Tensor], missing: list[str], left: list[str]
+) -> str:
+    """What does not fit; and, where shapes agree in their order, the key map that would do."""
+    said = f"{file} does not hold {', '.join(missing) or 'too little'}"
+    said += f", and holds {', '.join(left)} beside" if left else ""
+    others = {name: tensor for name, tensor in theirs.items() if not _is_own(name)}
+    if [t.shape for t in wanted.values()] == [t.shape for t in others.values()]:
+        lines = (f"  {ours}: {name}" for ours, name in zip(wanted, others, strict=True) if ours != name)
+        said += "\nIn their order the shapes agree; if they are meant so, this key map (option keys) fits:\n"
+        return said + "\n".join(lines)
+    return said + "; map the names with keys, and choose the architecture that the weights are of"
+
+
+def _is_own(name: str) -> bool:
+    return name.startswith(OWN[0]) or name.endswith(OWN[1])
