@@ -70,7 +70,7 @@ NAMES = set(
     Rectangle SEWResNet SGD SUITES Schedule Selection Sigmoid Slope SmallCNN SparseGradient SpikingNetwork
     SpikingResNet StablePotential Standard Step StraightThrough Suite TRADES Threat ThresholdBalancing TinyImageNet Training
     Triangle UniformNoise UserError VGG Verdicts Weights WideResNet attack_view augment convert diagnose download evaluate
-    evaluate_run load_model potential_perturbation predict probe probe_run record suite_named train view without_statistics
+    evaluate_run load_model potential_perturbation predict probe probe_run qte record suite_named train view without_statistics
     """.split()  # noqa: SIM905
 )
 

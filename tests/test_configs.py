@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from spikeproof.cli import _parser, _recipe
+from spikeproof.cli import _parser, _recipe, _suite
+from spikeproof.conversion import convert
+from spikeproof.objectives import Objective
+from spikeproof.snn import SpikingNetwork
 from spikeproof.specs import from_config, to_config
 from spikeproof.training import Recipe
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+SUITES = sorted((ROOT / "configs" / "suites").glob("*.yaml"))
+CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - set(SUITES))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -30,19 +34,51 @@ def test_config(path, monkeypatch):
 
 def takes_two_steps(recipe: Recipe) -> None:
     torch.manual_seed(0)
-    model = recipe.build().train()
+    x, y = torch.rand(2, *recipe.data.shape), torch.arange(2) % len(recipe.data.classes)
+    ann = recipe.ann and recipe.ann.build()
+    model = recipe.build()
+    if recipe.conversion is not None:
+        sizes = {name: 2 for name in ("batches", "batch", "steps") if hasattr(recipe.conversion, name)}
+        model = convert(ann, recipe.network, x, replace(recipe.conversion, **sizes))
+    if recipe.training.epochs:
+        learns(model.train(), recipe, recipe.objective.prepared(ann), x, y)
+    if recipe.ann is not None:
+        takes_two_steps(recipe.ann)
+
+
+def learns(model: SpikingNetwork, recipe: Recipe, objective: Objective, x: torch.Tensor, y: torch.Tensor) -> None:
     optimiser = replace(recipe.training.optimiser, learning_rate=0.01).build(model.parameters())
-    x, y = torch.rand(4, *recipe.data.shape), torch.arange(4) % len(recipe.data.classes)
     before = [p.clone() for p in model.parameters()]
     for _ in range(2):
-        loss = sum(recipe.objective(model, x, y).values())
+        loss = sum(objective(model, x, y).values())
         assert loss.isfinite()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        objective.after_step(model)
     assert any(not torch.equal(p, q) for p, q in zip(before, model.parameters(), strict=True))
 
 
-def test_the_demo_has_at_least_the_five_baselines():
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_suite(path):
+    assert _suite(str(path)).attacks
+
+
+def test_the_demo_has_every_method():
     names = {p.stem for p in CONFIGS if p.parent.name == "digits"}
-    assert {"standard", "gaussian_noise", "adversarial", "trades", "mart"} <= names
+    systems = {"sparse_gradient", "sparse_gradient_adversarial", "stable_potential", "rat", "converted", "rsc"}
+    assert {"standard", "gaussian_noise", "adversarial", "trades", "mart"} | systems <= names
+
+
+@pytest.mark.parametrize("folder", ["fashion_mnist", "cifar10_small"])
+def test_compared_networks_have_the_same_data_budget_and_threat(folder):
+    """What docs/results.md compares may differ in its method, not in images, epochs, batch or selection."""
+    recipes = [_recipe(path) for path in CONFIGS if path.parent.name == folder]
+    assert len({recipe.data for recipe in recipes}) == 1
+    assert len({recipe.training.selection for recipe in recipes}) == 1
+    epochs = {recipe.name: recipe.training.epochs for recipe in recipes if recipe.conversion is None}
+    assert len(set(epochs.values())) == 1
+    assert all(r.ann.training.epochs == epochs["standard"] for r in recipes if r.ann is not None)
+    objectives = [getattr(r.objective, "objective", r.objective) for r in recipes]
+    threats = {objective.threat for objective in objectives if getattr(objective, "attack", None)}
+    assert threats == {recipes[0].training.selection.threat}

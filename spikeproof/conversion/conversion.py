@@ -67,6 +67,8 @@ def convert(
     refuse_impossible(conversion, ann, network, snn)
     if len(images) == 0:
         raise UserError("a conversion sets its thresholds from images, and there are none: give it training images")
+    if isinstance(images, Tensor) and not ((images >= 0) & (images <= 1)).all():
+        raise UserError("images lie in [0, 1]: divide by 255, and leave normalisation to the network")
     device = next(ann.parameters()).device
     snn = snn.to(device).eval()
     ours = weights_and_statistics(snn)

@@ -7,6 +7,7 @@ from spikeproof.evaluation.predictions import predict
 from spikeproof.evaluation.probes import Probes, probe, probe_run
 from spikeproof.evaluation.robustness import evaluate
 from spikeproof.evaluation.suites import SUITES, Suite, suite_named
+from spikeproof.evaluation.trade_off import qte
 from spikeproof.evaluation.verdicts import Verdicts
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "predict",
     "probe",
     "probe_run",
+    "qte",
     "suite_named",
 ]

@@ -43,7 +43,7 @@ class Ledger:
         state: Run | None,
     ) -> "Ledger":
         settings = np.array(fingerprint(model, pool, threats, suite, batch, draws, seed))
-        logits = predictions(model, pool, batch, draws, seed)
+        logits = predictions(model, pool, batch, draws, suite.judged_by == "vote", seed)
         x, y = (t.to(device_of(model)) for t in pool.batch(torch.arange(min(len(pool), LOOKED_AT))))
         diagnosis = diagnose(model, x, y, batch=batch, seed=seed)
         if broken := int((~logits.isfinite()).any(1).sum()):

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks.attack import as_evaluated, check_images, check_logits, check_targets
@@ -35,15 +36,26 @@ class Given:
         return self.x[indices], self.labels[indices]
 
 
-def predict(model: nn.Module, x: Tensor, *, batch: int = 256, draws: int = 1, seed: int = 0) -> Tensor:
-    """Mean logits ``[N, K]`` of `draws` passes in eval mode; `x` may lie on another device than the model."""
+def predict(
+    model: nn.Module, x: Tensor, *, batch: int = 256, draws: int = 1, vote: bool = False, seed: int = 0
+) -> Tensor:
+    """Mean logits ``[N, K]`` of `draws` passes in eval mode; `x` may lie on another device than the model.
+
+    With `vote`, the share of passes that name each class, ties broken by the mean probabilities.
+    """
     device = device_of(model)
     with torch.no_grad(), as_evaluated(model), seeded(seed, device):
         parts = []
         for chunk in x.split(batch):
-            logits = torch.stack([_logits(model, chunk.to(device)) for _ in range(draws)]).mean(0)
-            parts.append(logits.float().cpu())
+            passes = torch.stack([_logits(model, chunk.to(device)) for _ in range(draws)])
+            parts.append((_votes(passes) if vote else passes.mean(0)).float().cpu())
     return torch.cat(parts)
+
+
+def _votes(passes: Tensor) -> Tensor:
+    """Shares ``[B, K]`` of passes ``[D, B, K]``; the mean probabilities add less than half a vote."""
+    named = F.one_hot(passes.argmax(2), passes.shape[2]).to(passes.dtype)
+    return named.mean(0) + passes.softmax(2).mean(0) / (2 * len(passes))
 
 
 def _logits(model: nn.Module, x: Tensor) -> Tensor:
@@ -52,13 +64,13 @@ def _logits(model: nn.Module, x: Tensor) -> Tensor:
     return logits
 
 
-def predictions(model: nn.Module, pool: Pool, batch: int, draws: int, seed: int) -> Tensor:
-    """Mean logits of the whole pool ``[N, K]``; refuses images and labels that cannot be."""
+def predictions(model: nn.Module, pool: Pool, batch: int, draws: int, vote: bool, seed: int) -> Tensor:
+    """What `predict` gives for the whole pool ``[N, K]``; refuses images and labels that cannot be."""
     parts = []
     for who in torch.arange(len(pool)).split(batch):
         x, y = pool.batch(who)
         check_images(x)
-        parts.append(predict(model, x, batch=batch, draws=draws, seed=seed_from(seed, int(who[0]))))
+        parts.append(predict(model, x, batch=batch, draws=draws, vote=vote, seed=seed_from(seed, int(who[0]))))
         check_targets(y, x, parts[-1].shape[1])
     return torch.cat(parts)
 

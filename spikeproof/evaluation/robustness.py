@@ -39,7 +39,7 @@ def evaluate(
     """Verdicts under threats of one kind, sorted by eps, for a part of a data set or ``(x [N, C, H, W], y [N])``.
 
     Images lie in [0, 1]; those of a data set are read batch by batch and never all held. A model that declares
-    itself stochastic is judged by the mean logits of `draws` passes (default 16), one that declares the contrary by
+    itself stochastic is judged by `draws` passes (default 16), one that declares the contrary by
     one, any other by as many as are given (default 1); attacks with a field `eot` left at 1 average over as many, and
     none stops at a first lucky draw. With `state`, a run folder, finished batches are kept there and the same call,
     started again, goes on. Raises `UserError` for bad images, labels, threats or logits.
@@ -81,7 +81,8 @@ def _attack(
     outcome = attack.run(attacked, x, y, threat, seed=drawn, stop=draws == 1)
     found = threat.project(outcome.x, x)
     legal = threat.contains(found, x).cpu()
-    logits = predict(model, found, batch=len(found), draws=draws, seed=drawn + 1)
+    vote = ledger.verdicts.suite.judged_by == "vote"
+    logits = predict(model, found, batch=len(found), draws=draws, vote=vote, seed=drawn + 1)
     broken = legal & (logits.argmax(1) != y.cpu())
     if not_finite := int((~logits.isfinite()).any(1).sum()):
         ledger.spoil(f"logits are NaN or infinite for {not_finite} of {len(found)} images under {threat}")

@@ -1,6 +1,7 @@
 """Which attacks make an evaluation? Suites: short readable lists, cheapest first."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from spikeproof.attacks import FGSM, PGD, Attack, Margin, UniformNoise
 from spikeproof.specs import UserError, nearest
@@ -10,14 +11,21 @@ __all__ = ["SUITES", "Suite", "suite_named"]
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A named list of attacks; each sees only the images that all before it left unbroken."""
+    """A named list of attacks; each sees only the images that all before it left unbroken.
+
+    A stochastic network answers with the mean logits of its draws, or, `judged_by` "vote", with the class that most of
+    them name (as randomised smoothing does).
+    """
 
     name: str
     attacks: tuple[Attack, ...] = ()
+    judged_by: Literal["mean", "vote"] = "mean"
 
     def __post_init__(self) -> None:
         if not self.attacks:
             raise UserError(f"the suite {self.name!r} has no attacks")
+        if self.judged_by not in ("mean", "vote"):
+            raise UserError(f"unknown judged_by {self.judged_by!r}: it is 'mean' or 'vote'")
 
 
 QUICK = Suite(

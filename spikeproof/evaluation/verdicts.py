@@ -10,6 +10,7 @@ from spikeproof.attacks import Threat
 from spikeproof.evaluation.diagnosis import Diagnosis
 from spikeproof.evaluation.intervals import Interval
 from spikeproof.evaluation.suites import Suite
+from spikeproof.evaluation.trade_off import qte
 from spikeproof.specs import short, to_config
 
 NEVER = -1
@@ -44,6 +45,14 @@ class Verdicts:
             return None
         return Interval.of(int((self.broken_at > threat).sum()), len(self.label))
 
+    def qte(self) -> float | None:
+        """The area under accuracy against eps, from the clean accuracy at 0 on; None unless diagnosed "ok"."""
+        robust = [interval.value for index in range(len(self.threats)) if (interval := self.robust_accuracy(index))]
+        strengths = [threat.eps for threat in self.threats]
+        if len(robust) < len(strengths) or strengths[0] == 0:
+            return None
+        return qte([0.0, *strengths], [self.clean_accuracy().value, *robust])
+
     def arrays(self) -> dict[str, np.ndarray]:
         names = ("label", "clean_prediction", "broken_at", "broken_by", "gradients", "forwards")
         return {name: getattr(self, name) for name in names}
@@ -56,10 +65,12 @@ class Verdicts:
             "images": len(self.label),
             "suite": {
                 "name": self.suite.name,
+                "judged_by": self.suite.judged_by,
                 "attacks": [{"label": short(attack), "config": to_config(attack)} for attack in self.suite.attacks],
             },
             "draws": self.draws,
             "clean_accuracy": self.clean_accuracy()._asdict(),
+            "qte": self.qte(),
             "threats": [self._at(index, threat) for index, threat in enumerate(self.threats)],
             "gradient_evaluations": int(self.gradients.sum()),
             "gradient_evaluations_per_image": float(self.gradients.mean()),

@@ -209,7 +209,7 @@ def _protocol(record: dict[str, Any], labels: np.ndarray) -> Protocol:
         part=record["part"],
         images=int(record["images"]),
         labels=_fingerprint(np.asarray(labels, dtype="<i8").tobytes()),
-        suite=record["suite"]["name"],
+        suite=record["suite"]["name"] + (", judged by vote" if record["suite"].get("judged_by") == "vote" else ""),
         attacks=tuple(attack["label"] for attack in attacks),
         settings=_fingerprint(json.dumps([a["config"] for a in attacks], sort_keys=True).encode()),
         threats=tuple(Threat(t["label"], t["norm"], float(t["eps"])) for t in record["threats"]),
