@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeproof.conversion.balancing import check_calibration
 from spikeproof.conversion.conversion import CalibrationImages, Conversion, percentile, spiking_layers
-from spikeproof.snn import IF, Neuron, SpikingNetwork, view, without_statistics
+from spikeproof.snn import DLIF, IF, Network, Neuron, SpikingNetwork, view, without_statistics
 from spikeproof.snn.neurons import THRESHOLD_FLOOR, SpikingLayer
 from spikeproof.specs import UserError
 
@@ -42,6 +42,13 @@ class Calibration(Conversion):
             raise UserError(f"steps counts time steps and must be at least 1, not {self.steps}")
         if not 0 < self.scale < float("inf"):
             raise UserError(f"scale multiplies the thresholds and must be positive, not {self.scale}")
+
+    def check(self, ann: SpikingNetwork, network: Network) -> None:
+        if isinstance(network.neuron, DLIF) and network.steps != self.steps:
+            raise UserError(
+                f"DLIF has a gain for each of its {network.steps} time steps and cannot be calibrated over "
+                f"{self.steps}: set the conversion's steps to {network.steps}"
+            )
 
     def __call__(self, ann: SpikingNetwork, snn: SpikingNetwork, images: CalibrationImages) -> None:
         if len(images.images) == 1:

@@ -9,6 +9,7 @@ from spikeproof.reports.wording import NARROW, listed, percent
 
 HEADINGS = (
     "Non-zero share",
+    "Above 1 % of the largest",
     "l1",
     "Loss rise, attack",
     "Loss rise, random",
@@ -57,7 +58,13 @@ def cells(probed: Probed) -> list[str]:
     """The row under `HEADINGS`."""
     f, last = probed.figures, probed.last_layer
     rises = [f"{f[f'loss_rise_{kind}']:.3f}" for kind in KINDS]
-    return [percent(f["nonzero_share"]), f"{f['l1']:.3g}", *rises, "–" if last is None else f"{last:.3g}"]
+    return [
+        percent(f["nonzero_share"]),
+        percent(f["above_1_percent_share"]),
+        f"{f['l1']:.3g}",
+        *rises,
+        "–" if last is None else f"{last:.3g}",
+    ]
 
 
 def settings(networks: Sequence[Probed]) -> list[str]:

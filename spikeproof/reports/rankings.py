@@ -3,6 +3,7 @@
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from spikeproof.reports.evidence import Evidence, Protocol, Verdicts, read_evidence
 from spikeproof.reports.intervals import Estimate, over_seeds
@@ -133,7 +134,7 @@ def _row(name: str, group: tuple[Evidence, ...]) -> Row:
     verdicts = [one.verdicts for one in group if one.verdicts]
     status, reason = _trust(group)
     first = group[0].record
-    objective = first["config"].get("objective")
+    objective = _learned_by(first["config"])
     images = verdicts[0].protocol.images if verdicts else 0
     shares = zip(*(v.robust for v in verdicts), strict=True) if status == "ok" else ()
     labels = [threat.label for threat in verdicts[0].protocol.threats] if status == "ok" else []
@@ -151,6 +152,13 @@ def _row(name: str, group: tuple[Evidence, ...]) -> Row:
         training_seconds=_mean(one.record.get("training_seconds") for one in group),
         parameters=first.get("parameters"),
     )
+
+
+def _learned_by(config: dict[str, Any]) -> Any:
+    """The objective; or, for a network that was not trained, how it came to its weights."""
+    training = (config.get("training") or {}).get("init_args") or {}
+    begun = config.get("conversion") or config.get("weights")
+    return begun if training.get("epochs") == 0 and begun else config.get("objective")
 
 
 def _trust(group: tuple[Evidence, ...]) -> tuple[str, str]:

@@ -74,6 +74,8 @@ class RSC(Encoder):
             raise UserError(
                 f"sigma is the noise's deviation in pixel units and positive, 0.1 for example; not {self.sigma}"
             )
+        if self.sigma > 1:
+            raise UserError(f"sigma is in pixel units, where images lie in [0, 1]: write 8/255, not {self.sigma:g}")
         for name, known in (("variant", ("I", "II")), ("moments", ("fixed", "poisson"))):
             if getattr(self, name) not in known:
                 raise UserError(f"unknown {name} {getattr(self, name)!r}: it is {known[0]!r} or {known[1]!r}")

@@ -53,8 +53,8 @@ def train(
     state = _State.fresh(recipe, at)
     if "checkpoint.safetensors" in run:
         state.resume(run, recipe)
-    elif begun := _begun(recipe, ann, parts[0], progress):
-        _begin(recipe, state, begun, parts[1], run)
+    else:
+        _begin(recipe, state, ann, parts, run, progress)
     while state.epoch < recipe.training.epochs:
         _epoch(recipe, state, parts, run, progress)
     run.write_json("run.json", run.record | _finished(state, run))
@@ -149,13 +149,23 @@ def _begun(recipe: Recipe, ann: SpikingNetwork | None, part: Images, progress: R
     return None
 
 
-def _begin(recipe: Recipe, state: _State, begun: SpikingNetwork, part: Images, run: Run) -> None:
-    """Epoch 0: the network as it was begun with, validated before any training."""
+def _begin(
+    recipe: Recipe,
+    state: _State,
+    ann: SpikingNetwork | None,
+    parts: tuple[Images, Images],
+    run: Run,
+    progress: Report,
+) -> None:
+    """Epoch 0, of a network that is not freshly initialised: as it was begun with, validated before any training."""
     started = time.monotonic()
+    begun = _begun(recipe, ann, parts[0], progress)
+    if begun is None:
+        return
     for model in (state.model, state.average):
         if model is not None:
             model.load_state_dict(begun.state_dict())
-    _keep(recipe, state, part, run, {"epoch": 0, "learning_rate": None, "losses": {}}, started)
+    _keep(recipe, state, parts[1], run, {"epoch": 0, "learning_rate": None, "losses": {}}, started)
 
 
 def _epoch(recipe: Recipe, state: _State, parts: tuple[Images, Images], run: Run, progress: Report) -> None:
@@ -269,8 +279,7 @@ def _open(recipe: Recipe, path: Path) -> Run:
             (path / "checkpoint.safetensors").unlink(missing_ok=True)  # a file was lost: train it all again
             run.write_json("run.json", run.record | {"finished": None, "training_seconds": None})
         return Run(path)
-    if recipe.ann is not None and recipe.conversion is not None:  # before hours are spent on the ANN
-        refuse_impossible(recipe.conversion, recipe.ann.build(), recipe.network, recipe.build())
+    _refuse_early(recipe)
     facts = {
         "name": recipe.name,
         "config": config,
@@ -282,6 +291,18 @@ def _open(recipe: Recipe, path: Path) -> Run:
     }
     run.write_json("run.json", facts | environment())
     return Run(path)
+
+
+def _refuse_early(recipe: Recipe) -> None:
+    """Find what cannot work between a network and its ANN before hours are spent, and before anything is written."""
+    model = recipe.build().eval()
+    ann = None if recipe.ann is None else recipe.ann.build()
+    if ann is not None and recipe.conversion is not None:
+        refuse_impossible(recipe.conversion, ann, recipe.network, model)
+    objective = recipe.objective.prepared(ann)
+    if ann is not None and recipe.training.epochs:
+        with seeded(recipe.seed, torch.device("cpu")):
+            objective(model, torch.rand(2, *recipe.data.shape), torch.arange(2) % len(recipe.data.classes))
 
 
 def _finished(state: _State, run: Run) -> dict[str, Any]:

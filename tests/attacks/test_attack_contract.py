@@ -9,9 +9,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import DLR, FGSM, L2, PGD, RFGSM, Attack, GaussianNoise, Linf, Margin, Threat, UniformNoise
+from spikeproof.attacks import (
+    DLR,
+    FGSM,
+    L2,
+    PGD,
+    RFGSM,
+    Along,
+    Attack,
+    GaussianNoise,
+    Linf,
+    Margin,
+    Threat,
+    UniformNoise,
+)
 from spikeproof.cli import choices
-from spikeproof.snn import SpikingNetwork
+from spikeproof.snn import ATan, SpikingNetwork, Triangle
 from spikeproof.specs import UserError, from_config, short, to_config
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -29,6 +42,9 @@ ATTACKS: list[Attack] = [
     UniformNoise(draws=3),
     GaussianNoise(draws=2),
     GaussianNoise(relative_sigma=0.2),
+    Along(attack=PGD(steps=3, restarts=2)),
+    Along(attack=PGD(steps=3, start="clean", keep="last", loss=Margin()), paths=(ATan(), Triangle(width=0.5))),
+    Along(attack=FGSM(), paths=(Triangle(),)),
 ]
 ATTACKS += [kind() for kind in choices(Attack).values() if kind not in {type(attack) for attack in ATTACKS}]
 every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=short)
@@ -116,8 +132,9 @@ def test_the_same_seed_the_same_result_wherever_it_is_called(
     torch.rand(7)
     with torch.no_grad():
         assert torch.equal(attack(trained, *batch, threat, seed=1), first)
-    draws_noise = isinstance(attack, (*NOISE, RFGSM)) or getattr(attack, "start", "clean") in ("random", "near")
-    if draws_noise and getattr(attack, "relative_start", 1) > 0:
+    inside = attack.attack if isinstance(attack, Along) else attack
+    draws_noise = isinstance(inside, (*NOISE, RFGSM)) or getattr(inside, "start", "clean") in ("random", "near")
+    if draws_noise and getattr(inside, "relative_start", 1) > 0:
         assert not torch.equal(attack(trained, *batch, threat, seed=2), first)
 
 
@@ -153,7 +170,8 @@ def test_stopping_early_spends_no_more_and_keeps_every_image(
     assert stopped.x.shape == x.shape
     assert threat.contains(stopped.x, x).all()
     assert (stopped.gradients <= full.gradients).all()
-    assert (stopped.forwards <= full.forwards + 1).all()  # 'last' looks at its last image only where it stops
+    looks = len(attack.paths) if isinstance(attack, Along) else 1  # 'last' looks at its last image only where it stops
+    assert (stopped.forwards <= full.forwards + looks).all()
     if not isinstance(attack, NOISE):  # other draws break other images; noise is held to more in test_noise
         assert broken(trained, stopped.x, y).sum() >= 0.8 * broken(trained, full.x, y).sum()
 
@@ -223,6 +241,24 @@ def test_what_is_no_batch_is_refused(attack: Attack) -> None:
             attack(nn.Flatten(), images, labels, Linf(0.1))
 
 
+@every_attack
+def test_averaging_is_the_same_attack_over_more_passes(
+    attack: Attack, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
+) -> None:
+    """A network without noise answers the same each time: nothing changes but the cost."""
+    averaged = attack.averaging(3)
+    assert type(averaged) is type(attack)
+    assert attack.averaging(1) == attack
+    assert averaged.averaging(5) == averaged  # the first setting holds
+    inside = attack.attack if isinstance(attack, Along) else attack
+    times = 3 if getattr(inside, "eot", None) == 1 else 1
+    assert (averaged == attack) is (times == 1)
+    x, y = batch
+    once, thrice = attack.run(trained, x[:6], y[:6], Linf(0.1)), averaged.run(trained, x[:6], y[:6], Linf(0.1))
+    assert torch.equal(thrice.gradients, times * once.gradients)
+    torch.testing.assert_close(thrice.x, once.x, rtol=0, atol=2e-2)
+
+
 def test_wrong_settings_are_refused() -> None:
     for make, said in (
         (lambda: PGD(steps=0), "steps"),
@@ -242,6 +278,7 @@ def test_wrong_settings_are_refused() -> None:
         (lambda: UniformNoise(draws=0), "draw"),
         (lambda: GaussianNoise(draws=0), "draw"),
         (lambda: GaussianNoise(relative_sigma=0.0), "relative_sigma"),
+        (lambda: Along(paths=()), "at least one gradient path"),
     ):
         with pytest.raises(UserError, match=said):
             make()

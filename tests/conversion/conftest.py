@@ -1,4 +1,4 @@
-"""Which ANNs are converted? The trained one that all tests share, one of QCFS units, and tiny ones with known weights."""
+"""Which ANN is converted, beside the trained one that all tests share? One of QCFS units."""
 
 import pytest
 import torch

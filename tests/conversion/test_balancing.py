@@ -40,14 +40,16 @@ def graded(steps: int, architecture: Architecture, charge: float = 0.0) -> Netwo
 PAIRS = torch.tensor([[0.1, 0.5], [0.3, 0.9], [0.9, 0.2], [0.6, 0.7]]).view(4, 1, 1, 2)
 
 
-def threshold(conversion: ThresholdBalancing, images: Tensor = PAIRS) -> float:
-    snn = convert(two_units(), graded(3, MLP(hidden=(2,))), images, conversion)
+def threshold(conversion: ThresholdBalancing, seed: int = 0) -> float:
+    snn = convert(two_units(), graded(3, MLP(hidden=(2,))), PAIRS, conversion, seed=seed)
     return snn.body[2].fire.threshold.item()
 
 
 def test_the_threshold_is_the_percentile_of_the_activations() -> None:
-    """The activations of four images are (0.1, 0), (0.3, 0.8), (0.9, 0) and (0.6, 0.4), in order 0, 0, 0.1, 0.3, 0.4,
-    0.6, 0.8, 0.9; a share p takes the entry 1 + round(7 p): 1 the last, 0.85 the seventh, 0.7 the sixth, 0.4 the fourth.
+    """The activations of four images are (0.1, 0), (0.3, 0.8), (0.9, 0) and (0.6, 0.4).
+
+    In order they are 0, 0, 0.1, 0.3, 0.4, 0.6, 0.8, 0.9. A share p takes the entry 1 + round(7 p): 1 the last, 0.85 the
+    seventh, 0.7 the sixth, 0.4 the fourth.
     """
     for share, entry in ((1.0, 0.9), (0.999, 0.9), (0.85, 0.8), (0.7, 0.6), (0.4, 0.3)):
         assert threshold(ThresholdBalancing(percentile=share)) == pytest.approx(entry), share
@@ -57,25 +59,23 @@ def test_the_largest_percentile_of_all_batches_counts() -> None:
     """In batches of one image the lower half of two activations is the smaller: 0, 0.3, 0 and 0.4."""
     assert threshold(ThresholdBalancing(percentile=0.5, batches=4, batch=1)) == pytest.approx(0.4)
     few = ThresholdBalancing(percentile=1.0, batches=2, batch=1)  # two of the four images are looked at, once each
-    found = {round(convert(two_units(), graded(3, MLP(hidden=(2,))), PAIRS, few, seed=seed).body[2].fire.threshold.item(), 4)
-             for seed in range(12)}  # fmt: skip
-    assert found == {0.6, 0.8, 0.9}  # 0.1 is in every pair the smaller
+    found = {round(threshold(few, seed=seed), 4) for seed in range(30)}
+    assert found == {0.6, 0.8, 0.9}  # the higher of the pair; that of the first image, 0.1, is always the lower
 
 
 def test_converted_logits_by_hand() -> None:
-    """Threshold 0.9, two images, four steps, soft reset.
+    """Two images, three steps, soft reset, threshold 0.9: the highest activation.
 
-    current 0.6: u = 0.6, 1.2 (fires), 0.9 (fires), 0.6: two spikes of 0.9, mean 0.45; current 0.4: 0.4, 0.8, 1.2
-    (fires), 0.7: mean 0.225. The logits are 0.675 and 0.225. Currents 0.9 and -0.6: it fires at every step and never,
-    which is exact: 0.9 and 0.9.
+    pixels        currents      potentials, where * fires                   means         logits
+    0.7, 0.7      0.7, 0.4      0.7, 1.4*, 1.2* and 0.4, 0.8, 1.2*          0.6, 0.3      0.9, 0.3
+    0.9, 0.2      0.9, -0.6     0.9*, 0.9*, 0.9* and never                  0.9, 0        0.9, 0.9
+
+    Those of the ANN are 1.1, 0.3 and 0.9, 0.9.
     """
-    snn = convert(two_units(), graded(4, MLP(hidden=(2,))), PAIRS, ThresholdBalancing(percentile=1.0))
-    exact = torch.nextafter(torch.tensor(0.9), torch.tensor(1.0))  # 0.9 is no float: two thirds and a third of it are
-    assert snn.body[2].fire.threshold.item() == pytest.approx(exact.item())
-    with torch.no_grad():
-        snn.body[2].fire.threshold.fill_(0.899999)  # 0.6 + 0.6 - 0.9 + 0.6 is the threshold itself: the last bit aside
-    logits = snn(PAIRS[[3, 2]])
-    torch.testing.assert_close(logits, torch.tensor([[0.675, 0.225], [0.9, 0.9]]), rtol=1e-4, atol=1e-4)
+    snn = convert(two_units(), graded(3, MLP(hidden=(2,))), PAIRS, ThresholdBalancing(percentile=1.0))
+    images = torch.tensor([[0.7, 0.7], [0.9, 0.2]]).view(2, 1, 1, 2)
+    torch.testing.assert_close(snn(images), torch.tensor([[0.9, 0.3], [0.9, 0.9]]))
+    torch.testing.assert_close(two_units()(images), torch.tensor([[1.1, 0.3], [0.9, 0.9]]))
 
 
 @pytest.mark.parametrize(
@@ -96,18 +96,18 @@ def test_logits_tend_to_those_of_the_ann_as_steps_grow(architecture: Architectur
             snn = convert(ann, graded(steps, architecture), x, ThresholdBalancing(percentile=1.0))
             errors.append(((snn(x) - expected).square().mean() / expected.var()).sqrt().item())
     assert errors[0] > 5 * errors[1] > 25 * errors[2], errors
-    assert errors[2] < 0.02
+    assert errors[2] < 0.03
 
 
 def test_a_converted_network_knows_what_its_ann_knows(trained_ann: SpikingNetwork, digits: Examples) -> None:
     x_train, _, x, y = digits
-    snn = convert(trained_ann, graded(16, SmallCNN(widths=(8, 16, 16)), charge=0.5), x_train, ThresholdBalancing())
+    snn = convert(trained_ann, graded(8, SmallCNN(widths=(8, 16, 16)), charge=0.5), x_train, ThresholdBalancing())
     known, kept = (accuracy(model, x, y) for model in (trained_ann, snn))
     assert kept > known - 0.02
 
 
 def accuracy(model: SpikingNetwork, x: Tensor, y: Tensor) -> float:
-    return (predict(model, x).argmax(1) == y).double().mean().item()
+    return (predict(model, x, batch=30).argmax(1) == y).double().mean().item()
 
 
 @pytest.mark.parametrize("levels", [1, 4, 8])

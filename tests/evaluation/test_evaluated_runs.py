@@ -74,3 +74,32 @@ def test_a_lost_picture_comes_back_and_an_unfinished_run_is_refused(run):
     with pytest.raises(sp.UserError, match="has not finished"):
         evaluate_run(Run(run.path), [sp.Linf(0.1)], SUITE, images=50)
     run.write_json("run.json", whole)
+
+
+def test_a_converted_run_is_evaluated_as_any_other(tmp_path):
+    """Its spikes weigh their threshold, and there was no fine-tuning; its ANN has a run folder of its own inside."""
+    small = sp.Training(epochs=3, optimiser=sp.AdamW(learning_rate=5e-3), selection=sp.Selection(images=8))
+    ann = sp.Recipe(
+        name="ANN",
+        network=sp.Network(architecture=sp.MLP(hidden=(24,)), neuron=sp.QCFS(bound=2.0), steps=1),
+        training=small,
+    )
+    recipe = sp.Recipe(
+        name="converted",
+        network=sp.Network(architecture=sp.MLP(hidden=(24,)), neuron=sp.GradedIF(charge=0.5), steps=4),
+        training=sp.Training(epochs=0, selection=sp.Selection(images=8)),
+        ann=ann,
+        conversion=sp.LearnedBounds(),
+    )
+    sp.train(recipe, tmp_path / "converted")
+    run, ann_run = Run(tmp_path / "converted"), Run(tmp_path / "converted" / "ann")
+    for each in (run, ann_run):
+        evaluate_run(each, [sp.Linf(0.05)], SUITE, images=60)
+    converted, before = (each.read_arrays("verdicts.npz") for each in (run, ann_run))
+    assert np.array_equal(converted["clean_prediction"], before["clean_prediction"])  # one hidden layer, T = L
+    assert run.read_json("verdicts.json")["threats"][0]["robust_accuracy"] is not None
+    shown = run.read_arrays("examples.npz")
+    spikes = [shown[name] for name in shown if name.startswith("spikes/")]
+    assert len(spikes) == 2
+    assert all(each.shape == (4, 24) for each in spikes)
+    assert not [name for name in ann_run.read_arrays("examples.npz") if name.startswith("spikes/")]

@@ -225,6 +225,71 @@ def test_a_lucky_draw_does_not_end_an_attack_on_a_stochastic_model(digits):
     assert (found.gradients[right] == 6 * 8).all()  # every image to the end
 
 
+ALONG = sp.Along(attack=sp.PGD(steps=4), paths=(sp.ATan(), sp.Triangle(width=0.5)))
+
+
+def test_an_attack_along_several_paths_is_one_of_a_suite(trained, images):
+    """Each survivor costs one gradient of FGSM and four along each of two paths, at each eps; a broken one no more."""
+    suite = sp.Suite(name="adaptive", attacks=(sp.FGSM(), ALONG))
+    found = sp.evaluate(trained, images, THREATS, suite)
+    plain = sp.evaluate(trained, images, THREATS, sp.Suite(name="FGSM", attacks=(sp.FGSM(),)))
+    survived = found.broken_at == len(THREATS)
+    assert survived.any()
+    assert (found.gradients[survived] == 2 * (1 + 2 * 4)).all()
+    by_along = found.broken_by == 1
+    assert by_along.any()
+    assert (found.gradients[by_along & (found.broken_at == 0)] <= 1 + 2 * 4).all()
+    for eps in (0, 1):
+        assert found.robust_accuracy(eps).value < plain.robust_accuracy(eps).value
+    counts = found.summary()["threats"][1]["broken_by"]
+    assert list(counts) == ["FGSM", "Along(attack=PGD(steps=4), paths=[ATan, Triangle(width=0.5)])"]
+    assert list(counts.values()) == [(found.broken_by == 0).sum(), by_along.sum()]
+
+
+def test_a_suite_with_paths_goes_on_after_a_stop(trained, images, tmp_path, monkeypatch):
+    suite = sp.Suite(name="adaptive", attacks=(sp.FGSM(), ALONG))
+    whole = sp.evaluate(trained, images, THREATS, suite, batch=20)
+    run, calls, original = Run(tmp_path), [], Attack.run
+
+    def stopping(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Attack, "run", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        sp.evaluate(trained, images, THREATS, suite, batch=20, state=run)
+    found = sp.evaluate(trained, images, THREATS, suite, batch=20, state=run)
+    for name, array in whole.arrays().items():
+        assert np.array_equal(array, found.arrays()[name]), name
+
+
+def test_averaging_reaches_the_attack_along_several_paths(trained, images):
+    noisy = sp.view(trained, encoder=sp.RSC(sigma=0.2))
+    suite = sp.Suite(name="adaptive", attacks=(ALONG,))
+    found = sp.evaluate(noisy, images, [sp.Linf(0.05)], suite, draws=3)
+    right = found.broken_at >= 0
+    assert right.any()
+    assert (found.gradients[right] == 2 * 4 * 3).all()  # no image stops at a lucky draw
+
+
+def test_a_narrow_slope_is_seen_through(trained, images):
+    """PGD finds the network robust whose slope hides its gradients; along wider paths it is as weak as without."""
+    narrow = sp.view(trained, gradient=sp.Triangle(width=0.02))
+    pgd = sp.PGD(steps=4)
+    judged = {}
+    for name, model, attack in (
+        ("fooled", narrow, pgd),
+        ("seen through", narrow, sp.Along(attack=pgd)),
+        ("open", trained, pgd),
+    ):
+        found = sp.evaluate(model, images, [sp.Linf(0.1)], sp.Suite(name=name, attacks=(attack,)))
+        judged[name] = found.robust_accuracy(0).value
+    assert judged["fooled"] > judged["open"] + 0.2
+    assert judged["seen through"] <= judged["open"]
+
+
 def test_nan_under_attack_is_no_robustness(trained, images):
     class Brittle(nn.Module):
         """NaN wherever a pixel is off the sixteen grey levels of the clean images: argmax of NaN is class 0."""

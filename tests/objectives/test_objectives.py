@@ -13,7 +13,17 @@ from torch import Tensor, nn
 from spikeproof.attacks import FGSM, L2, PGD, Attack, CrossEntropy, KullbackLeibler, Linf, Threat, UniformNoise
 from spikeproof.attacks.attack import Query
 from spikeproof.cli import choices
-from spikeproof.objectives import MART, TRADES, Adversarial, GaussianNoise, Objective, StablePotential, Standard
+from spikeproof.objectives import (
+    MART,
+    RAT,
+    TRADES,
+    Adversarial,
+    Distillation,
+    GaussianNoise,
+    Objective,
+    StablePotential,
+    Standard,
+)
 from spikeproof.snn import LIF, MLP, ATan, Network, ReLU, SmallCNN, SpikingNetwork
 from spikeproof.specs import UserError, from_config, short, to_config
 
@@ -30,6 +40,9 @@ OBJECTIVES: list[Objective] = [
     TRADES(beta=1.0, attack=UniformNoise()),
     MART(attack=quick),
     MART(beta=0.0, attack=quick, threat=L2(1.0)),
+    Distillation(),
+    Distillation(layers="all", logit_weight=0.5, temperature=4.0, label_smoothing=0.1),
+    RAT(objective=Distillation(feature_weight=0.0)),
 ]
 OBJECTIVES += [
     kind() for kind in choices(Objective).values() if kind not in {type(objective) for objective in OBJECTIVES}
@@ -37,10 +50,10 @@ OBJECTIVES += [
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=short)
 
 
-def network(ann: bool = False) -> SpikingNetwork:
+def network(ann: bool = False, seed: int = 0) -> SpikingNetwork:
     neuron = ReLU() if ann else LIF(threshold=0.5, gradient=ATan())
     choices = Network(architecture=SmallCNN(widths=(4, 5, 6)), neuron=neuron, steps=1 if ann else 2)
-    return choices.build((1, 8, 8), 5)
+    return choices.build((1, 8, 8), 5, seed=seed)
 
 
 def batch(images: int = 8) -> tuple[Tensor, Tensor]:
@@ -53,6 +66,18 @@ def without_spikes(objective: Objective) -> Objective:
     return replace(objective, weight=0.0) if isinstance(objective, StablePotential) else objective
 
 
+def prepared(objective: Objective) -> Objective:
+    """As training uses it: those that learn from a teacher have one, an ANN of the same architecture."""
+    return objective.prepared(network(ann=True, seed=1))
+
+
+def of_answers_alone(objective: Objective) -> Objective:
+    """The objective as it may be used where teacher and network are not alike inside."""
+    if isinstance(objective, RAT):
+        return replace(objective, objective=of_answers_alone(objective.objective))
+    return replace(objective, feature_weight=0.0) if isinstance(objective, Distillation) else objective
+
+
 def total(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(terms.values())).sum()
 
@@ -61,7 +86,7 @@ def total(terms: dict[str, Tensor]) -> Tensor:
 @pytest.mark.parametrize("ann", [False, True], ids=["snn", "ann"])
 def test_finite_scalars_and_a_gradient_on_every_parameter(objective: Objective, ann: bool) -> None:
     model = network(ann).train()
-    objective = without_spikes(objective) if ann else objective
+    objective = prepared(without_spikes(objective) if ann else objective)
     torch.manual_seed(0)
     terms = objective(model, *batch())
     assert terms
@@ -86,7 +111,7 @@ def test_the_model_stays_as_it_was(objective: Objective) -> None:
     modes = [m.training for m in model.modules()]
     weights = copy.deepcopy(dict(model.named_parameters()))
     x, y = batch()
-    objective(model, x, y)
+    prepared(objective)(model, x, y)
     assert [m.training for m in model.modules()] == modes
     assert all(torch.equal(p, weights[k]) for k, p in model.named_parameters())
     assert (next(iter(model.parameters())).grad == 1).all()
@@ -100,7 +125,7 @@ def test_the_model_stays_as_it_was(objective: Objective) -> None:
 def test_repeatable_under_a_seed(objective: Objective) -> None:
     def losses(seed: int) -> dict[str, float]:
         torch.manual_seed(seed)
-        return {k: v.item() for k, v in objective(network(), *batch()).items()}
+        return {k: v.item() for k, v in prepared(objective)(network(), *batch()).items()}
 
     assert losses(1) == losses(1)
     # FGSM alone draws nothing; a small PGD from another start may find the same
@@ -111,8 +136,9 @@ def test_repeatable_under_a_seed(objective: Objective) -> None:
 @every_objective
 def test_a_few_steps_make_it_smaller(objective: Objective) -> None:
     # No jumps, and no batch norm, whose statistics start far from the batch's and make the first attacks weak.
-    model = Network(architecture=MLP(hidden=(16,)), neuron=ReLU(), steps=1).build((1, 8, 8), 5)
-    objective = without_spikes(objective)
+    smooth = Network(architecture=MLP(hidden=(16,)), neuron=ReLU(), steps=1)
+    model = smooth.build((1, 8, 8), 5)
+    objective = without_spikes(objective).prepared(smooth.build((1, 8, 8), 5, seed=1))
     torch.manual_seed(0)
     first = total(objective(model, *batch())).item()
     for _ in range(15):
@@ -129,8 +155,17 @@ def test_a_few_steps_make_it_smaller(objective: Objective) -> None:
 def test_a_module_from_outside(objective: Objective) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
-    total(without_spikes(objective)(model, *batch())).backward()
+    objective = prepared(of_answers_alone(without_spikes(objective)))
+    total(objective(model, *batch())).backward()
     assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+@every_objective
+def test_prepared_it_is_the_same_choice(objective: Objective) -> None:
+    """And what is written down of it is the same: a checkpoint is compared by that."""
+    assert prepared(objective) == objective
+    assert to_config(prepared(objective)) == to_config(objective)
+    assert hash(prepared(objective)) == hash(objective)
 
 
 @every_objective
@@ -150,8 +185,9 @@ def test_round_trip(objective: Objective) -> None:
         lambda s: GaussianNoise(sigma=0, label_smoothing=s),
         lambda s: GaussianNoise(sigma=0, clamp=False, label_smoothing=s),
         lambda s: TRADES(beta=0, label_smoothing=s),
+        lambda s: Distillation(logit_weight=0, feature_weight=0, label_smoothing=s),
     ],
-    ids=["Standard", "clean_weight 1", "eps 0", "sigma 0", "sigma 0, unclamped", "beta 0"],
+    ids=["Standard", "clean_weight 1", "eps 0", "sigma 0", "sigma 0, unclamped", "beta 0", "no teacher's weight"],
 )
 def test_without_weight_it_is_plain_cross_entropy(weightless: object, smoothing: float) -> None:
     model, (x, y) = network(), batch()
@@ -297,9 +333,13 @@ def test_the_attack_meets_the_model_in_eval_mode_and_as_it_is_now() -> None:
         (lambda: MART(beta=-1), "beta"),
         (lambda: MART(beta=math.nan), "beta"),
         *((lambda kind=kind: kind(label_smoothing=1.5), "label_smoothing") for kind in
-          (Standard, Adversarial, GaussianNoise, TRADES, MART)),
+          (Standard, Adversarial, GaussianNoise, TRADES, MART, Distillation)),
         *((lambda kind=kind: kind(label_smoothing=-0.1), "label_smoothing") for kind in
-          (Standard, Adversarial, GaussianNoise, TRADES, MART)),
+          (Standard, Adversarial, GaussianNoise, TRADES, MART, Distillation)),
+        *((lambda value=value: Distillation(logit_weight=value), "logit_weight") for value in (-1, math.nan, math.inf)),
+        *((lambda value=value: Distillation(feature_weight=value), "feature_weight") for value in (-1, math.nan)),
+        *((lambda value=value: Distillation(temperature=value), "temperature") for value in (0, -1, math.nan)),
+        (lambda: Distillation(layers="first"), "unknown layers 'first': it is 'last' or 'all'"),
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused(make: object, said: str) -> None:

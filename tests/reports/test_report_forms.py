@@ -129,7 +129,7 @@ def test_markdown_of_the_unreliable_and_the_unevaluated(make_run: MakeRun, table
     assert found[3][:6] == ["–", "masked", *["zero gradient"] * 4]
     assert "77" not in str(found)
     assert found[5] == ["Not evaluated yet, and so not ranked: later."]
-    assert found[8] == ["masked", *["zero gradient"] * 6]
+    assert found[8] == ["masked", *["zero gradient"] * 7]
 
 
 def test_markdown_of_two_protocols(make_run: MakeRun, table: Callable[..., Any]) -> None:
@@ -147,14 +147,15 @@ def test_markdown_has_the_probes(make_run: MakeRun, table: Callable[..., Any]) -
     start = next(i for i, line in enumerate(found) if "Non-zero share" in line)
     assert found[start][1:] == [
         "Non-zero share",
+        "Above 1 % of the largest",
         "l1",
         "Loss rise, attack",
         "Loss rise, random",
         "Loss rise, gap",
         "Last layer’s rms, mean over time",
     ]
-    assert found[start + 2] == ["net", "75.0 %", "3.25", "1.500", "0.250", "1.250", "0.6"]
-    assert found[start + 3] == ["ann", "75.0 %", "3.25", "1.500", "0.250", "1.250", "–"]
+    assert found[start + 2] == ["net", "75.0 %", "50.0 %", "3.25", "1.500", "0.250", "1.250", "0.6"]
+    assert found[start + 3] == ["ann", "75.0 %", "50.0 %", "3.25", "1.500", "0.250", "1.250", "–"]
     assert len(found) == start + 5
     assert found[-1][0].endswith("PGD(steps=10) within Linf(eps=8/255), on the first 64 images of Digits(), test part.")
 

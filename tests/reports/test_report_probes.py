@@ -72,14 +72,15 @@ def test_one_table_over_all_networks(make_run: MakeRun, report: Callable[..., Pa
     head = next(i for i, row in enumerate(rows) if "Non-zero share" in row)
     assert rows[head][1:] == [
         "Non-zero share",
+        "Above 1 % of the largest",
         "l1",
         "Loss rise, attack",
         "Loss rise, random",
         "Loss rise, gap",
         "Last layer’s rms, mean over time",
     ]
-    assert rows[head + 1] == ["net", "75.0 %", "3.25", "1.500", "0.250", "1.250", "0.6"]
-    assert rows[head + 2] == ["ann", "75.0 %", "3.25", "1.500", "0.250", "1.250", "–"]
+    assert rows[head + 1] == ["net", "75.0 %", "50.0 %", "3.25", "1.500", "0.250", "1.250", "0.6"]
+    assert rows[head + 2] == ["ann", "75.0 %", "50.0 %", "3.25", "1.500", "0.250", "1.250", "–"]
     assert "unprobed" not in rows[head + 3]
     assert len(page.drawings("potentials")) == 1
     assert "probes" in page.values("id")
@@ -117,7 +118,7 @@ def test_seeds_probed_otherwise_are_not_mixed_in(make_run: MakeRun) -> None:
 
 def test_two_settings_are_told_apart(make_run: MakeRun, report: Callable[..., Page]) -> None:
     page = report(make_run("a", probed={}), make_run("b", probed={"images": 32}))
-    rows = [[cell.strip() for cell in row] for row in page.rows if len(row) == 8 and "1.250" in " ".join(row)]
+    rows = [[cell.strip() for cell in row] for row in page.rows if len(row) == 9 and "1.250" in " ".join(row)]
     assert [(row[0], row[-1]) for row in rows] == [("a", "1"), ("b", "2")]
     assert "Setting 2: PGD(steps=10) within Linf(eps=8/255), on the first 32 images of Digits()" in page.text
     assert "Figures of two settings do not compare." in page.text

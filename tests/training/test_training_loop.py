@@ -302,7 +302,9 @@ def test_the_average_follows_the_weights(tmp_path):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: sp.Training(epochs=0), "epochs must be at least 1"),
+        (lambda: sp.Training(epochs=-1), "epochs must be at least 0, not -1"),
+        (lambda: sp.Recipe(name="a", training=sp.Training(epochs=0)), "epochs must be at least 1 without a conversion"),
+        (lambda: sp.Training(batch=1), "batch must be at least 2"),
         (lambda: sp.Training(average=1.0), "decay in"),
         (lambda: sp.Training(warm_up=50), "warm_up"),
         (lambda: sp.Training(gradient_clip=-1.0), "gradient_clip"),
