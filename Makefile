@@ -26,7 +26,7 @@ results/%.json: .venv/ready
 		$(BIN)/spikeproof compare {} --out runs/$* --eps $(RADII) $(SETTINGS)
 	$(BIN)/spikeproof probe runs/$*
 	$(BIN)/spikeproof report runs/$* --out results/$*.md
-	$(BIN)/spikeproof report runs/$* --out results/$*.html
+	$(BIN)/spikeproof report runs/$* --out runs/$*/report.html
 	$(BIN)/spikeproof report runs/$* --out $@
 
 test: .venv/ready-for-tests lint
