@@ -15,15 +15,15 @@ demo: .venv/ready
 
 # Every number of docs/results.md: two networks at a time, one thread each. Stopped, it goes on where it was.
 COMPARED := standard adversarial rat converted rsc stable_potential sparse_gradient sparse_gradient_adversarial
-SETTINGS := --seeds 3 --images 500 --draws 4 --suite configs/suites/three_slopes.yaml
+SETTINGS := --seeds 3 --draws 4 --suite configs/suites/three_slopes.yaml
 
 results: results/cifar10_small.json results/fashion_mnist.json
 
-results/cifar10_small.json: RADII := 2/255,4/255,8/255
-results/fashion_mnist.json: RADII := 0.05,0.1
+results/cifar10_small.json: MEASURED := 2/255,4/255,8/255 --images 500
+results/fashion_mnist.json: MEASURED := 0.05,0.1 --images 200
 results/%.json: .venv/ready
 	printf '%s\n' $(COMPARED:%=configs/$*/%.yaml) | OMP_NUM_THREADS=1 xargs -P 2 -I{} \
-		$(BIN)/spikeproof compare {} --out runs/$* --eps $(RADII) $(SETTINGS)
+		$(BIN)/spikeproof compare {} --out runs/$* --eps $(MEASURED) $(SETTINGS)
 	$(BIN)/spikeproof probe runs/$*
 	$(BIN)/spikeproof report runs/$* --out results/$*.md
 	$(BIN)/spikeproof report runs/$* --out runs/$*/report.html

@@ -7,6 +7,7 @@ along three slopes, the worst case of all. Started again, it goes on where it wa
 
 import argparse
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from spikeproof.attacks import FGSM, PGD, Along, Attack, Linf
 from spikeproof.cli import _recipe
 from spikeproof.evaluation import Suite, evaluate
 from spikeproof.progress import bar
-from spikeproof.runs import Run, environment, written_whole
+from spikeproof.runs import Run, environment, sha256_of, written_whole
+from spikeproof.specs import UserError
 from spikeproof.training import Recipe, train
 
 EPS = Linf(8 / 255)
@@ -25,7 +27,7 @@ ATTACKS: dict[str, Attack] = {
     "FGSM": FGSM(),
     "PGD-7": PGD(steps=7, relative_step=0.31875),  # 2.55/255
     "PGD-40": PGD(steps=40, relative_step=0.0625),  # 0.5/255
-    "three slopes": Along(),
+    "PGD-50 along three slopes": Along(),
 }
 
 
@@ -44,7 +46,8 @@ def row(path: Path, options: argparse.Namespace, known: dict[str, Any]) -> dict[
         model = train(recipe, folder, data_root=options.data_root, device=options.device, progress=progress)
     model = model.to(options.device)
     images = recipe.data.part("test", options.data_root).first(options.images)
-    accuracies = dict(known.get("accuracy", {}))
+    weights = sha256_of(folder / "model.safetensors")
+    accuracies = dict(known["accuracy"]) if known.get("weights_sha256") == weights else {}
     for name, attack in ATTACKS.items():
         if name in accuracies:
             continue
@@ -56,6 +59,7 @@ def row(path: Path, options: argparse.Namespace, known: dict[str, Any]) -> dict[
     record = Run(folder).record
     return {
         "name": recipe.name,
+        "weights_sha256": weights,
         "epochs": recipe.training.epochs,
         "ann_epochs": recipe.ann.training.epochs if recipe.ann else None,
         "training_seconds": record["training_seconds"],
@@ -89,4 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {error}")

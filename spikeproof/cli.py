@@ -35,7 +35,7 @@ from spikeproof.specs import UserError, from_config, nearest, short
 from spikeproof.training import Optimiser, Recipe, Schedule, Training
 from spikeproof.training import train as train_recipe
 from spikeproof.training.converted_runs import FINE_TUNED, FINE_TUNING, adopt, converted_recipe
-from spikeproof.training.loop import refuse_another_recipe
+from spikeproof.training.loop import refuse_another_recipe, refuse_what_cannot_work
 
 console = Console()
 
@@ -173,7 +173,10 @@ def convert(
         device: cpu, cuda, cuda:1, ...
         trust: run code from outside spikeproof that the run names
     """
+    run = run.resolve()
     out = out or run.with_name(f"{run.name}-converted")
+    if training.epochs != FINE_TUNED.epochs:
+        raise UserError(f"say --finetune {training.epochs} for so many epochs of fine-tuning, not --training.epochs")
     recipe = converted_recipe(
         Run(run),
         steps=steps,
@@ -184,6 +187,7 @@ def convert(
         trust=trust,
     )
     refuse_another_recipe(recipe, out)
+    refuse_what_cannot_work(recipe)
     adopt(Run(run), out)
     device = _device(device)
     with bar(out.name) as progress:
@@ -195,7 +199,8 @@ def convert(
 
 def probe(
     runs: list[Path],
-    threat: Threat = Linf(),
+    threat: Threat | None = None,
+    eps: str | None = None,
     images: int = 256,
     part: PartName = "test",
     batch: int = 256,
@@ -208,7 +213,8 @@ def probe(
 
     Args:
         runs: run folders, or folders of run folders
-        threat: what the adversary may do (default: Linf 8/255)
+        threat: what the adversary may do (default: Linf)
+        eps: its radius in pixel units (default: the threat's own, 8/255 for Linf)
         images: how many images, from the first on
         part: which part of the data
         batch: images looked at at once
@@ -217,12 +223,14 @@ def probe(
         device: cpu, cuda, cuda:1, ...
         trust: run code from outside spikeproof that a model file names
     """
-    device = _device(device)
+    threats, device = _threats(threat or Linf(), eps), _device(device)
+    if len(threats) > 1:
+        raise UserError(f"a probe takes one eps, not {eps}")
     found = find_runs(runs)
     for run in found:
         probe_run(
             run,
-            threat,
+            threats[0],
             images=images,
             part=part,
             batch=batch,
@@ -306,9 +314,11 @@ def compare(
 
 
 def _refuse_early(recipes: list[Recipe], folders: list[Path], images: int | None, data_root: Path | None) -> None:
-    """Find what would stop a comparison half way before hours are spent: folders, data, number of images."""
+    """Find what would stop a comparison half way before hours are spent: folders, networks, data, number of images."""
     for recipe, folder in zip(recipes, folders, strict=True):
         refuse_another_recipe(recipe, folder)
+    for recipe in {recipe.name: recipe for recipe in recipes}.values():
+        refuse_what_cannot_work(recipe)
     for data in {recipe.data for recipe in recipes}:
         count = len(data.part("test", data_root))
         if images is not None and not 1 <= images <= count:
@@ -316,11 +326,11 @@ def _refuse_early(recipes: list[Recipe], folders: list[Path], images: int | None
 
 
 def report(runs: list[Path], out: Path = Path("report.html")) -> None:
-    """Write a report page from run folders.
+    """Write a report from run folders: a page (.html), a table (.md) or data (.json), by the name of its file.
 
     Args:
         runs: run folders, or folders of run folders
-        out: the page
+        out: the report
     """
     found = find_runs(runs)
     _show(ranking(found))
@@ -334,7 +344,7 @@ def list_names() -> None:
     for title, base in KINDS.items():
         table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
         for name, kind in sorted(choices(base).items()):
-            table.add_row(name, _first_line(kind))
+            table.add_row(name, escape(_first_line(kind)))
         console.print(table, "")
     console.print("[bold]suites[/]")
     for suite in SUITES.values():
@@ -544,6 +554,8 @@ def _suggesting(message: str) -> str:
     ):
         if match := re.search(pattern, message):
             unknown = next((word for word in match[1].split(".") if word not in known), match[1])
+            if unknown in known:
+                break  # known elsewhere, and not here: the parser says where
             return f"unknown name {unknown!r}; {nearest(unknown, known)}\n{message}"
     return message
 
@@ -563,7 +575,10 @@ def _say(message: str) -> None:
 
 
 def _first_line(thing: Any) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
+    """The first sentence, or, where it is long, what stands before its colon or in its first line."""
+    said = (inspect.getdoc(thing) or "").partition("\n\n")[0]
+    sentence = re.split(r"(?<=[.:])\s", said.replace("\n", " "))[0]
+    return sentence.rstrip(":") if len(sentence) <= 150 else said.partition("\n")[0] + " ..."
 
 
 def _fail(message: str) -> None:

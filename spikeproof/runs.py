@@ -149,6 +149,11 @@ def find_runs(paths: list[Path]) -> list[Run]:
     return [Run(folder) for folder in folders]
 
 
+def sha256_of(path: Path) -> str:
+    """The digest of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def environment() -> dict[str, Any]:
     """Versions of everything that can change a number, and the machine it was computed on."""
     packages = ("spikeproof", "torch", "numpy", "scipy", "scikit-learn", "safetensors", "jsonargparse")

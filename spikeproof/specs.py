@@ -28,7 +28,10 @@ OWN_NAME = re.compile(r"\w+|spikeproof(\.\w+)+|\d+(\.\d+)?(/\d+)?")
 
 
 def _begin_anew(parser: Any, former: Any, chosen: Any) -> None:
-    """Another class begins with its own defaults: jsonargparse would keep LIF's leak where DLIF is chosen instead."""
+    """Another class begins with its own defaults: jsonargparse would keep LIF's leak where DLIF is chosen instead.
+
+    What was set for the class before it is dropped: a class is named before its settings.
+    """
     if former and "init_args" in former and former["class_path"] != chosen["class_path"]:
         former["init_args"] = jsonargparse.Namespace()
 

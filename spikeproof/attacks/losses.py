@@ -64,6 +64,17 @@ class KullbackLeibler(AttackLoss):
         return F.kl_div(F.log_softmax(logits, 1), target, reduction="none").sum(1)
 
 
+def strongest_rival(logits: Tensor, label: Tensor) -> Tensor:
+    """The class of the largest logit among those that are not the label ``[B]``."""
+    return logits.detach().masked_fill(F.one_hot(label, logits.shape[1]).bool(), -torch.inf).argmax(1)
+
+
+def pairwise_probability(logits: Tensor, label: Tensor, rival: Tensor) -> Tensor:
+    """sigmoid(z_label - z_rival) ``[B]``: the softmax over these two classes alone."""
+    own, other = (logits.gather(1, c.unsqueeze(1)).squeeze(1) for c in (label, rival))
+    return torch.sigmoid(own - other)
+
+
 def best_other(logits: Tensor, label: Tensor) -> Tensor:
     """The largest logit among the classes that are not the label ``[B]``."""
     return logits.masked_fill(F.one_hot(label, logits.shape[1]).bool(), -torch.inf).amax(1)

@@ -58,6 +58,10 @@ class LearnedBounds(Conversion):
 
     def check(self, ann: SpikingNetwork, network: Network) -> None:
         _want_graded(network)
+        if network.neuron.charge != 0.5:  # type: ignore[attr-defined]
+            raise UserError(
+                "LearnedBounds rounds as QCFS units do with half a threshold as the charge: set charge to 0.5"
+            )
         if len(_units(ann)) < sum(isinstance(module, ACTIVATIONS) for module in ann.modules()):
             raise UserError("LearnedBounds takes the bounds of QCFS units: train the ANN with neuron: QCFS")
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from spikeproof.conversion.balancing import check_calibration
 from spikeproof.conversion.conversion import CalibrationImages, Conversion, percentile, spiking_layers
 from spikeproof.snn import DLIF, IF, Network, Neuron, SpikingNetwork, view, without_statistics
-from spikeproof.snn.neurons import THRESHOLD_FLOOR, SpikingLayer
+from spikeproof.snn.neurons import THRESHOLD_FLOOR
 from spikeproof.specs import UserError
 
 
@@ -55,7 +55,7 @@ class Calibration(Conversion):
             raise UserError("batch norm needs at least 2 images to calibrate with, and there is 1")
         longer = _normed_by_batch(view(snn, steps=self.steps))
         layers = spiking_layers(snn)
-        for layer, twin in zip(layers, spiking_layers(longer), strict=True):  # type: ignore[arg-type]
+        for layer, twin in zip(layers, spiking_layers(longer), strict=True):
             highest = [percentile(_arriving(longer, twin, x), self.percentile) for x in self._batches(images)]
             layer.threshold.fill_(torch.stack(highest).max().clamp(min=THRESHOLD_FLOOR))  # the twin shares it
         for layer in layers:
@@ -74,7 +74,7 @@ class _Arrived(Exception):
         self.currents = currents
 
 
-def _arriving(model: nn.Module, layer: SpikingLayer, x: Tensor) -> Tensor:
+def _arriving(model: nn.Module, layer: nn.Module, x: Tensor) -> Tensor:
     """The currents ``[T or 1, B, *n]`` that reach `layer`; what lies behind it is not computed."""
 
     def stop(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeproof.data import Augmentation, Images, augment
 from spikeproof.randomness import seeded
 from spikeproof.snn import Network, Neuron, SpikingNetwork, attack_view
-from spikeproof.snn.neurons import ACTIVATIONS, SpikingLayer
+from spikeproof.snn.neurons import ACTIVATIONS, GradedLayer, SpikingLayer
 from spikeproof.specs import UserError
 
-NEURONS = (SpikingLayer, *ACTIVATIONS)
+NEURONS = (SpikingLayer, GradedLayer, *ACTIVATIONS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,9 +79,10 @@ def convert(
     return snn.eval()
 
 
-def spiking_layers(model: SpikingNetwork) -> list[SpikingLayer]:
-    """In the order in which they stand in the body, which for every architecture here is that of their call."""
-    return [module for module in model.modules() if isinstance(module, SpikingLayer)]
+def spiking_layers(model: nn.Module) -> list[SpikingLayer | GradedLayer]:
+    """What has a threshold, in the order of the body, which for every architecture here is that of the calls."""
+    inside = {id(module.fire) for module in model.modules() if isinstance(module, GradedLayer)}
+    return [m for m in model.modules() if isinstance(m, SpikingLayer | GradedLayer) and id(m) not in inside]
 
 
 def percentile(x: Tensor, share: float) -> Tensor:
@@ -99,6 +100,8 @@ def refuse_impossible(conversion: Conversion, ann: SpikingNetwork, network: Netw
     if network.is_ann:
         kind = type(network.neuron).__name__
         raise UserError(f"a conversion makes a spiking network, not one of {kind} units: choose neuron: IF")
+    if bad := [name for name, tensor in ann.state_dict().items() if not tensor.isfinite().all()]:
+        raise UserError(f"the ANN is damaged, and is not converted: {bad[0]} holds NaN or infinite numbers")
     conversion.check(ann, network)
     _refuse_other_bodies(ann, snn)
 

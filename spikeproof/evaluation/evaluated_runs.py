@@ -42,6 +42,8 @@ def evaluate_run(
     Does nothing if they are there for the same weights, images and protocol; goes on where it was stopped. Raises
     `UserError` for a run whose training has not finished, and for what `evaluate` refuses.
     """
+    if batch < 1:
+        raise UserError(f"batch must be at least 1, not {batch}")
     if not run.record["finished"]:
         raise UserError(f"the training of {run.path} has not finished: start its command again, then evaluate")
     model = load_model(run.path, trust=trust).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))

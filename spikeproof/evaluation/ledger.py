@@ -39,6 +39,7 @@ class Ledger:
         suite: Suite,
         batch: int,
         draws: int,
+        draws_if_stochastic: int,
         seed: int,
         state: Run | None,
     ) -> "Ledger":
@@ -53,6 +54,7 @@ class Ledger:
             threats=threats,
             suite=suite,
             draws=draws,
+            draws_if_stochastic=draws_if_stochastic,
             diagnosis=diagnosis,
             label=label,
             clean_prediction=prediction,

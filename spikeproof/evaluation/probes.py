@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, Threat
 from spikeproof.attacks.attack import as_evaluated, check_logits, check_targets
+from spikeproof.attacks.losses import pairwise_probability, strongest_rival
 from spikeproof.data import DataSet, PartName
 from spikeproof.evaluation.ledger import fingerprint
 from spikeproof.evaluation.predictions import Given, device_of
@@ -166,6 +167,8 @@ def probe_run(
     Does nothing but return it if it is there for the same weights, images and settings. Raises `UserError` for a run
     whose training has not finished, and for what `probe` refuses.
     """
+    if batch < 1:
+        raise UserError(f"batch must be at least 1, not {batch}")
     if not run.record["finished"]:
         raise UserError(f"the training of {run.path} has not finished: start its command again, then probe")
     model = load_model(run.path, trust=trust).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -191,7 +194,8 @@ def _gradient(model: nn.Module, x: Tensor, y: Tensor, draws: int, seed: int) -> 
     x = x.detach().clone().requires_grad_()
     slope = torch.zeros_like(x)  # what stays where the model cuts the graph
     with seeded(seed, x.device), as_evaluated(model), torch.enable_grad():
-        sure = _pairwise_probability(_logits(model, x, y, draws), y)
+        logits = _logits(model, x, y, draws)
+        sure = pairwise_probability(logits, y, strongest_rival(logits, y))
         if sure.requires_grad:
             (slope,) = torch.autograd.grad(sure.sum(), x, materialize_grads=True)
     size = slope.abs().flatten(1).double()
@@ -201,13 +205,6 @@ def _gradient(model: nn.Module, x: Tensor, y: Tensor, draws: int, seed: int) -> 
         "l1": size.sum(1),
     }
     return {f"gradient {name}": values.sum().cpu() for name, values in found.items()}
-
-
-def _pairwise_probability(logits: Tensor, y: Tensor) -> Tensor:
-    """sigmoid(z_y - z_j) ``[B]`` for the strongest rival j: the softmax over these two classes alone."""
-    rival = logits.detach().masked_fill(F.one_hot(y, logits.shape[1]).bool(), -torch.inf).argmax(1)
-    own, other = (logits.gather(1, c.unsqueeze(1)).squeeze(1) for c in (y, rival))
-    return torch.sigmoid(own - other)
 
 
 def _logits(model: nn.Module, x: Tensor, y: Tensor, draws: int) -> Tensor:

@@ -23,6 +23,8 @@ from spikeproof.specs import UserError
 
 __all__ = ["evaluate"]
 
+DRAWS = 16  # passes of a stochastic network
+
 
 def evaluate(
     model: nn.Module,
@@ -46,14 +48,15 @@ def evaluate(
     """
     pool = images if isinstance(images, Images) else Given(*images)
     threats = in_order(threats)
+    if_stochastic = DRAWS if draws is None else draws
     if draws is None:
-        draws = 16 if getattr(model, "stochastic", False) else 1
+        draws = DRAWS if getattr(model, "stochastic", False) else 1
     elif getattr(model, "stochastic", None) is False:
         draws = min(draws, 1)
     for name, value, least in (("batch", batch, 1), ("draws", draws, 1), ("seed", seed, 0)):
         if value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
-    ledger = Ledger.opened(model, pool, threats, suite, batch, draws, seed, state)
+    ledger = Ledger.opened(model, pool, threats, suite, batch, draws, if_stochastic, seed, state)
     attacked = attack_view(model)
     for eps, threat in enumerate(threats):
         for number, attack in enumerate(suite.attacks):
@@ -78,7 +81,9 @@ def _attack(
     device = device_of(model)
     x, y = (t.to(device) for t in pool.batch(who))
     drawn = seed_from(seed, ledger.eps, ledger.attack, int(who[0]))
-    outcome = attack.run(attacked, x, y, threat, seed=drawn, stop=draws == 1)
+    outcome = attack.run(
+        attacked, x, y, threat, seed=drawn, stop=draws == 1 and not getattr(model, "stochastic", False)
+    )
     found = threat.project(outcome.x, x)
     legal = threat.contains(found, x).cpu()
     vote = ledger.verdicts.suite.judged_by == "vote"

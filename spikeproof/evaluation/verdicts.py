@@ -22,12 +22,14 @@ class Verdicts:
 
     `broken_at` is the index of the smallest threat that breaks the image, ``len(threats)`` where none does, -1 where
     the clean prediction is wrong already; `broken_by` is the index of the attack that did it, -1 where none.
-    `draws` passes are averaged in every judgement and gradient. `gradients` and `forwards` count evaluations.
+    `draws` passes are averaged in every judgement and gradient; a stochastic network in its place would have had
+    `draws_if_stochastic`. `gradients` and `forwards` count evaluations.
     """
 
     threats: Sequence[Threat]
     suite: Suite
     draws: int
+    draws_if_stochastic: int
     diagnosis: Diagnosis
     label: np.ndarray
     clean_prediction: np.ndarray
@@ -69,6 +71,7 @@ class Verdicts:
                 "attacks": [{"label": short(attack), "config": to_config(attack)} for attack in self.suite.attacks],
             },
             "draws": self.draws,
+            "draws_if_stochastic": self.draws_if_stochastic,
             "clean_accuracy": self.clean_accuracy()._asdict(),
             "qte": self.qte(),
             "threats": [self._at(index, threat) for index, threat in enumerate(self.threats)],

@@ -88,5 +88,8 @@ class Distillation(Objective):
 
 def divergence(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
     """tau^2 KL(softmax(teacher / tau) || softmax(student / tau)), the mean over images."""
-    q, p = (F.log_softmax(logits / temperature, 1) for logits in (teacher, student))
+    q, p = (
+        F.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature, 1)
+        for logits in (teacher, student)
+    )
     return temperature**2 * F.kl_div(p, q, reduction="batchmean", log_target=True)

@@ -35,7 +35,8 @@ class RAT(Objective):
         return self.objective(model, x, y)
 
     def prepared(self, ann: nn.Module | None) -> Objective:
-        return replace(self, objective=self.objective.prepared(ann))
+        taught = self.objective.prepared(ann)
+        return self if taught is self.objective else replace(self, objective=taught)
 
     @torch.no_grad()
     def after_step(self, model: nn.Module) -> None:

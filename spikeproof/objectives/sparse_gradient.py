@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Linf, Threat
+from spikeproof.attacks.losses import pairwise_probability, strongest_rival
 from spikeproof.objectives.objective import Objective, adversarial_images, check_smoothing
 from spikeproof.snn import without_statistics
 from spikeproof.specs import Pixels, UserError, pixels
@@ -63,7 +64,7 @@ class SparseGradient(Objective):
 
     def gradient_size(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor:
         """||df/dx||_1 per image ``[B]``, estimated or exact, differentiable in the weights; `logits` are at `x`."""
-        rival = logits.detach().masked_fill(F.one_hot(y, logits.shape[1]).bool(), -torch.inf).argmax(1)
+        rival = strongest_rival(logits, y)
         sure = pairwise_probability(logits, y, rival)
         if self.estimate == "double_backward":
             (slope,) = torch.autograd.grad(sure.sum(), x, create_graph=True)
@@ -73,9 +74,3 @@ class SparseGradient(Objective):
         other = without_statistics(model) if self.freeze_statistics else model
         there = pairwise_probability(other(shifted.clamp(0, 1) if self.clamp else shifted), y, rival)
         return (there - sure) / self.step
-
-
-def pairwise_probability(logits: Tensor, label: Tensor, rival: Tensor) -> Tensor:
-    """sigmoid(z_label - z_rival) ``[B]``: the softmax over these two classes alone."""
-    own, other = (logits.gather(1, c.unsqueeze(1)).squeeze(1) for c in (label, rival))
-    return torch.sigmoid(own - other)

@@ -24,6 +24,7 @@ def _row(contender: Contender) -> dict[str, Any]:
         "robust_by_seed": {
             label: [share.value for share in seeds] for label, seeds in zip(row.robust, shares, strict=True)
         },
+        "qte_by_seed": [verdicts.record.get("qte") for verdicts in contender.verdicts],
         "protocol_facets": protocol.facets() if protocol else None,
         "probes": _means(probes) if probes else None,
         "environments": [_environment(one) for one in contender.seeds],

@@ -52,7 +52,8 @@ def _accuracy(seeds: list[Estimate]) -> str:
 
 def _met(protocol: Protocol) -> str:
     where = f"{counted(protocol.images, 'image')} of {protocol.data}, {protocol.part} part"
-    return _safe(f"Data: {where}. Suite {protocol.suite}: {', '.join(protocol.attacks)}.")
+    draws = f"A stochastic network is averaged over {protocol.draws} passes."
+    return _safe(f"Data: {where}. Suite {protocol.suite}: {', '.join(protocol.attacks)}. {draws}")
 
 
 def _seeds(contenders: list[Contender]) -> str:

@@ -40,6 +40,7 @@ class Protocol:
     suite: str
     attacks: tuple[str, ...]
     settings: str
+    draws: int
     threats: tuple[Threat, ...]
 
     def facets(self) -> dict[str, str]:
@@ -52,6 +53,7 @@ class Protocol:
             "suite": self.suite,
             "attacks": ", ".join(self.attacks),
             "attack settings (fingerprint)": self.settings,
+            "passes that a stochastic network is averaged over": str(self.draws),
             "threats": ", ".join(threat.label for threat in self.threats),
         }
 
@@ -212,6 +214,7 @@ def _protocol(record: dict[str, Any], labels: np.ndarray) -> Protocol:
         suite=record["suite"]["name"] + (", judged by vote" if record["suite"].get("judged_by") == "vote" else ""),
         attacks=tuple(attack["label"] for attack in attacks),
         settings=_fingerprint(json.dumps([a["config"] for a in attacks], sort_keys=True).encode()),
+        draws=int(record["draws_if_stochastic"]),
         threats=tuple(Threat(t["label"], t["norm"], float(t["eps"])) for t in record["threats"]),
     )
 

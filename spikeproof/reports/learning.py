@@ -30,7 +30,7 @@ class Quantity:
 def learning_curves(contender: Contender, key: str) -> list[Markup]:
     """Loss terms, and validation accuracies; the kept epoch is marked, each seed is one line. May be empty.
 
-    Epoch 0, marked by dots, is a network right after its conversion from an ANN: it has no losses.
+    Epoch 0, marked by dots, is a network that did not begin at random, before any training: it has no losses.
     """
     seeds = [one.epochs for one in contender.seeds if one.epochs]
     if not seeds:

@@ -1,4 +1,4 @@
-"""From which ANN does a spiking network come, and by which conversion?"""
+"""From which ANN does a spiking network come, by which conversion, or from whose weights?"""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ def origin(config: dict[str, Any]) -> list[tuple[str, str]]:
     """What a run's configuration says of it, in short: (caption, code); empty for a network trained from scratch."""
     ann, conversion = config.get("ann"), config.get("conversion")
     told = [("converted by", spelled(conversion, depth=1))] if conversion else []
+    told += [("begun with", spelled(config["weights"], depth=1))] if config.get("weights") else []
     if ann:
         fields = recipe_fields(ann)
         made = ", ".join(spelled(fields[name], depth=1) for name in ("network", "objective") if fields.get(name))
@@ -23,6 +24,7 @@ def origin_in_full(config: dict[str, Any]) -> list[tuple[str, str]]:
     """The same with every setting: (caption, code), one for the conversion and one for each part of the ANN."""
     ann, conversion = config.get("ann"), config.get("conversion")
     told = [("Conversion", spelled(conversion))] if conversion else []
+    told += [("Begun with", spelled(config["weights"]))] if config.get("weights") else []
     if ann:
         fields = recipe_fields(ann)
         told.append(("Converted from the ANN" if conversion else "Taught by the ANN", str(fields["name"])))

@@ -6,7 +6,7 @@ membrane left over from the last batch, hence nothing to reset and nothing to fo
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -119,13 +119,16 @@ class GradedIF(SpikingNeuron):
     """IF whose spikes weigh their layer's threshold, so that their mean over time stands for an ANN's activation.
 
     The same as multiplying the next layer's weights by the threshold (weight balancing), which a sum of two
-    branches would not allow. Source: Diehl et al., IJCNN 2015; soft reset: Rueckauer et al., 2017.
+    branches would not allow. Potentials, and with them the slope's width, are in units of the threshold: converted
+    thresholds lie far from 1, where a slope of fixed width would hide most gradients. Source: Diehl et al., IJCNN 2015;
+    soft reset: Rueckauer et al., 2017.
     """
 
     reset: Literal["hard", "soft"] = "soft"
 
     def layer(self, steps: int) -> nn.Module:
-        return GradedLayer(SpikingLayer(self, steps, leak=1.0))
+        fire = SpikingLayer(replace(self, threshold=1.0, learn_threshold=False), steps, leak=1.0)
+        return GradedLayer(fire, self.threshold, self.learn_threshold)
 
 
 class Activation(Neuron):
@@ -208,18 +211,21 @@ class SpikingLayer(nn.Module):
 
     def extra_repr(self) -> str:
         reset = ("hard" if self.hard_reset else "soft") + (", detached" if self.detach_reset else "")
-        return f"steps={self.steps}, reset={reset}, gradient={self.gradient}"
+        return f"steps={self.steps}, reset={reset}, charge={self.charge}, gradient={self.gradient}"
 
 
 class GradedLayer(nn.Module):
-    """A spiking layer whose output is its spikes times its threshold."""
+    """The layer of `GradedIF`: `fire` sees currents in units of the threshold, and its spikes weigh one threshold."""
 
-    def __init__(self, fire: SpikingLayer) -> None:
+    def __init__(self, fire: SpikingLayer, threshold: float, learned: bool) -> None:
         super().__init__()
         self.fire = fire
+        self.learn_threshold = learned
+        self.threshold = _scalar(threshold, learned)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fire(x) * self.fire.dynamics().threshold
+        threshold = self.threshold.clamp(min=THRESHOLD_FLOOR) if self.learn_threshold else self.threshold
+        return self.fire(x / threshold) * threshold
 
 
 class ClipFloorShift(nn.Module):
@@ -236,9 +242,10 @@ class ClipFloorShift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         bound = self.learned_bound()
-        clipped = (x / bound).clamp(0, 1)
+        wide = torch.promote_types(x.dtype, torch.float32)  # bfloat16 would blur the levels
+        clipped = (x.to(wide) / bound).clamp(0, 1)
         floored = (clipped * self.levels + 0.5).floor() / self.levels
-        return bound * (clipped + (floored - clipped).detach())
+        return (bound * (clipped + (floored - clipped).detach())).to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"levels={self.levels}"

@@ -70,7 +70,8 @@ def potential_perturbation(clean: Recording, moved: Recording, name: str) -> Ten
     """
     layer = moved.layers[name]
     leak = layer.dynamics().leak.detach()
-    difference = moved.currents[name] - clean.currents[name].detach()
+    wide = torch.promote_types(moved.currents[name].dtype, torch.float32)  # a difference of two roundings, else
+    difference = moved.currents[name].to(wide) - clean.currents[name].detach().to(wide)
     steps, y = [], torch.zeros_like(difference[0])
     for moved_by in difference.expand(layer.steps, *difference.shape[1:]):
         y = leak * y + moved_by

@@ -51,14 +51,13 @@ def converted_recipe(
 
 
 def adopt(run: Run, out: Path) -> None:
-    """Copy the ANN's run into the folder `out`, where training looks for it; nothing, if it is there already."""
+    """Copy the ANN's run into the folder `out`, where training looks for it; what is there already stays."""
     target = out / ANN
-    if (target / "run.json").is_file():
-        for file in ("run.json", *LEFT_BY_TRAINING):
-            if not (target / file).is_file() or (target / file).read_bytes() != (run.path / file).read_bytes():
-                raise UserError(f"{out} was converted from another run: name another folder, or delete this one")
-        return
     target.mkdir(parents=True, exist_ok=True)
     for file in (*LEFT_BY_TRAINING, "run.json"):  # the record last: without it nothing counts
+        if (target / file).is_file():
+            if (target / file).read_bytes() != (run.path / file).read_bytes():
+                raise UserError(f"{out} was converted from another run: name another folder, or delete this one")
+            continue
         shutil.copyfile(run.path / file, target / f"{file}.part")
         (target / f"{file}.part").replace(target / file)

@@ -17,7 +17,7 @@ from spikeproof.data import Images, augment
 from spikeproof.models import write_model
 from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from, seeded
-from spikeproof.runs import Run, environment
+from spikeproof.runs import Run, environment, sha256_of
 from spikeproof.snn import SpikingNetwork
 from spikeproof.specs import UserError, to_config
 from spikeproof.training.recipe import Recipe
@@ -51,6 +51,7 @@ def train(
     ann = _ann(recipe, run, data_root, at, progress)
     recipe = replace(recipe, objective=recipe.objective.prepared(ann))
     state = _State.fresh(recipe, at)
+    state.ann = sha256_of(run.path / ANN / "model.safetensors") if recipe.ann else None
     if "checkpoint.safetensors" in run:
         state.resume(run, recipe)
     else:
@@ -88,6 +89,7 @@ class _State:
         self.model = model
         self.average = average
         self.optimiser = optimiser
+        self.ann: str | None = None  # digest of the weights of the ANN that this begins with
         self.metrics: list[dict[str, Any]] = []
 
     @staticmethod
@@ -115,7 +117,9 @@ class _State:
             tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for index, values in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
-        run.write_tensors("checkpoint.safetensors", tensors, {"metrics": self.metrics, "recipe": to_config(recipe)})
+        run.write_tensors(
+            "checkpoint.safetensors", tensors, {"metrics": self.metrics, "recipe": to_config(recipe), "ann": self.ann}
+        )
         run.write_lines("metrics.jsonl", self.metrics)
 
     def resume(self, run: Run, recipe: Recipe) -> None:
@@ -123,6 +127,10 @@ class _State:
         if facts.get("recipe") != to_config(recipe):
             raise UserError(
                 f"{run.path / 'checkpoint.safetensors'} is of another recipe: delete it, or name another folder"
+            )
+        if facts.get("ann") != self.ann:
+            raise UserError(
+                f"{run.path / ANN} is no longer the ANN that {run.path} began with: put it back, or name another folder"
             )
         self.metrics = facts["metrics"]
         run.write_lines("metrics.jsonl", self.metrics)  # a kill between the two files leaves one epoch too few
@@ -278,12 +286,14 @@ def _open(recipe: Recipe, path: Path) -> Run:
         if run.record["finished"] and not all(file in run for file in LEFT_BY_TRAINING):
             (path / "checkpoint.safetensors").unlink(missing_ok=True)  # a file was lost: train it all again
             run.write_json("run.json", run.record | {"finished": None, "training_seconds": None})
+        _refuse_changed_weights(recipe, run)
         return Run(path)
-    _refuse_early(recipe)
+    refuse_what_cannot_work(recipe)
     facts = {
         "name": recipe.name,
         "config": config,
         "seed": recipe.seed,
+        "weights_sha256": recipe.weights and recipe.weights.digest(),
         "parameters": sum(p.numel() for p in recipe.build().parameters()),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "finished": None,
@@ -293,16 +303,37 @@ def _open(recipe: Recipe, path: Path) -> Run:
     return Run(path)
 
 
-def _refuse_early(recipe: Recipe) -> None:
-    """Find what cannot work between a network and its ANN before hours are spent, and before anything is written."""
+def refuse_what_cannot_work(recipe: Recipe) -> None:
+    """Raise `UserError` for what cannot fit together, before hours are spent and before anything is written.
+
+    What a network begins with is looked at, and where it begins with an ANN its objective is tried on two images.
+    """
     model = recipe.build().eval()
-    ann = None if recipe.ann is None else recipe.ann.build()
-    if ann is not None and recipe.conversion is not None:
-        refuse_impossible(recipe.conversion, ann, recipe.network, model)
+    if recipe.weights is not None:
+        recipe.weights.load_into(model)
+    if recipe.ann is None:
+        recipe.objective.prepared(None)
+        return
+    refuse_what_cannot_work(recipe.ann)
+    ann = recipe.ann.build()
     objective = recipe.objective.prepared(ann)
-    if ann is not None and recipe.training.epochs:
+    if recipe.conversion is not None:
+        refuse_impossible(recipe.conversion, ann, recipe.network, model)
+    elif objective is recipe.objective:
+        raise UserError(
+            f"nothing here uses the ANN: give a conversion, or an objective that learns from a teacher "
+            f"({type(objective).__name__} does not), or leave ann out"
+        )
+    if recipe.training.epochs:
         with seeded(recipe.seed, torch.device("cpu")):
             objective(model, torch.rand(2, *recipe.data.shape), torch.arange(2) % len(recipe.data.classes))
+
+
+def _refuse_changed_weights(recipe: Recipe, run: Run) -> None:
+    """A file that a run began with may be gone; one that has changed would be taken for the old one."""
+    digest = recipe.weights and recipe.weights.digest()
+    if recipe.weights is not None and digest not in (None, run.record.get("weights_sha256")):
+        raise UserError(f"{recipe.weights.file} has changed since {run.path} began with it: name another folder")
 
 
 def _finished(state: _State, run: Run) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """How does a network begin with weights from a file that spikeproof did not write?"""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from spikeproof.runs import sha256_of
 from spikeproof.specs import UserError
 
 OWN = ("normalise.", "num_batches_tracked")  # what the recipe's data decide, and what no prediction depends on
@@ -24,6 +27,10 @@ class Weights:
 
     file: str
     keys: str | None = None
+
+    def digest(self) -> str | None:
+        """What the file holds, in short; None where it is gone."""
+        return sha256_of(Path(self.file)) if Path(self.file).is_file() else None
 
     def load_into(self, model: nn.Module) -> None:
         """Copy them into `model`; raises `UserError` that names what is missing, left over or of another shape."""
@@ -42,6 +49,8 @@ class Weights:
                     f"{self.file}: {name} has the shape {list(theirs[name].shape)}, and {ours}, which it is to be, "
                     f"{list(wanted[ours].shape)}"
                 )
+            if not theirs[name].isfinite().all():
+                raise UserError(f"{self.file}: {name} holds NaN or infinite numbers")
         with torch.no_grad():
             for ours, name in pairs.items():
                 wanted[ours].copy_(theirs[name])
@@ -82,12 +91,26 @@ def _mismatch(
     """What does not fit; and, where shapes agree in their order, the key map that would do."""
     said = f"{file} does not hold {', '.join(missing) or 'too little'}"
     said += f", and holds {', '.join(left)} beside" if left else ""
-    others = {name: tensor for name, tensor in theirs.items() if not _is_own(name)}
+    others = {name: theirs[name] for name in _in_order(theirs, file) if not _is_own(name)}
     if [t.shape for t in wanted.values()] == [t.shape for t in others.values()]:
         lines = (f"  {ours}: {name}" for ours, name in zip(wanted, others, strict=True) if ours != name)
         said += "\nIn their order the shapes agree; if they are meant so, this key map (option keys) fits:\n"
         return said + "\n".join(lines)
     return said + "; map the names with keys, and choose the architecture that the weights are of"
+
+
+def _in_order(names: Iterable[str], file: str) -> list[str]:
+    """As a state dict has them; safetensors keeps names sorted by letter, bias before weight and 10 before 2."""
+    if not file.endswith(".safetensors"):
+        return list(names)
+
+    def place(name: str) -> tuple[list[tuple[int, str]], int]:
+        module, _, tensor = name.rpartition(".")
+        known = ("weight", "bias", "running_mean", "running_var")
+        parts = [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)|\.", module) if part]
+        return parts, known.index(tensor) if tensor in known else len(known)
+
+    return sorted(names, key=place)
 
 
 def _is_own(name: str) -> bool:

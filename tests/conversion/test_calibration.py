@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.conversion import Calibration, convert
+from spikeproof.conversion.conversion import spiking_layers
 from spikeproof.evaluation import predict
 from spikeproof.randomness import seeded
 from spikeproof.snn import IF, LIF, MLP, GradedIF, Network, Neuron, ReLU, SmallCNN, SpikingNetwork
@@ -15,7 +16,7 @@ Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def thresholds(model: SpikingNetwork) -> list[float]:
-    return [m.threshold.item() for m in model.modules() if type(m).__name__ == "SpikingLayer"]
+    return [layer.threshold.item() for layer in spiking_layers(model)]
 
 
 def identity() -> SpikingNetwork:

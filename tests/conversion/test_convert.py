@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spikeproof.cli import choices
 from spikeproof.conversion import Calibration, Conversion, LearnedBounds, ThresholdBalancing, convert
+from spikeproof.conversion.conversion import spiking_layers
 from spikeproof.data import Augmentation, Digits, HorizontalFlip, RandomCrop
 from spikeproof.snn import (
     DLIF,
@@ -173,8 +174,8 @@ def test_images_are_augmented() -> None:
         ann.body[1][0].bias.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]))
     network = Network(architecture=MLP(hidden=(4,)), neuron=GradedIF(), steps=3)
     balancing = ThresholdBalancing(percentile=1.0)
-    assert convert(ann, network, images(), balancing, augmentation=(Black(),)).body[2].fire.threshold == 4
-    assert convert(ann, network, images(), balancing).body[2].fire.threshold != 4
+    assert convert(ann, network, images(), balancing, augmentation=(Black(),)).body[2].threshold == 4
+    assert convert(ann, network, images(), balancing).body[2].threshold != 4
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_every_architecture_is_converted_and_its_layers_are_called_as_they_stand
         with record(snn) as seen:
             assert snn(images()).isfinite().all()
         assert list(seen.layers.values()) == [m for m in snn.modules() if type(m).__name__ == "SpikingLayer"]
-        thresholds = [layer.threshold.item() for layer in seen.layers.values()]
+        thresholds = [layer.threshold.item() for layer in spiking_layers(snn)]
         assert len(set(thresholds)) > 1
         assert min(thresholds) > 0
     with record(ann) as seen:
@@ -204,7 +205,7 @@ def test_every_architecture_is_converted_and_its_layers_are_called_as_they_stand
     highest = [currents.max().item() for currents in seen.currents.values()]
     everything = ThresholdBalancing(percentile=1.0, batches=1, batch=24)
     snn = convert(ann, spiking(everything, architecture=architecture), images(24), everything)
-    found = [m.threshold.item() for m in snn.modules() if type(m).__name__ == "SpikingLayer"]
+    found = [layer.threshold.item() for layer in spiking_layers(snn)]
     assert found == pytest.approx(highest, rel=1e-4)
 
 

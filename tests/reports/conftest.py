@@ -88,6 +88,7 @@ def verdicts(
         "seconds": 12.5,
         "seed": 0,
         "draws": 1,
+        "draws_if_stochastic": 16,
         "environment": {"versions": {"torch": "2.13"}, "machine": {"threads": 2}, "command": "spikeproof evaluate"},
     } | other
 
@@ -118,6 +119,7 @@ def probes(**other: Any) -> dict[str, Any]:
     return {
         "images": 64,
         "draws": 1,
+        "draws_if_stochastic": 16,
         "threat": {"label": "Linf 8/255", "config": choice("Linf", eps=8 / 255)},
         "attack": {"label": "PGD", "config": choice("PGD", steps=10)},
         "clean": {"loss": 0.3, "accuracy": 0.9},

@@ -83,7 +83,7 @@ def test_only_what_is_learned_is_a_parameter(kind: type[SpikingNeuron]) -> None:
     names = {name for name, _ in kind().layer(4).named_parameters()}
     assert names == own
     names = {name for name, _ in kind(learn_threshold=True).layer(4).named_parameters()}
-    assert names == own | {"fire.threshold" if kind is GradedIF else "threshold"}
+    assert names == own | {"threshold"}
 
 
 @every_plain
@@ -213,14 +213,14 @@ def test_graded_spikes_are_the_references_times_the_threshold(reset: str, charge
     """In value, and in the gradient on currents and threshold, which is in the spikes and in their weight."""
     layer = GradedIF(reset=reset, threshold=0.8, charge=charge, learn_threshold=True, gradient=ATan()).layer(steps)
     assert isinstance(layer, GradedLayer)
-    x, dynamics = currents(steps).requires_grad_(), layer.fire.dynamics()
-    before = (charge * dynamics.threshold).expand(5, 7)
-    expected = integrate(x, dynamics, ATan(), v=before).spikes * dynamics.threshold
+    x, threshold = currents(steps).requires_grad_(), layer.threshold
+    before = torch.full((5, 7), charge)  # in units of the threshold, as everything inside
+    expected = integrate(x / threshold, layer.fire.dynamics(), ATan(), v=before).spikes * threshold
     found = layer(x)
     torch.testing.assert_close(found, expected)
     assert {round(value, 5) for value in found.unique().tolist()} == {0.0, 0.8}
     weights = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
-    learned = [x, layer.fire.threshold]
+    learned = [x, threshold]
     for a, b in zip(*(torch.autograd.grad(s, learned, weights) for s in (found, expected)), strict=True):
         torch.testing.assert_close(a, b)
 
@@ -230,10 +230,19 @@ def test_graded_spikes_by_hand() -> None:
     assert GradedIF(threshold=2.0).layer(3)(torch.full((1, 1, 1), 1.5)).flatten().tolist() == [0, 2, 2]
 
 
+def test_the_slope_of_graded_spikes_is_in_units_of_their_threshold() -> None:
+    """A converted threshold of 8, a potential of 6: a triangle of width 1 reaches it, and 8 (1 - 2/8) / 8 = 0.75."""
+    x = torch.full((1, 1, 1), 6.0, requires_grad=True)
+    (slope,) = torch.autograd.grad(GradedIF(threshold=8.0).layer(1)(x).sum(), x)
+    assert slope.item() == pytest.approx(0.75)
+    (hidden,) = torch.autograd.grad(IF(threshold=8.0).layer(1)(x).sum(), x)
+    assert hidden.item() == 0
+
+
 def test_a_learned_threshold_of_graded_spikes_has_its_floor_as_their_weight_too() -> None:
     layer = GradedIF(learn_threshold=True).layer(2)
     with torch.no_grad():
-        layer.fire.threshold.fill_(-1.0)
+        layer.threshold.fill_(-1.0)
     assert layer(torch.full((1, 1, 1), 0.04)).flatten().tolist() == pytest.approx([0.03, 0.03])
 
 

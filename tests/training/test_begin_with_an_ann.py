@@ -1,6 +1,7 @@
 """Does a run that begins with an ANN train it, convert it or learn from it, and end the same however it was stopped?"""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 import spikeproof as sp
 from spikeproof.randomness import seed_from
-from spikeproof.runs import Run
+from spikeproof.runs import Run, sha256_of
 from spikeproof.specs import from_config, to_config
 from spikeproof.training.loop import _State, train
 
@@ -136,6 +137,7 @@ def test_fine_tuning_begins_with_the_converted_network(whole, tmp_path):
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, expected.get_parameter(name)), name
     averaged = _State.fresh(CONVERTED, torch.device("cpu"))
+    averaged.ann = sha256_of(whole / "converted" / "ann" / "model.safetensors")
     averaged.resume(Run(whole / "converted"), CONVERTED)
     assert same(averaged.validated.state_dict(), averaged.average.state_dict())
     assert not same(averaged.model.state_dict(), averaged.average.state_dict())
@@ -312,3 +314,23 @@ def test_distillation_without_an_ann_is_refused(tmp_path):
 def test_impossible_recipes_are_refused(make, says):
     with pytest.raises(sp.UserError, match=says):
         make()
+
+
+def test_another_teacher_in_the_old_ones_place_is_noticed(whole, tmp_path):
+    """The rest of a run would silently learn from it."""
+    shutil.copytree(whole / "converted", tmp_path / "a")
+    run = Run(tmp_path / "a")
+    run.write_json("run.json", run.record | {"finished": None})
+    ann = Run(tmp_path / "a" / "ann")
+    tensors, facts = ann.read_tensors("model.safetensors")
+    ann.write_tensors("model.safetensors", {name: 2 * t for name, t in tensors.items()}, facts)
+    with pytest.raises(sp.UserError, match="no longer the ANN"):
+        train(CONVERTED, tmp_path / "a")
+
+
+def test_an_ann_that_nothing_uses_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(sp.UserError, match="nothing here uses the ANN"):
+        train(replace(CONVERTED, conversion=None, objective=sp.RAT()), tmp_path / "a")
+    with pytest.raises(sp.UserError, match="give the recipe one under ann"):
+        train(replace(CONVERTED, conversion=None, ann=None, objective=sp.Distillation()), tmp_path / "a")
+    assert not (tmp_path / "a").exists()

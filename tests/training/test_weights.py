@@ -1,6 +1,7 @@
 """Weights that another program wrote: read, mapped by name, checked, and used as a beginning."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -47,9 +48,10 @@ def test_the_same_function_of_the_image(theirs, tmp_path, file):
     torch.testing.assert_close(model(x), theirs(x))
 
 
-def test_without_a_map_the_one_that_fits_is_offered(theirs, tmp_path):
+@pytest.mark.parametrize("file", ["ann.pt", "ann.safetensors"])
+def test_without_a_map_the_one_that_fits_is_offered(theirs, tmp_path, file):
     with pytest.raises(sp.UserError, match="In their order the shapes agree") as told:
-        Weights(file=str(tmp_path / "ann.pt")).load_into(ANN.build((1, 8, 8), 10))
+        Weights(file=str(tmp_path / file)).load_into(ANN.build((1, 8, 8), 10))
     offered = str(told.value).partition("fits:\n")[2]
     assert [line.strip() for line in offered.splitlines()] == KEYS.splitlines()
 
@@ -109,6 +111,33 @@ def test_a_run_may_begin_with_them_and_be_converted(theirs, tmp_path, capsys):
     assert "right after conversion" in capsys.readouterr().out
     snn = sp.load_model(tmp_path / "snn")
     assert snn.steps == 4
+
+
+def test_a_refused_beginning_leaves_nothing_and_a_changed_file_is_noticed(theirs, tmp_path):
+    recipe = sp.Recipe(
+        name="theirs",
+        data=sp.Digits(train_images=100),
+        network=ANN,
+        training=sp.Training(epochs=0, selection=sp.Selection(images=20)),
+        weights=Weights(file=str(tmp_path / "ann.pt")),
+    )
+    with pytest.raises(sp.UserError, match="option keys"):
+        sp.train(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    mapped = replace(recipe, weights=replace(recipe.weights, keys=str(tmp_path / "keys.yaml")))
+    sp.train(mapped, tmp_path / "run")
+    sp.train(mapped, tmp_path / "run")  # the same again: nothing to do
+    torch.save({name: t * 2 for name, t in theirs.state_dict().items()}, tmp_path / "ann.pt")
+    with pytest.raises(sp.UserError, match="has changed since"):
+        sp.train(mapped, tmp_path / "run")
+    (tmp_path / "ann.pt").unlink()
+    assert torch.equal(sp.train(mapped, tmp_path / "run").state_dict()["body.1.0.weight"], theirs.fc1.weight)
+
+
+def test_weights_that_are_no_numbers_are_refused(theirs, tmp_path):
+    torch.save({name: t * torch.nan for name, t in theirs.state_dict().items()}, tmp_path / "ann.pt")
+    with pytest.raises(sp.UserError, match="NaN"):
+        Weights(file=str(tmp_path / "ann.pt"), keys=str(tmp_path / "keys.yaml")).load_into(ANN.build((1, 8, 8), 10))
 
 
 def test_without_a_beginning_there_is_nothing_after_no_epochs():
