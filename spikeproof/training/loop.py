@@ -231,7 +231,7 @@ def _step(recipe: Recipe, state: _State, x: Tensor, y: Tensor, rate: float) -> d
     for group in state.optimiser.param_groups:
         group["lr"] = rate
     state.optimiser.zero_grad()
-    loss.backward()
+    loss.backward(inputs=[p for p in state.model.parameters() if p.requires_grad])  # and not of the images
     length = nn.utils.clip_grad_norm_(state.model.parameters(), training.gradient_clip or math.inf)
     if not length.isfinite():
         return terms | {"gradient": length}
