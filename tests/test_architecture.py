@@ -62,16 +62,16 @@ def test_public_names_are_pinned():
 
 NAMES = set(
     """
-    ATan Activation AdamW Adversarial Along Architecture Attack AttackLoss Augmentation CIFAR10 CIFAR100 Calibration
-    Constant Conversion ConvexCombination Cosine CrossEntropy Cutout DLIF DLR DataSet Diagnosis Digits Direct
-    Distillation Encoder Exponential FGSM FashionMNIST FirstSpike Gaussian GradedIF GradientPath HorizontalFlip IF
-    ImageNet Images Interval KullbackLeibler L2 LIF LastPotential Latency LearnedBounds Linf MART MLP MNIST Margin
-    MeanCurrent Network Neuron Objective Optimiser Outcome PGD PLIF PartName Poisson Probes QCFS RAT RFGSM RSC
-    RandomCrop ReLU Readout Recipe Recording Rectangle SEWResNet SGD SUITES Schedule Selection Sigmoid Slope
-    SmallCNN SparseGradient SpikingNetwork SpikingResNet StablePotential Standard Step StraightThrough Suite TRADES
-    Threat ThresholdBalancing TinyImageNet Training Triangle UniformNoise UserError VGG Verdicts Weights WideResNet
-    attack_view augment convert diagnose download evaluate evaluate_run load_model potential_perturbation predict
-    probe probe_run qte record suite_named train view without_statistics
+    ATan Activation AdamW Adversarial Along Architecture AsANN Attack AttackLoss Augmentation BPTR CIFAR10 CIFAR100
+    Calibration Constant Conversion ConvexCombination Cosine CrossEntropy Cutout DLIF DLR DataSet Diagnosis Digits
+    Direct Distillation Encoder Exponential FGSM FashionMNIST FirstSpike Gaussian GradedIF GradientPath HART
+    HorizontalFlip IF ImageNet Images Interval KullbackLeibler L2 LIF LastPotential Latency LearnedBounds Linf MART
+    MLP MNIST Margin MeanCurrent Mixture Network Neuron Objective Optimiser Outcome PDSG PGD PLIF PartName Poisson
+    Probes QCFS RAT RFGSM RGA RSC RandomCrop RatePath ReLU Readout Recipe Recording Rectangle SEWResNet SGD SUITES
+    Schedule Selection Sigmoid Slope SmallCNN SparseGradient SpikingNetwork SpikingResNet StablePotential Standard
+    Step StraightThrough Suite TRADES Threat ThresholdBalancing TinyImageNet Training Triangle UniformNoise
+    UserError VGG Verdicts Weights WideResNet attack_view augment convert diagnose download evaluate evaluate_run
+    load_model potential_perturbation predict probe probe_run qte record suite_named train view without_statistics
     """.split()  # noqa: SIM905
 )
 

@@ -10,6 +10,8 @@ from spikeproof.snn.network import *  # noqa: F403
 from spikeproof.snn.network import __all__ as _network
 from spikeproof.snn.neurons import *  # noqa: F403
 from spikeproof.snn.neurons import __all__ as _neurons
+from spikeproof.snn.paths import *  # noqa: F403
+from spikeproof.snn.paths import __all__ as _paths
 from spikeproof.snn.readouts import *  # noqa: F403
 from spikeproof.snn.readouts import __all__ as _readouts
 from spikeproof.snn.record import *  # noqa: F403
@@ -17,4 +19,4 @@ from spikeproof.snn.record import __all__ as _record
 from spikeproof.snn.views import *  # noqa: F403
 from spikeproof.snn.views import __all__ as _views
 
-__all__ = [*_architectures, *_encoders, *_gradients, *_network, *_neurons, *_readouts, *_record, *_views]
+__all__ = [*_architectures, *_encoders, *_gradients, *_network, *_neurons, *_paths, *_readouts, *_record, *_views]

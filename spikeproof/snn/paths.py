@@ -1,0 +1,180 @@
+"""Which other ways back are there than a surrogate slope? Gradient paths from the literature on attacks.
+
+Each leaves the forward exactly as it is: the spikes are those of the neuron's own dynamics, and only what they answer
+backward differs. An attack that follows several of them sees what one of them hides.
+"""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spikeproof.snn.dynamics import Dynamics, integrate
+from spikeproof.snn.gradients import GradientPath, Slope, Triangle
+from spikeproof.specs import UserError
+
+__all__ = ["BPTR", "HART", "PDSG", "RGA", "AsANN", "Mixture", "RatePath"]
+
+
+class RatePath(GradientPath):
+    """Time is passed over: a spike's gradient goes to its own step's current, times a slope of the mean current."""
+
+    @abstractmethod
+    def derivative(self, mean: Tensor, rate: Tensor, dynamics: Dynamics) -> Tensor:
+        """The slope ``[B, *n]`` at the mean current and the firing rate over time, both ``[B, *n]``."""
+
+    def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        fired = own_spikes(x, dynamics, steps)
+        with torch.no_grad():
+            slope = self.derivative(x.mean(0), fired.mean(0), dynamics)
+        return as_answered(fired, x.expand(steps, *x.shape[1:]) * slope)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BPTR(RatePath):
+    """Back-propagation through the rate: 1 where a neuron fires at all, 0 where it is silent.
+
+    Source: Ding et al., SNN-RAT, NeurIPS 2022.
+    """
+
+    def derivative(self, mean: Tensor, rate: Tensor, dynamics: Dynamics) -> Tensor:
+        return (rate > 0).to(mean.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RGA(RatePath):
+    """Rate gradient approximation, three pieces of the mean current m in units of the threshold.
+
+    (1 - g + g leak) / (1 + leak) for 1 - leak <= m <= 2, g for 0 <= m < 1 - leak, 0 elsewhere; g is `gamma`. Source:
+    Bu et al., CVPR 2023, and its code.
+    """
+
+    gamma: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gamma <= 1:
+            raise UserError(f"gamma is a slope in [0, 1], not {self.gamma}")
+
+    def derivative(self, mean: Tensor, rate: Tensor, dynamics: Dynamics) -> Tensor:
+        leak, m = dynamics.leak, mean / dynamics.threshold
+        steep = (1 - self.gamma + self.gamma * leak) / (1 + leak)
+        inside = (m >= 1 - leak) & (m <= 2)
+        below = (m >= 0) & (m < 1 - leak)
+        return (inside * steep + below * self.gamma).to(mean.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsANN(RatePath):
+    """The derivative that an ANN's unit has at the mean current m: 1 for m > 0 (ReLU), and, with `clipped`, only up to
+    the threshold (QCFS, straight through its steps).
+
+    The conversion-based attack, without a second network. Source: Ozdenizci and Legenstein, TMLR 2024 ("Act"); clipped:
+    Bu et al., CVPR 2023.
+    """
+
+    clipped: bool = False
+
+    def derivative(self, mean: Tensor, rate: Tensor, dynamics: Dynamics) -> Tensor:
+        inside = (mean > 0) & (mean < dynamics.threshold) if self.clipped else mean > 0
+        return inside.to(mean.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HART(GradientPath):
+    """Gradients on currents averaged over time, each step's potential seen as its current's alone: a triangle's slope
+    at the true potential, no gradient through what the membrane remembers.
+
+    Source: Hao et al., HART, ICLR 2024; they choose the width by a search over what succeeds.
+    """
+
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.width < math.inf:
+            raise UserError(f"width must be positive and finite, not {self.width}")
+
+    def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        currents = x.expand(steps, *x.shape[1:])
+        with torch.no_grad():
+            trace = integrate(currents, dynamics, Triangle())
+            slope = Triangle(width=self.width).derivative(trace.potentials - dynamics.threshold).to(x.dtype)
+        return as_answered(trace.spikes, _AveragedBackward.apply(currents) * slope)
+
+
+class _AveragedBackward(torch.autograd.Function):
+    """The identity, whose gradient is its mean over time at every step."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: object, *grads: Tensor) -> Tensor:
+        return grads[0].mean(0, keepdim=True).expand_as(grads[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PDSG(GradientPath):
+    """BPTT with a slope as wide as the potentials spread: the normal density of mean sigma / 2 and deviation sigma.
+
+    sigma is the deviation of a channel's potentials over time, images and positions (of a whole layer where it has no
+    channels). It depends on the batch, as in the paper. Source: Lun et al., PDSG, CVPR 2025.
+    """
+
+    def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        currents = x.expand(steps, *x.shape[1:])
+        with torch.no_grad():
+            potentials = integrate(currents, dynamics, Triangle()).potentials  # [T, B, *n]
+            over = [d for d in range(potentials.ndim) if d != 2] if potentials.ndim > 3 else None
+            sigma = potentials.std(over, keepdim=True, correction=0)
+            sigma = torch.where(sigma > 0, sigma, torch.ones_like(sigma))
+        return integrate(currents, dynamics, _Density(sigma[0] if over else sigma)).spikes
+
+
+@dataclass(frozen=True, eq=False)
+class _Density:
+    sigma: Tensor
+
+    def derivative(self, u: Tensor) -> Tensor:
+        z = (u - 0.5 * self.sigma) / self.sigma
+        return torch.exp(-0.5 * z**2) / (self.sigma * math.sqrt(2 * math.pi))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture(GradientPath):
+    """`share` of one path's gradient and the rest of another's: by default BPTT and the rate."""
+
+    first: Slope = Triangle()
+    second: GradientPath = BPTR()
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise UserError(f"share is in [0, 1], not {self.share}")
+
+    def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        one, other = (path.spikes(x, dynamics, steps) for path in (self.first, self.second))
+        return as_answered(one.detach(), self.share * one + (1 - self.share) * other)
+
+
+def own_spikes(x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+    """The spikes, without a gradient."""
+    with torch.no_grad():
+        return Triangle().spikes(x, dynamics, steps)
+
+
+def as_answered(spikes: Tensor, route: Tensor) -> Tensor:
+    """The value of `spikes`, exactly, with the gradient of `route`."""
+    return _Answer.apply(spikes, route)
+
+
+class _Answer(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, spikes: Tensor, route: Tensor) -> Tensor:
+        return spikes.clone()
+
+    @staticmethod
+    def backward(ctx: object, *grads: Tensor) -> tuple[None, Tensor]:
+        return None, grads[0]
