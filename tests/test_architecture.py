@@ -62,7 +62,7 @@ def test_public_names_are_pinned():
 
 NAMES = set(
     """
-    ATan Activation AdamW Adversarial Along Architecture AsANN Attack AttackLoss Augmentation BPTR CIFAR10 CIFAR100
+    APGD ATan Activation AdamW Adversarial Along Architecture AsANN Attack AttackLoss Augmentation BPTR CIFAR10 CIFAR100
     Calibration Constant Conversion ConvexCombination Cosine CrossEntropy Cutout DLIF DLR DataSet Diagnosis Digits
     Direct Distillation Encoder Exponential FGSM FashionMNIST FirstSpike Gaussian GradedIF GradientPath HART
     HorizontalFlip IF ImageNet Images Interval KullbackLeibler L2 LIF LastPotential Latency LearnedBounds Linf MART

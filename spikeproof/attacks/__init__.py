@@ -1,6 +1,7 @@
 """How is a network attacked? Threats (what is allowed), losses (what is maximised), attacks (how)."""
 
 from spikeproof.attacks.adaptive import Along
+from spikeproof.attacks.apgd import APGD
 from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.fgsm import FGSM, RFGSM
 from spikeproof.attacks.losses import DLR, AttackLoss, CrossEntropy, KullbackLeibler, Margin
@@ -9,6 +10,7 @@ from spikeproof.attacks.pgd import PGD
 from spikeproof.attacks.threats import L2, Linf, Threat
 
 __all__ = [
+    "APGD",
     "DLR",
     "FGSM",
     "L2",

@@ -1,0 +1,100 @@
+"""APGD: its schedule by hand, its steps against torchattacks, and that it is no weaker than what it improves on."""
+
+import copy
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spikeproof.attacks import APGD, DLR, PGD, CrossEntropy, Linf
+from spikeproof.attacks.apgd import periods
+from spikeproof.snn import SpikingNetwork
+from spikeproof.specs import UserError
+
+Examples = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def test_the_schedule_by_hand() -> None:
+    """100 steps: p = 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, then 0.06 more each (Croce and Hein, section 3.1)."""
+    assert periods(100) == [22, 19, 16, 13, 10, 7, 6, 6]
+    assert periods(10) == [2, 1, 1, 1, 1, 1, 1, 1, 1]
+    assert periods(1) == [1]
+
+
+@dataclass(frozen=True)
+class From(Linf):
+    """A ball whose random start is the one that is given."""
+
+    given: Tensor = field(default=torch.zeros(0), compare=False)
+
+    def start(self, x: Tensor) -> Tensor:
+        return self.given
+
+
+@pytest.mark.parametrize(("loss", "share"), [("ce", 0.97), ("dlr", 0.9)])
+def test_torchattacks_takes_the_same_course(
+    loss: str, share: float, trained_ann: SpikingNetwork, digits: Examples
+) -> None:
+    """From the same start: the best loss of nearly all images agrees to rounding, and their mean to a hundredth."""
+    torchattacks = pytest.importorskip("torchattacks")
+    model, x, y = copy.deepcopy(trained_ann).double(), digits[2][:60].double(), digits[3][:60]
+    theirs = torchattacks.APGD(model, eps=0.1, steps=20, loss=loss, rho=0.75)
+    torch.manual_seed(5)
+    _, right, best_loss, _ = theirs.attack_single_run(x, y)
+    torch.manual_seed(5)
+    t = 2 * torch.rand(x.shape) - 1
+    start = (x + 0.1 * t / t.abs().flatten(1).amax(1).view(-1, 1, 1, 1)).clamp(0, 1)
+    attack = APGD(steps=20, loss=CrossEntropy() if loss == "ce" else DLR())
+    found = attack(model, x, y, From(0.1, start))
+    with torch.no_grad():
+        logits = model(found)
+    same = torch.isclose(attack.loss(logits, y), best_loss, rtol=1e-6, atol=1e-9)
+    broken = logits.argmax(1) != y
+    assert same[broken == ~right].float().mean() > share
+    assert attack.loss(logits, y).mean().item() == pytest.approx(best_loss.mean().item(), rel=0.01)
+    assert abs(int(broken.sum()) - int((~right).sum())) <= 1
+
+
+def test_the_step_is_halved_where_the_loss_stays() -> None:
+    """A loss that is flat but for one pixel's hill: the climb overshoots, comes back to its best, and closes in."""
+
+    class Hill(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            height = -((x.flatten(1)[:, 0] - 0.53) ** 2)
+            return torch.stack([-height, height], 1)
+
+    x, y = torch.full((1, 1, 1, 1), 0.5), torch.tensor([0])
+    found = APGD(steps=40)(Hill(), x, y, Linf(0.1))
+    assert found.item() == pytest.approx(0.53, abs=2e-3)
+    coarse = PGD(steps=40, relative_step=2.0, keep="last")(Hill(), x, y, Linf(0.1))
+    assert abs(coarse.item() - 0.53) > 0.03
+
+
+def test_it_breaks_no_fewer_than_pgd(trained: SpikingNetwork, digits: Examples) -> None:
+    x, y = digits[2][:100], digits[3][:100]
+    with torch.no_grad():
+        broken = [
+            int((trained(attack(trained, x, y, Linf(0.06))).argmax(1) != y).sum())
+            for attack in (PGD(steps=20), APGD(steps=20))
+        ]
+    assert broken[1] >= broken[0] - 1
+    assert broken[1] > 20
+
+
+def test_stopped_images_cost_no_more(trained: SpikingNetwork, digits: Examples) -> None:
+    x, y = digits[2][:60], digits[3][:60]
+    whole = APGD(steps=20, restarts=2).run(trained, x, y, Linf(0.1))
+    early = APGD(steps=20, restarts=2).run(trained, x, y, Linf(0.1), stop=True)
+    assert set(whole.gradients.tolist()) == {42}  # two starts, and twenty steps from each
+    assert early.gradients.sum() < whole.gradients.sum()
+    with torch.no_grad():
+        broken = [trained(outcome.x).argmax(1) != y for outcome in (whole, early)]
+    assert (early.gradients[~broken[1]] == 42).all()
+    assert int(broken[1].sum()) == pytest.approx(int(broken[0].sum()), abs=2)
+
+
+@pytest.mark.parametrize(("settings", "said"), [({"steps": 0}, "steps"), ({"eot": 0}, "eot"), ({"rho": 1.5}, "rho")])
+def test_impossible_settings_are_refused(settings: dict[str, float], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        APGD(**settings)
