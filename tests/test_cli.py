@@ -202,5 +202,5 @@ def test_a_users_own_suite(config, tmp_path, capsys):
     out = tmp_path / "out"
     main(["compare", config(), "--out", str(out), "--images=20", "--eps=0.1", "--suite", str(suite)])
     assert json.loads((out / "tiny" / "verdicts.json").read_text())["suite"]["name"] == "mine"
-    suite.write_text("name: mine\nattacks:\n- PDG\n")
+    suite.write_text("name: mine\nattacks:\n- PGGD\n")
     assert "did you mean 'PGD'" in fails(capsys, "compare", config(), "--suite", str(suite))

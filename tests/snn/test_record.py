@@ -174,7 +174,7 @@ def test_an_ann_and_its_spiking_twin_are_recorded_layer_by_layer() -> None:
 
 
 def test_a_graded_layer_is_recorded_as_its_spikes() -> None:
-    """The spikes are 0 and 1; what they weigh is seen in the next layer's currents."""
+    """The spikes are 0 and 1, potentials and currents in units of the threshold; the next layer sees 0 and 0.7."""
     neuron = GradedIF(threshold=0.7, charge=0.5)
     model = Network(architecture=MLP(hidden=(6, 5)), neuron=neuron, steps=3).build((1, 2, 2), 3)
     with record(model) as seen:
@@ -182,9 +182,9 @@ def test_a_graded_layer_is_recorded_as_its_spikes() -> None:
     first, second = seen.spikes.values()
     assert set(first.unique().tolist()) == {0.0, 1.0}
     linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    torch.testing.assert_close(list(seen.currents.values())[1], linear[1](0.7 * first))
+    torch.testing.assert_close(0.7 * list(seen.currents.values())[1], linear[1](0.7 * first))
     for name, spikes in zip(seen.layers, (first, second), strict=True):
-        assert torch.equal((seen.potentials(name) >= 0.7).float(), spikes)
+        assert torch.equal((seen.potentials(name) >= 1).float(), spikes)
 
 
 def test_recorded_potentials_begin_with_the_charge() -> None:
