@@ -1,5 +1,6 @@
 """What the README shows works as it stands."""
 
+import json
 import os
 import re
 import shlex
@@ -48,3 +49,12 @@ def test_the_table_of_what_is_inside_keeps_up():
     for name in ("Poisson", "TRADES", "MART", "RFGSM", "DLR", "SEW-ResNet", "Tiny-ImageNet", "PLIF"):
         assert name in README
     assert spikeproof.__version__ in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["cifar10_small", "fashion_mnist"])
+def test_the_results_page_has_the_tables_that_were_measured(name):
+    assert (ROOT / "results" / f"{name}.md").read_text().strip() in (ROOT / "docs" / "results.md").read_text()
+    rows = json.loads((ROOT / "results" / f"{name}.json").read_text())
+    assert len(rows) == 8
+    for row in rows:
+        assert len(row["clean_by_seed"]) == len(row["seeds"]) >= 2
