@@ -4,9 +4,20 @@ from spikeproof.attacks.adaptive import Along
 from spikeproof.attacks.apgd import APGD
 from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.fgsm import FGSM, RFGSM
-from spikeproof.attacks.losses import DLR, AttackLoss, CrossEntropy, KullbackLeibler, Margin
+from spikeproof.attacks.losses import (
+    DLR,
+    AttackLoss,
+    CrossEntropy,
+    KullbackLeibler,
+    Margin,
+    TargetedCrossEntropy,
+    TargetedDLR,
+    TargetedLoss,
+    TargetedMargin,
+)
 from spikeproof.attacks.noise import GaussianNoise, UniformNoise
 from spikeproof.attacks.pgd import PGD
+from spikeproof.attacks.targeted import Targeted
 from spikeproof.attacks.threats import L2, Linf, Threat
 
 __all__ = [
@@ -25,6 +36,11 @@ __all__ = [
     "Linf",
     "Margin",
     "Outcome",
+    "Targeted",
+    "TargetedCrossEntropy",
+    "TargetedDLR",
+    "TargetedLoss",
+    "TargetedMargin",
     "Threat",
     "UniformNoise",
 ]

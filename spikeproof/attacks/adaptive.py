@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from spikeproof.attacks.attack import Attack, Best, Query
@@ -35,12 +34,9 @@ class Along(Attack):
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         best, loss = Best(x), getattr(self.attack, "loss", CrossEntropy())
         for path in self.paths:
-            who = (~best.broken).nonzero().squeeze(1) if query.stop else torch.arange(len(x), device=x.device)
-            if not len(who):
+            if not len(who := query.left(best)):
                 break
-            other = Query(view(query.model, gradient=path), len(who), x.device, query.stop)
-            found = self.attack.search(other, x[who], y[who], threat)
-            query.gradients[who] += other.gradients
-            query.forwards[who] += other.forwards
+            with query.among(who, view(query.model, gradient=path)) as other:
+                found = self.attack.search(other, x[who], y[who], threat)
             best.offer(found, query.answer(found, y[who], loss, who, getattr(self.attack, "eot", 1)), who)
         return best.x

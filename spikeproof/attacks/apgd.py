@@ -39,8 +39,7 @@ class APGD(Attack):
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         best = Best(x)
         for _ in range(self.restarts):
-            who = (~best.broken).nonzero().squeeze(1) if query.stop else torch.arange(len(x), device=x.device)
-            if len(who):
+            if len(who := query.left(best)):
                 climb(query, x, y, threat, self, best, who)
         return best.x
 
@@ -79,18 +78,9 @@ def periods(steps: int) -> list[int]:
     return found
 
 
-def climb(
-    query: Query,
-    x: Tensor,
-    y: Tensor,
-    threat: Threat,
-    attack: APGD,
-    best: Best,
-    who: Tensor,
-    start: Tensor | None = None,
-) -> None:
-    """One run from a random start in the threat, or from `start` ``[b, ...]``; what it finds is offered to `best`."""
-    z = threat.start(x[who]) if start is None else start
+def climb(query: Query, x: Tensor, y: Tensor, threat: Threat, attack: APGD, best: Best, who: Tensor) -> None:
+    """One run from a random start in the threat; what it finds is offered to `best`."""
+    z = threat.start(x[who])
     slope, answer = query.gradient(z, y[who], attack.loss, who, attack.eot)
     best.offer(z, answer, who)
     zero, one = torch.zeros_like(answer.loss), torch.ones_like(answer.loss)

@@ -13,7 +13,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks.losses import AttackLoss
+from spikeproof.attacks.losses import AttackLoss, labels_of
 from spikeproof.attacks.threats import Threat
 from spikeproof.randomness import seeded
 from spikeproof.specs import UserError
@@ -62,7 +62,7 @@ class Attack(ABC):
 
 
 class Query:
-    """The model as an attack sees it: answers and counts, per image."""
+    """The model as an attack sees it: answers and counts, per image. `stop`: a broken image needs no more."""
 
     def __init__(self, model: nn.Module, images: int, device: torch.device, stop: bool) -> None:
         self.model = model
@@ -70,6 +70,19 @@ class Query:
         self.checked = False
         self.gradients = torch.zeros(images, dtype=torch.long, device=device)
         self.forwards = torch.zeros(images, dtype=torch.long, device=device)
+
+    @contextmanager
+    def among(self, who: Tensor, model: nn.Module | None = None) -> Iterator["Query"]:
+        """A query about the images at the places `who` alone, of `model` where one is given; its costs count here."""
+        within = Query(model or self.model, len(who), who.device, self.stop)
+        yield within
+        self.gradients[who] += within.gradients
+        self.forwards[who] += within.forwards
+
+    def left(self, best: "Best") -> Tensor:
+        """The places of the images that are still to be attacked."""
+        everyone = torch.arange(len(best.broken), device=best.broken.device)
+        return everyone[~best.broken] if self.stop else everyone
 
     def gradient(self, x: Tensor, y: Tensor, loss: AttackLoss, who: Tensor, draws: int = 1) -> tuple[Tensor, "Answer"]:
         """The gradient of `loss` at `x` and the answer there, both means over `draws` passes.
@@ -113,7 +126,7 @@ class Answer:
 
     @staticmethod
     def of(logits: Tensor, y: Tensor, loss: Tensor) -> "Answer":
-        return Answer(loss, logits.argmax(1) != (y if y.ndim == 1 else y.argmax(1)))
+        return Answer(loss, logits.argmax(1) != labels_of(y))
 
 
 class Best:
@@ -175,12 +188,18 @@ def check_targets(y: Tensor, x: Tensor, classes: int | None = None) -> None:
     """Refuse labels that are no integers ``[B]`` in [0, classes), naming the first such label."""
     if len(y) != len(x):
         raise UserError(f"{len(x)} images came with {len(y)} labels")
-    if y.ndim > 2 or (y.ndim == 2 and not y.is_floating_point()):
-        raise UserError(f"labels are integers [B] (or probabilities [B, K] for a divergence), not {list(y.shape)}")
-    if y.ndim == 1 and y.dtype != torch.int64:
+    if y.ndim == 2 and y.is_floating_point():
+        return
+    if y.ndim != 1 and y.shape[1:] != (2,):
+        raise UserError(
+            "labels are integers [B] (rows (label, class to reach) [B, 2] for a targeted loss, probabilities [B, K] "
+            f"for a divergence), not {list(y.shape)}"
+        )
+    if y.dtype != torch.int64:
         raise UserError(f"labels are integers [B] of type int64, not {y.dtype}")
-    if y.ndim == 1 and classes is not None:
-        wrong = (y < 0) | (y >= classes)
+    if classes is not None:
+        wrong = ((y < 0) | (y >= classes)).view(len(y), -1)
         if wrong.any():
-            index = int(wrong.nonzero()[0])
-            raise UserError(f"label {int(y[index])} of image {index} is out of range: there are {classes} classes")
+            index = int(wrong.any(1).nonzero()[0])
+            label = int(y.view(len(y), -1)[index][wrong[index]][0])
+            raise UserError(f"label {label} of image {index} is out of range: there are {classes} classes")

@@ -1,6 +1,7 @@
 """What does an attack maximise? Losses per image: logits ``[B, K]`` and targets -> ``[B]``, larger is more adversarial.
 
-Targets are labels ``[B]``; `KullbackLeibler` takes probabilities ``[B, K]``.
+Targets are labels ``[B]``; a `TargetedLoss` takes rows (label, class to reach) ``[B, 2]`` of integers and
+`KullbackLeibler` probabilities ``[B, K]``.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +13,17 @@ from torch import Tensor
 
 from spikeproof.specs import UserError
 
-__all__ = ["AttackLoss", "CrossEntropy", "DLR", "KullbackLeibler", "Margin"]
+__all__ = [
+    "AttackLoss",
+    "CrossEntropy",
+    "DLR",
+    "KullbackLeibler",
+    "Margin",
+    "TargetedCrossEntropy",
+    "TargetedDLR",
+    "TargetedLoss",
+    "TargetedMargin",
+]
 
 
 class AttackLoss(ABC):
@@ -35,8 +46,7 @@ class Margin(AttackLoss):
     """max over j != y of z_j, minus z_y: positive where misclassified. Source: Carlini and Wagner, 2017."""
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
-        own = logits.gather(1, target.unsqueeze(1)).squeeze(1)
-        return best_other(logits, target) - own
+        return others(logits, target).amax(1) - entry(logits, target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +64,53 @@ class DLR(AttackLoss):
         return margin / (top[:, 0] - top[:, 2] + 1e-12)
 
 
+class TargetedLoss(AttackLoss):
+    """A loss that leads to one given class; its targets are rows (label, class to reach) ``[B, 2]`` of integers."""
+
+    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+        if target.ndim != 2 or target.shape[1] != 2 or target.is_floating_point():
+            raise UserError(
+                f"{type(self).__name__} needs rows (label, class to reach) [B, 2] of integers, not "
+                f"{list(target.shape)}; Targeted makes them from labels"
+            )
+        return self.toward(logits, *target.unbind(1))
+
+    @abstractmethod
+    def toward(self, logits: Tensor, label: Tensor, goal: Tensor) -> Tensor:
+        """The loss ``[B]``, larger where the network is closer to naming `goal` instead of `label`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetedCrossEntropy(TargetedLoss):
+    """log p_t for the class t to reach."""
+
+    def toward(self, logits: Tensor, label: Tensor, goal: Tensor) -> Tensor:
+        return -F.cross_entropy(logits, goal, reduction="none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetedMargin(TargetedLoss):
+    """z_t - z_y: the boundary between the two classes lies at 0."""
+
+    def toward(self, logits: Tensor, label: Tensor, goal: Tensor) -> Tensor:
+        return entry(logits, goal) - entry(logits, label)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetedDLR(TargetedLoss):
+    """-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2). Source: Croce and Hein, ICML 2020, eq. 7.
+
+    With fewer than four classes it is the margin to the class to reach.
+    """
+
+    def toward(self, logits: Tensor, label: Tensor, goal: Tensor) -> Tensor:
+        margin = entry(logits, goal) - entry(logits, label)
+        if logits.shape[1] < 4:
+            return margin
+        top = logits.topk(4, dim=1).values
+        return margin / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+
+
 @dataclass(frozen=True, kw_only=True)
 class KullbackLeibler(AttackLoss):
     """KL(target || softmax(logits)) for target probabilities: what TRADES maximises."""
@@ -64,17 +121,28 @@ class KullbackLeibler(AttackLoss):
         return F.kl_div(F.log_softmax(logits, 1), target, reduction="none").sum(1)
 
 
+def labels_of(target: Tensor) -> Tensor:
+    """The labels ``[B]`` in a target of any kind; of probabilities, the likeliest class."""
+    if target.ndim == 1:
+        return target
+    return target.argmax(1) if target.is_floating_point() else target[:, 0]
+
+
 def strongest_rival(logits: Tensor, label: Tensor) -> Tensor:
     """The class of the largest logit among those that are not the label ``[B]``."""
-    return logits.detach().masked_fill(F.one_hot(label, logits.shape[1]).bool(), -torch.inf).argmax(1)
+    return others(logits.detach(), label).argmax(1)
 
 
 def pairwise_probability(logits: Tensor, label: Tensor, rival: Tensor) -> Tensor:
     """sigmoid(z_label - z_rival) ``[B]``: the softmax over these two classes alone."""
-    own, other = (logits.gather(1, c.unsqueeze(1)).squeeze(1) for c in (label, rival))
-    return torch.sigmoid(own - other)
+    return torch.sigmoid(entry(logits, label) - entry(logits, rival))
 
 
-def best_other(logits: Tensor, label: Tensor) -> Tensor:
-    """The largest logit among the classes that are not the label ``[B]``."""
-    return logits.masked_fill(F.one_hot(label, logits.shape[1]).bool(), -torch.inf).amax(1)
+def entry(logits: Tensor, index: Tensor) -> Tensor:
+    """The logit of one class an image ``[B]``."""
+    return logits.gather(1, index.unsqueeze(1)).squeeze(1)
+
+
+def others(logits: Tensor, label: Tensor) -> Tensor:
+    """The logits ``[B, K]``, the label's own as low as can be."""
+    return logits.masked_fill(F.one_hot(label, logits.shape[1]).bool(), -torch.inf)

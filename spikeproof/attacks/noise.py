@@ -46,12 +46,10 @@ class GaussianNoise(Attack):
 
 
 def _best_of(draws: int, eot: int, draw: Callable[[Tensor], Tensor], query: Query, x: Tensor, y: Tensor) -> Tensor:
-    best, who = Best(x), torch.arange(len(x), device=x.device)
-    loss = Margin() if y.ndim == 1 else KullbackLeibler()
+    best = Best(x)
+    loss = KullbackLeibler() if y.is_floating_point() else Margin()
     for _ in range(draws):
-        if query.stop:
-            who = (~best.broken).nonzero().squeeze(1)
-        if len(who):
+        if len(who := query.left(best)):
             z = draw(x[who])
             best.offer(z, query.answer(z, y[who], loss, who, eot), who)
     return best.x

@@ -51,8 +51,7 @@ class PGD(Attack):
         best = Best(x)
         last = x
         for _ in range(self.restarts):
-            who = (~best.broken).nonzero().squeeze(1) if query.stop else torch.arange(len(x), device=x.device)
-            if len(who):
+            if len(who := query.left(best)):
                 last = self._climb(query, x, y, threat, best, who)
         return last if self.keep == "last" and not query.stop else best.x
 

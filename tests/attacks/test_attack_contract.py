@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import (
+    APGD,
     DLR,
     FGSM,
     L2,
@@ -20,6 +21,9 @@ from spikeproof.attacks import (
     GaussianNoise,
     Linf,
     Margin,
+    Targeted,
+    TargetedDLR,
+    TargetedMargin,
     Threat,
     UniformNoise,
 )
@@ -45,11 +49,15 @@ ATTACKS: list[Attack] = [
     Along(attack=PGD(steps=3, restarts=2)),
     Along(attack=PGD(steps=3, start="clean", keep="last", loss=Margin()), paths=(ATan(), Triangle(width=0.5))),
     Along(attack=FGSM(), paths=(Triangle(),)),
+    APGD(steps=5),
+    Targeted(attack=APGD(steps=5, loss=TargetedDLR()), classes=2),
+    Targeted(attack=PGD(steps=3, loss=TargetedMargin()), classes=20),
 ]
 ATTACKS += [kind() for kind in choices(Attack).values() if kind not in {type(attack) for attack in ATTACKS}]
 every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=short)
 every_threat = pytest.mark.parametrize("threat", [Linf(0.1), L2(1.0)], ids=str)
 NOISE = (UniformNoise, GaussianNoise)
+WITHIN = (Along, Targeted)  # they hold another attack
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +140,7 @@ def test_the_same_seed_the_same_result_wherever_it_is_called(
     torch.rand(7)
     with torch.no_grad():
         assert torch.equal(attack(trained, *batch, threat, seed=1), first)
-    inside = attack.attack if isinstance(attack, Along) else attack
+    inside = attack.attack if isinstance(attack, WITHIN) else attack
     draws_noise = isinstance(inside, (*NOISE, RFGSM)) or getattr(inside, "start", "clean") in ("random", "near")
     if draws_noise and getattr(inside, "relative_start", 1) > 0:
         assert not torch.equal(attack(trained, *batch, threat, seed=2), first)
@@ -170,7 +178,7 @@ def test_stopping_early_spends_no_more_and_keeps_every_image(
     assert stopped.x.shape == x.shape
     assert threat.contains(stopped.x, x).all()
     assert (stopped.gradients <= full.gradients).all()
-    looks = len(attack.paths) if isinstance(attack, Along) else 1  # 'last' looks at its last image only where it stops
+    looks = len(attack.paths) if isinstance(attack, Along) else 2  # 'last' looks at its last image only where it stops
     assert (stopped.forwards <= full.forwards + looks).all()
     if not isinstance(attack, NOISE):  # other draws break other images; noise is held to more in test_noise
         assert broken(trained, stopped.x, y).sum() >= 0.8 * broken(trained, full.x, y).sum()
@@ -250,7 +258,7 @@ def test_averaging_is_the_same_attack_over_more_passes(
     assert type(averaged) is type(attack)
     assert attack.averaging(1) == attack
     assert averaged.averaging(5) == averaged  # the first setting holds
-    inside = attack.attack if isinstance(attack, Along) else attack
+    inside = attack.attack if isinstance(attack, WITHIN) else attack
     times = 3 if getattr(inside, "eot", None) == 1 else 1
     assert (averaged == attack) is (times == 1)
     x, y = batch
@@ -279,6 +287,9 @@ def test_wrong_settings_are_refused() -> None:
         (lambda: GaussianNoise(draws=0), "draw"),
         (lambda: GaussianNoise(relative_sigma=0.0), "relative_sigma"),
         (lambda: Along(paths=()), "at least one gradient path"),
+        (lambda: Targeted(classes=0), "classes"),
+        (lambda: Targeted(attack=APGD()), "CrossEntropy cannot"),
+        (lambda: Targeted(attack=UniformNoise()), "UniformNoise cannot"),
     ):
         with pytest.raises(UserError, match=said):
             make()

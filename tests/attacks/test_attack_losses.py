@@ -7,7 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikeproof.attacks import DLR, AttackLoss, CrossEntropy, KullbackLeibler, Margin
+from spikeproof.attacks import (
+    DLR,
+    AttackLoss,
+    CrossEntropy,
+    KullbackLeibler,
+    Margin,
+    TargetedDLR,
+    TargetedLoss,
+    TargetedMargin,
+)
 from spikeproof.cli import choices
 from spikeproof.specs import UserError, from_config, to_config
 
@@ -17,7 +26,9 @@ LOGITS = torch.tensor([[1.0, 3.0, 0.0, -1.0], [5.0, 1.0, 2.0, 2.0]])
 
 
 def target_for(loss: AttackLoss, labels: Tensor, classes: int) -> Tensor:
-    """Labels, or for a divergence probabilities that are sure of them."""
+    """Labels, or with them a class to reach, or for a divergence probabilities that are sure of them."""
+    if isinstance(loss, TargetedLoss):
+        return torch.stack([labels, (labels + 1) % classes], 1)
     if not isinstance(loss, KullbackLeibler):
         return labels
     sure = torch.full((len(labels), classes), 0.02)
@@ -90,3 +101,13 @@ def test_a_divergence_from_labels_is_refused() -> None:
     """With as many images as classes their shapes would fit, and mean nothing."""
     with pytest.raises(UserError, match="probabilities"):
         KullbackLeibler()(torch.zeros(4, 4), torch.tensor([0, 1, 2, 3]))
+
+
+def test_targeted_losses_by_hand() -> None:
+    logits = torch.tensor([[1.0, 3.0, 0.0, -1.0, 2.0]])
+    rows = torch.tensor([[1, 3]])  # from class 1 to class 3
+    assert TargetedMargin()(logits, rows).item() == -4
+    assert TargetedDLR()(logits, rows).item() == pytest.approx(-4 / (3 - (1 + 0) / 2))
+    assert TargetedDLR()(logits[:, :3], torch.tensor([[1, 2]])).item() == -3  # too few classes for the scale
+    with pytest.raises(UserError, match=r"rows \(label, class to reach\)"):
+        TargetedMargin()(logits, torch.tensor([1]))
