@@ -25,7 +25,10 @@ MAY_KNOW = {
     "evaluation": {"attacks", "snn", "data", "runs", "models", *COMMON},
     "reports": {"runs", "specs"},
 }
-EXCEPTIONS = {"attacks/adaptive.py": {"snn"}}  # it changes gradient paths
+EXCEPTIONS = {
+    "attacks/adaptive.py": {"snn"},  # it changes gradient paths
+    "attacks/transfer.py": {"snn", "models"},  # it attacks another network
+}
 
 
 def imported_rooms(path: Path):

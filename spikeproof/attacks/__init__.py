@@ -17,8 +17,10 @@ from spikeproof.attacks.losses import (
 )
 from spikeproof.attacks.noise import GaussianNoise, UniformNoise
 from spikeproof.attacks.pgd import PGD
+from spikeproof.attacks.sa_pgd import SAPGD
 from spikeproof.attacks.targeted import Targeted
 from spikeproof.attacks.threats import L2, Linf, Threat
+from spikeproof.attacks.transfer import Transfer, TwinTransfer
 
 __all__ = [
     "APGD",
@@ -27,6 +29,7 @@ __all__ = [
     "L2",
     "PGD",
     "RFGSM",
+    "SAPGD",
     "Along",
     "Attack",
     "AttackLoss",
@@ -42,5 +45,7 @@ __all__ = [
     "TargetedLoss",
     "TargetedMargin",
     "Threat",
+    "Transfer",
+    "TwinTransfer",
     "UniformNoise",
 ]

@@ -1,6 +1,7 @@
 """Attacks that know they face a spiking network: they change how it answers backward, never what it answers."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from torch import Tensor
 
@@ -8,8 +9,8 @@ from spikeproof.attacks.attack import Attack, Best, Query
 from spikeproof.attacks.losses import CrossEntropy
 from spikeproof.attacks.pgd import PGD
 from spikeproof.attacks.threats import Threat
-from spikeproof.snn import ATan, GradientPath, Triangle, view
-from spikeproof.specs import UserError
+from spikeproof.snn import ATan, GradientPath, Triangle, attend, view
+from spikeproof.specs import UserError, short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,12 @@ class Along(Attack):
         if not self.paths:
             raise UserError("Along needs at least one gradient path, Triangle for example")
 
+    def __str__(self) -> str:
+        return f"{short(self.attack)} along {' and '.join(map(short, self.paths))}"
+
+    def members(self) -> list[Attack]:
+        return [replace(self, paths=(path,)) for path in self.paths]
+
     def averaging(self, draws: int) -> "Along":
         return replace(self, attack=self.attack.averaging(draws))
 
@@ -36,7 +43,9 @@ class Along(Attack):
         for path in self.paths:
             if not len(who := query.left(best)):
                 break
-            with query.among(who, view(query.model, gradient=path)) as other:
+            followed = view(query.model, gradient=path)
+            attending = partial(attend, followed, images=len(who))
+            with query.among(who, followed, before=attending) as other:
                 found = self.attack.search(other, x[who], y[who], threat)
             best.offer(found, query.answer(found, y[who], loss, who, getattr(self.attack, "eot", 1)), who)
         return best.x

@@ -5,7 +5,7 @@ gradients - and the random state too: the same seed gives the same result wherev
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -38,6 +38,10 @@ class Attack(ABC):
     def search(self, query: "Query", x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         """Perturbed images for `x` and targets `y`, from what `query` answers."""
 
+    def members(self) -> "list[Attack]":
+        """The attacks that this one is made of, each of which may be run alone; their worst case is this attack's."""
+        return [self]
+
     def averaging(self, draws: int) -> "Attack":
         """The same attack with its field `eot` at `draws`, unless it has none or sets its own."""
         alone = draws > 1 and getattr(self, "eot", None) == 1
@@ -62,19 +66,40 @@ class Attack(ABC):
 
 
 class Query:
-    """The model as an attack sees it: answers and counts, per image. `stop`: a broken image needs no more."""
+    """The model as an attack sees it: answers and counts, per image. `stop`: a broken image needs no more.
 
-    def __init__(self, model: nn.Module, images: int, device: torch.device, stop: bool) -> None:
+    `before` is told the places of the images that a gradient is about, before the model is called.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: int,
+        device: torch.device,
+        stop: bool,
+        before: Callable[[Tensor], None] | None = None,
+    ) -> None:
         self.model = model
         self.stop = stop
+        self.before = before
         self.checked = False
         self.gradients = torch.zeros(images, dtype=torch.long, device=device)
         self.forwards = torch.zeros(images, dtype=torch.long, device=device)
 
     @contextmanager
-    def among(self, who: Tensor, model: nn.Module | None = None) -> Iterator["Query"]:
+    def among(
+        self,
+        who: Tensor,
+        model: nn.Module | None = None,
+        *,
+        stop: bool | None = None,
+        before: Callable[[Tensor], None] | None = None,
+    ) -> Iterator["Query"]:
         """A query about the images at the places `who` alone, of `model` where one is given; its costs count here."""
-        within = Query(model or self.model, len(who), who.device, self.stop)
+        outer = self.before
+        if before is None and model is None and outer is not None:
+            before = lambda rows: outer(who[rows])  # noqa: E731
+        within = Query(model or self.model, len(who), who.device, self.stop if stop is None else stop, before)
         yield within
         self.gradients[who] += within.gradients
         self.forwards[who] += within.forwards
@@ -90,6 +115,8 @@ class Query:
         `who` ``[b]`` are the images' places in the batch, for the count. A gradient that is not finite counts as 0.
         """
         x = x.detach().requires_grad_()
+        if self.before is not None:
+            self.before(who)
         with torch.enable_grad():
             logits = self.logits(x, y, draws)
             value = loss(logits, y)

@@ -17,16 +17,18 @@ class PGD(Attack):
     """`steps` steps of steepest ascent, each projected back; the best iterate of all restarts is kept.
 
     `relative_step` is the step size in units of eps (default 2.5 / steps); `start` is "random" in the threat,
-    "near" (0.001 times normal noise, as TRADES does) or "clean"; `momentum` averages L1-normalised gradients;
+    "near" (0.001 times normal noise, as TRADES does) or "clean"; `momentum` averages L1-normalised gradients, taken,
+    with `nesterov`, where the momentum alone would lead (MI-FGSM and NI-FGSM are momentum 1 from a clean start);
     `eot` is the number of passes a gradient is averaged over (EOT, for stochastic models). `keep="last"` returns
     the last iterate and saves a pass, which is what training wants. Source: Madry et al., ICLR 2018; momentum:
-    Dong et al., CVPR 2018; EOT: Athalye et al., ICML 2018.
+    Dong et al., CVPR 2018; Nesterov: Lin et al., ICLR 2020; EOT: Athalye et al., ICML 2018.
     """
 
     steps: int = 10
     relative_step: float | None = None
     loss: AttackLoss = CrossEntropy()
     momentum: float = 0.0
+    nesterov: bool = False
     restarts: int = 1
     eot: int = 1
     start: Literal["random", "near", "clean"] = "random"
@@ -40,6 +42,8 @@ class PGD(Attack):
             raise UserError(f"relative_step is the step size in units of eps, and positive; not {self.relative_step}")
         if not 0 <= self.momentum < float("inf"):
             raise UserError(f"momentum weighs the past gradients and is 0 or more, not {self.momentum}")
+        if self.nesterov and not self.momentum:
+            raise UserError("nesterov looks ahead along the momentum, which is 0: set it to 1 for NI-FGSM")
         if self.start not in ("random", "near", "clean"):
             raise UserError(f"unknown start {self.start!r}: it is 'random', 'near' or 'clean'")
         if self.keep not in ("best", "last"):
@@ -61,7 +65,10 @@ class PGD(Attack):
         z = self._start(x[who], threat)
         velocity = torch.zeros_like(z)
         for _ in range(self.steps):
-            slope, answer = query.gradient(z, y[who], self.loss, who, self.eot)
+            ahead = z + self.momentum * size * velocity if self.nesterov else z
+            slope, answer = query.gradient(ahead, y[who], self.loss, who, self.eot)
+            if self.nesterov and keeps_best:
+                answer = query.answer(z, y[who], self.loss, who, self.eot)  # what lies ahead may not be allowed
             if keeps_best:
                 best.offer(z, answer, who)
             if query.stop and answer.broken.any():

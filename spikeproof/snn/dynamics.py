@@ -8,6 +8,7 @@
 `spikeproof.snn.kernels` computes the same, fused; a test holds the two equal in value and gradient.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -52,18 +53,21 @@ class _Spike(torch.autograd.Function):
         return grads[0] * ctx.slope.derivative(u), None
 
 
-def integrate(x: Tensor, dynamics: Dynamics, slope: Derivative, v: Tensor | None = None) -> Trace:
+def integrate(
+    x: Tensor, dynamics: Dynamics, slope: Derivative | Sequence[Derivative], v: Tensor | None = None
+) -> Trace:
     """Spikes for the currents `x` ``[T, ...]``, starting from potential `v` ``[...]`` (zero where not given).
 
-    Differentiable as often as the slope is. Feeding ``Trace.last`` back as `v` continues a stream exactly.
+    `slope` is one for all steps, or one a step. Differentiable as often as the slope is. Feeding ``Trace.last`` back as `v` continues a stream exactly.
     """
     leak, threshold, hard_reset, detach_reset = dynamics
     wide = torch.promote_types(x.dtype, torch.float32)
     v = torch.zeros_like(x[0], dtype=wide) if v is None else v.to(wide)
+    slopes = slope if isinstance(slope, Sequence) else [slope] * len(x)
     spikes, potentials = [], []
-    for current in x.to(wide):
+    for current, of_step in zip(x.to(wide), slopes, strict=True):
         u = leak * v + current
-        s = _Spike.apply(u - threshold, slope)
+        s = _Spike.apply(u - threshold, of_step)
         reset = s.detach() if detach_reset else s
         v = u * (1 - reset) if hard_reset else u - threshold * reset
         spikes.append(s)

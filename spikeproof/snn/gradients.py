@@ -35,6 +35,10 @@ class GradientPath(ABC):
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         """Spikes ``[steps, B, *n]`` of currents `x` ``[steps, B, *n]``, or ``[1, B, *n]`` constant in time."""
 
+    def for_layer(self) -> "GradientPath":
+        """The path as one layer of a view follows it: a path that remembers begins anew, one memory a layer."""
+        return self
+
 
 class Slope(GradientPath):
     """Back-propagation through time with this surrogate derivative."""

@@ -214,6 +214,25 @@ class SpikingLayer(nn.Module):
         return f"steps={self.steps}, reset={reset}, charge={self.charge}, gradient={self.gradient}"
 
 
+class RateLayer(nn.Module):
+    """The unit of an ANN in the place of a layer of neurons: its rate under a constant current, with the same threshold
+    and mean gain; cut to [0, 1] and rounded to one of its steps where `clipped`."""
+
+    def __init__(self, layer: SpikingLayer, clipped: bool) -> None:
+        super().__init__()
+        self.layer = layer
+        self.clipped = clipped
+
+    def forward(self, x: Tensor) -> Tensor:
+        gain = self.layer.gain.mean() if self.layer.gain is not None else 1.0
+        rate = (gain * x / self.layer.dynamics().threshold).clamp(min=0)
+        if not self.clipped:
+            return rate
+        rate = rate.clamp(max=1)
+        rounded = (rate * self.layer.steps + 0.5).floor() / self.layer.steps
+        return rate + (rounded - rate).detach()
+
+
 class GradedLayer(nn.Module):
     """The layer of `GradedIF`: `fire` sees currents in units of the threshold, and its spikes weigh one threshold."""
 

@@ -9,13 +9,13 @@ from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeproof.snn.dynamics import Dynamics, integrate
 from spikeproof.snn.gradients import GradientPath, Slope, Triangle
 from spikeproof.specs import UserError
 
-__all__ = ["BPTR", "HART", "PDSG", "RGA", "AsANN", "Mixture", "RatePath"]
+__all__ = ["ASSG", "BPTR", "DSR", "HART", "PDSG", "RGA", "AsANN", "Mixture", "RatePath", "attend"]
 
 
 class RatePath(GradientPath):
@@ -82,6 +82,27 @@ class AsANN(RatePath):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DSR(GradientPath):
+    """Differentiation on the spike representation: a layer maps a mean current to a mean rate, with the slope
+    1 / threshold for means between 0 and the threshold, and 0 elsewhere.
+
+    Both means weigh step t of T by leak^(T - t). Source: Meng et al., CVPR 2022; there the spikes weigh the threshold.
+    """
+
+    def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        currents = x.expand(steps, *x.shape[1:])
+        fired = own_spikes(x, dynamics, steps)
+        with torch.no_grad():
+            age = torch.arange(steps - 1, -1, -1, device=x.device, dtype=dynamics.leak.dtype)
+            weight = (dynamics.leak**age).view(-1, *[1] * (x.ndim - 1))
+            weight = (weight / weight.sum()).to(x.dtype)
+            mean = (weight * currents).sum(0)
+            slope = ((mean > 0) & (mean < dynamics.threshold)) / dynamics.threshold
+        route = (weight * currents).sum(0) * slope.to(x.dtype)
+        return as_answered(fired, route.expand_as(fired))
+
+
+@dataclass(frozen=True, kw_only=True)
 class HART(GradientPath):
     """Gradients on currents averaged over time, each step's potential seen as its current's alone: a triangle's slope
     at the true potential, no gradient through what the membrane remembers.
@@ -140,6 +161,85 @@ class _Density:
     def derivative(self, u: Tensor) -> Tensor:
         z = (u - 0.5 * self.sigma) / self.sigma
         return torch.exp(-0.5 * z**2) / (self.sigma * math.sqrt(2 * math.pi))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ASSG(GradientPath):
+    """BPTT with an arctangent slope that is as sharp as each neuron's own potentials allow.
+
+    Of |u|, u = potential - threshold, every neuron keeps, image by image and step by step, running means over the
+    gradients of an attack, M of the value and D of the deviation; its slope is (a/2) / (1 + (pi a u / 2)^2) with
+    a = 2 tan(pi share / 2) / (pi (M + 1.5 D)). `share` in (0, 1) bounds the part of the gradient that is expected to
+    vanish. Each layer of a view has a memory of its own; an attack that attends to some of its images alone says so
+    with `attend`. Source: CVPR 2026, arXiv 2512.22522.
+    """
+
+    share: float = 0.8
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise UserError(f"share is the part of the gradient that may vanish, inside (0, 1), not {self.share}")
+
+    def for_layer(self) -> GradientPath:
+        return Sharpness(self.share)
+
+    def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        return Sharpness(self.share).spikes(x, dynamics, steps)
+
+
+class Sharpness(GradientPath):
+    """What `ASSG` is in one layer of a view: its running means ``[T, B, *n]``, and whose turn it is."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self.means: Tensor | None = None
+        self.deviations: Tensor | None = None
+        self.who: Tensor | None = None  # places ``[b]`` of the next call's images among all `images`
+        self.images = 0
+        self.learning = True
+
+    def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        if not torch.is_grad_enabled():
+            return own_spikes(x, dynamics, steps)
+        currents = x.expand(steps, *x.shape[1:])
+        with torch.no_grad():
+            distance = (integrate(currents, dynamics, Triangle()).potentials - dynamics.threshold).abs()
+            mean, deviation = self._remembered(distance)
+            sharpness = 2 * math.tan(math.pi * self.share / 2) / math.pi / (mean + 1.5 * deviation + 1e-4)
+        return integrate(currents, dynamics, [_Sharpened(of_step) for of_step in sharpness]).spikes
+
+    def _remembered(self, distance: Tensor) -> tuple[Tensor, Tensor]:
+        images = distance.shape[1] if self.who is None else self.images
+        if self.means is None or self.deviations is None or self.means.shape[1] != images:
+            everyone = (distance.shape[0], images, *distance.shape[2:])
+            self.means, self.deviations = distance.new_ones(everyone), distance.new_zeros(everyone)
+        who = torch.arange(images, device=distance.device) if self.who is None else self.who
+        mean, deviation = self.means[:, who], self.deviations[:, who]
+        if self.learning:
+            mean = 0.9 * mean + 0.1 * distance
+            deviation = 0.9 * deviation + 0.1 * (distance - mean).abs()
+            self.means[:, who], self.deviations[:, who] = mean, deviation
+            self.learning = self.who is None
+        return mean, deviation
+
+
+@dataclass(frozen=True, eq=False)
+class _Sharpened:
+    sharpness: Tensor
+
+    def derivative(self, u: Tensor) -> Tensor:
+        return (self.sharpness / 2) / (1 + (math.pi / 2 * self.sharpness * u) ** 2)
+
+
+def attend(model: nn.Module, who: Tensor, images: int) -> None:
+    """The next calls of a view are about the images at the places `who` ``[b]`` among `images`.
+
+    Of all passes until it is said again the first alone is remembered, so that the draws of one gradient share their
+    slopes. Paths without a memory do not care.
+    """
+    for module in model.modules():
+        if isinstance(path := getattr(module, "gradient", None), Sharpness):
+            path.who, path.images, path.learning = who, images, True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,15 +8,15 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from spikeproof.snn.encoders import Encoder
+from spikeproof.snn.encoders import Direct, Encoder
 from spikeproof.snn.gradients import GradientPath
 from spikeproof.snn.layers import Normed, PerStep
 from spikeproof.snn.network import SpikingNetwork
-from spikeproof.snn.neurons import SpikingLayer
-from spikeproof.snn.readouts import FirstSpike
+from spikeproof.snn.neurons import RateLayer, SpikingLayer
+from spikeproof.snn.readouts import FirstSpike, MeanCurrent
 from spikeproof.specs import UserError
 
-__all__ = ["attack_view", "view", "without_statistics"]
+__all__ = ["ann_twin", "attack_view", "view", "without_statistics"]
 
 
 def view(
@@ -37,12 +37,12 @@ def view(
 
     def change(module: nn.Module) -> nn.Module:
         if isinstance(module, SpikingLayer):
-            module.gradient = gradient or module.gradient
+            module.gradient = gradient.for_layer() if gradient is not None else module.gradient
             module.steps = steps or module.steps
         if isinstance(module, SpikingNetwork):
             module.encoder = encoder or module.encoder
             if gradient is not None and isinstance(module.readout, FirstSpike):
-                module.readout = replace(module.readout, gradient=gradient)
+                module.readout = replace(module.readout, gradient=gradient.for_layer())
             module.steps = steps or module.steps
         if channels_last is not None:
             _lay_out(module, torch.channels_last if channels_last else torch.contiguous_format)
@@ -66,6 +66,25 @@ def attack_view(model: nn.Module) -> nn.Module:
             if parameter is not None:
                 module._parameters[name] = nn.Parameter(parameter.detach(), requires_grad=False)
         return _fold(module) if isinstance(module, Normed) else module
+
+    return _structural_copy(model, change)
+
+
+def ann_twin(model: nn.Module, *, clipped: bool = False) -> nn.Module:
+    """The ANN over the same weights: one step, the image itself, and for each neuron the unit of its rate.
+
+    The unit is max(0, x / threshold), or, with `clipped`, the rate of an integrate-and-fire neuron with soft reset and
+    half a threshold to begin with: x / threshold cut to [0, 1] and rounded to one of the steps. A model with no
+    spikeproof network in it is its own twin. Another function of the image than the model.
+    """
+
+    def change(module: nn.Module) -> nn.Module:
+        if isinstance(module, SpikingLayer):
+            return RateLayer(module, clipped)
+        if isinstance(module, SpikingNetwork):
+            module.steps, module.readout = 1, MeanCurrent()
+            module.encoder = module.encoder if module.encoder.normalised else Direct()  # a code of spikes needs time
+        return module
 
     return _structural_copy(model, change)
 
