@@ -23,6 +23,7 @@ from spikeproof.data import Augmentation, DataSet, PartName
 from spikeproof.data import download as fetch
 from spikeproof.data.published_files import data_root as folder_of_data
 from spikeproof.evaluation import SUITES, Suite, evaluate_run, probe_run, suite_named
+from spikeproof.evaluation.foreign_runs import adopt_foreign
 from spikeproof.evaluation.ledger import in_order
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar
@@ -93,7 +94,11 @@ def _kept(folder: Path) -> str:
 
 
 def evaluate(
-    runs: list[Path],
+    runs: list[Path] | None = None,
+    model: str | None = None,
+    weights: Path | None = None,
+    data: DataSet | None = None,
+    out: Path | None = None,
     threat: Threat | None = None,
     eps: str | None = None,
     suite: str = "quick",
@@ -108,8 +113,14 @@ def evaluate(
 ) -> None:
     """Attack trained networks, and write the verdicts into their run folders.
 
+    A network from elsewhere is named by --model, and gets a run folder: evaluate --model mynets:build --data CIFAR10
+
     Args:
         runs: run folders, or folders of run folders
+        model: package.module:function that builds a network trained elsewhere, and takes no arguments
+        weights: its state dict, safetensors or what torch.save wrote (default: the weights that it is built with)
+        data: the data set that it is tested on
+        out: its run folder (default: runs/FUNCTION)
         threat: what the adversary may do (default: Linf)
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
         suite: name of a suite, or a YAML file with a name and attacks
@@ -123,7 +134,7 @@ def evaluate(
         trust: run code from outside spikeproof that a model file names
     """
     threats, attacks, device = _threats(threat, eps), _suite(suite), _device(device)
-    found = find_runs(runs)
+    found = _chosen(runs or [], model, weights, data, out, device)
     for run in found:
         with bar(run.name) as progress:
             evaluate_run(
@@ -137,10 +148,32 @@ def evaluate(
                 seed=seed,
                 data_root=data_root,
                 device=device,
-                trust=trust,
+                trust=trust or model is not None,
                 progress=progress,
             )
     _show(ranking([Run(run.path) for run in found]))
+
+
+def _chosen(
+    runs: list[Path],
+    model: str | None,
+    weights: Path | None,
+    data: DataSet | None,
+    out: Path | None,
+    device: str | None,
+) -> list[Run]:
+    """The run folders that are named, or the one that a network from elsewhere gets."""
+    if model is None:
+        if weights or data or out:
+            raise UserError("--weights, --data and --out go with --model; a run folder has its own")
+        if not runs:
+            raise UserError("name run folders, or a network from elsewhere: --model package.module:function")
+        return find_runs(runs)
+    if runs:
+        raise UserError(f"--model names a network from elsewhere, and {runs[0]} has its own: give one or the other")
+    if data is None:
+        raise UserError("say with --data what the network is tested on, for example --data CIFAR10")
+    return [adopt_foreign(model, weights, data, out or Path("runs") / model.rpartition(":")[2], device=device)]
 
 
 def convert(
@@ -458,12 +491,17 @@ def _parser() -> jsonargparse.ArgumentParser:
         )
         if name == "train":
             _add_recipe(sub)
-        many = [p for p, spec in inspect.signature(function).parameters.items() if spec.annotation == list[Path]]
-        for parameter in many:
-            sub.add_argument(parameter, type=Path, nargs="+", help="one or more paths")
+        many = {p: spec for p, spec in inspect.signature(function).parameters.items() if _is_paths(spec.annotation)}
+        for parameter, spec in many.items():
+            least = "+" if spec.default is spec.empty else "*"
+            sub.add_argument(parameter, type=Path, nargs=least, help="one or more paths")
         sub.add_function_arguments(function, as_positional=True, skip={"recipe", *many}, sub_configs=True)
         commands.add_subcommand(name, sub, help=_first_line(function))
     return parser
+
+
+def _is_paths(annotation: Any) -> bool:
+    return annotation in (list[Path], list[Path] | None)
 
 
 def _add_recipe(parser: jsonargparse.ArgumentParser) -> None:

@@ -1,13 +1,21 @@
-"""How is a network kept in a run folder, and built again from it? ``model.safetensors`` and ``model.json``."""
+"""How is a network kept in a run folder, and built again from it? ``model.safetensors`` and ``model.json``.
 
+A network from elsewhere is built again by the function that built it, which ``model.json`` names.
+"""
+
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from spikeproof.runs import Run
-from spikeproof.snn import Network, SpikingNetwork
-from spikeproof.specs import UserError, from_config, to_config
+from spikeproof.snn import Network, adapt
+from spikeproof.specs import UserError, from_config, nearest, to_config
 
 __all__ = ["load_model", "write_model"]
 
@@ -27,8 +35,14 @@ def write_model(
     run.write_tensors("model.safetensors", tensors, {"format": "spikeproof 1"})
 
 
-def load_model(path: str | Path, *, trust: bool = False) -> SpikingNetwork:
-    """The trained network of the run folder `path`, in eval mode, on the CPU.
+def write_foreign(run: Run, model: nn.Module, factory: str) -> None:
+    """The weights of a network from elsewhere, and the name of the function that builds it."""
+    run.write_json("model.json", {"factory": factory})
+    run.write_tensors("model.safetensors", tensors_of(model), {"format": "spikeproof 1"})
+
+
+def load_model(path: str | Path, *, trust: bool = False) -> nn.Module:
+    """The network of the run folder `path`, in eval mode, on the CPU; one from elsewhere is adapted.
 
     Raises `UserError` for a missing or damaged file, weights that do not fit, and, unless `trust` is set, for a
     ``model.json`` that names code from outside spikeproof.
@@ -36,6 +50,8 @@ def load_model(path: str | Path, *, trust: bool = False) -> SpikingNetwork:
     run = Run(Path(path))
     how = run.read_json("model.json")
     tensors, _ = run.read_tensors("model.safetensors")
+    if isinstance(how, dict) and "factory" in how:
+        return _foreign(run, str(how["factory"]), tensors, trust)
     try:
         network: Network = from_config(how["network"], Network, trust=trust)
         model = network.build(tuple(how["shape"]), how["classes"], mean=tuple(how["mean"]), std=tuple(how["std"]))
@@ -45,3 +61,99 @@ def load_model(path: str | Path, *, trust: bool = False) -> SpikingNetwork:
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{run.path}: model.json and model.safetensors do not fit together ({error})") from error
     return model.eval()
+
+
+def _foreign(run: Run, factory: str, tensors: dict[str, Tensor], trust: bool) -> nn.Module:
+    if not trust:
+        raise UserError(
+            f"the network of {run.path} is built by {factory!r}, code from outside spikeproof; it is only run with "
+            "--trust, and only if you know who wrote it"
+        )
+    model = built_by(factory)
+    load_tensors(model, tensors, str(run.path / "model.safetensors"))
+    return adapt(model).eval()
+
+
+def built_by(factory: str) -> nn.Module:
+    """What the function `factory`, written package.module:function, returns when it is called without arguments.
+
+    The current folder is looked in first. Runs the code it names. Raises `UserError` where there is no such module or
+    function, where either fails, and where no network is returned.
+    """
+    module, _, name = factory.partition(":")
+    if not (module and name):
+        raise UserError(f"{factory!r} names no function: write package.module:function, for example mynets.vgg:build")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if f"{module}.".startswith(f"{error.name}."):
+            raise UserError(f"there is no module {error.name!r}, neither in {here} nor installed") from error
+        raise UserError(f"{module} cannot be imported: {_said(error)}") from error
+    except Exception as error:  # whatever that code raises
+        raise UserError(f"{module} cannot be imported: {_said(error)}") from error
+    function = getattr(found, name, None)
+    if not callable(function) or isinstance(function, nn.Module):
+        known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+        hint = "it is no function" if function is not None else nearest(name, known) if known else "it has no function"
+        raise UserError(f"{module} has no function {name!r} that returns a network; {hint}")
+    try:
+        model = function()
+    except Exception as error:
+        raise UserError(f"{factory}, called without arguments, fails: {_said(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise UserError(f"{factory} returned a {type(model).__name__}, and a network is a torch.nn.Module")
+    return model
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors of its state dict, which may hold other things."""
+    return {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
+
+
+def load_tensors(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Put `tensors` into `model`; raises `UserError` that names what is missing, left over or of another shape."""
+    wanted = model.state_dict()
+    missing = [name for name, value in wanted.items() if isinstance(value, Tensor) and name not in tensors]
+    left = [name for name in tensors if name not in wanted]
+    if missing or left:
+        said = [f"does not hold {_few(missing)}, which the network has"] if missing else []
+        said += [f"holds {_few(left)}, which the network has not"] if left else []
+        raise UserError(f"{source} {', and '.join(said)}")
+    try:
+        model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:  # it lists the shapes
+        raise UserError(f"{source} does not fit the network: {error}") from error
+
+
+def _few(names: list[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file, safetensors or what torch.save wrote, read without running any code.
+
+    It may lie under "state_dict", "model" or "net", and its names may begin with "module." throughout. Raises
+    `UserError` for a missing or damaged file, and for one that holds more than weights.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no weights file {path}")
+    try:
+        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} cannot be read as weights: {error}") from error
+    except Exception as error:  # pickle raises its own kinds
+        raise UserError(f"{path} holds more than weights, and is not read: save model.state_dict() alone") from error
+    if isinstance(found, dict):
+        found = next((found[key] for key in ("state_dict", "model", "net") if isinstance(found.get(key), dict)), found)
+    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+        raise UserError(f"{path} holds no state dict, a mapping from names to tensors: save model.state_dict()")
+    wrapped = all(name.startswith("module.") for name in found)
+    return {name.removeprefix("module.") if wrapped else name: tensor for name, tensor in found.items()}

@@ -3,7 +3,11 @@
 from spikeproof.attacks.adaptive import Along
 from spikeproof.attacks.apgd import APGD
 from spikeproof.attacks.attack import Attack, Outcome
+from spikeproof.attacks.carlini_wagner import CarliniWagner
+from spikeproof.attacks.deepfool import DeepFool
+from spikeproof.attacks.fab import FAB
 from spikeproof.attacks.fgsm import FGSM, RFGSM
+from spikeproof.attacks.hop_skip_jump import HopSkipJump
 from spikeproof.attacks.losses import (
     DLR,
     AttackLoss,
@@ -18,6 +22,7 @@ from spikeproof.attacks.losses import (
 from spikeproof.attacks.noise import GaussianNoise, UniformNoise
 from spikeproof.attacks.pgd import PGD
 from spikeproof.attacks.sa_pgd import SAPGD
+from spikeproof.attacks.square import Square
 from spikeproof.attacks.targeted import Targeted
 from spikeproof.attacks.threats import L2, Linf, Threat
 from spikeproof.attacks.transfer import Transfer, TwinTransfer
@@ -25,6 +30,7 @@ from spikeproof.attacks.transfer import Transfer, TwinTransfer
 __all__ = [
     "APGD",
     "DLR",
+    "FAB",
     "FGSM",
     "L2",
     "PGD",
@@ -33,12 +39,16 @@ __all__ = [
     "Along",
     "Attack",
     "AttackLoss",
+    "CarliniWagner",
     "CrossEntropy",
+    "DeepFool",
     "GaussianNoise",
+    "HopSkipJump",
     "KullbackLeibler",
     "Linf",
     "Margin",
     "Outcome",
+    "Square",
     "Targeted",
     "TargetedCrossEntropy",
     "TargetedDLR",

@@ -9,7 +9,7 @@ from spikeproof.attacks.attack import Attack, Best, Query
 from spikeproof.attacks.losses import CrossEntropy
 from spikeproof.attacks.pgd import PGD
 from spikeproof.attacks.threats import Threat
-from spikeproof.snn import ATan, GradientPath, Triangle, attend, view
+from spikeproof.snn import ATan, GradientPath, Triangle, attend, can_follow, view
 from spikeproof.specs import UserError, short
 
 
@@ -18,7 +18,8 @@ class Along(Attack):
     """`attack`, with its gradients taken along each of `paths` in turn; the best image of all is kept.
 
     An image that one path breaks is not attacked along the next where the evaluation stops at a break. A model without
-    spiking layers has one path, its own, and is attacked once for each. Source: the adaptive ensembles of Ozdenizci
+    spiking layers has one path, its own, and is attacked once for each; paths that another library's neurons cannot
+    follow are left out, and where none is left its own is taken. Source: the adaptive ensembles of Ozdenizci
     and Legenstein, TMLR 2024, and Liu et al., ICML 2024.
     """
 
@@ -40,7 +41,8 @@ class Along(Attack):
 
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         best, loss = Best(x), getattr(self.attack, "loss", CrossEntropy())
-        for path in self.paths:
+        paths: list[GradientPath | None] = [path for path in self.paths if can_follow(query.model, path)]
+        for path in paths or [None]:
             if not len(who := query.left(best)):
                 break
             followed = view(query.model, gradient=path)

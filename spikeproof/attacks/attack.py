@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,10 @@ class Attack(ABC):
     """Searches for allowed images that a model gets wrong; called with ``(model, x, y, threat)``.
 
     `search` is the attack itself; `run`, round it, checks the input and guards the model and the random state.
+    `white_box`: whether it takes gradients of the attacked network itself.
     """
+
+    white_box: ClassVar[bool] = True
 
     @abstractmethod
     def search(self, query: "Query", x: Tensor, y: Tensor, threat: Threat) -> Tensor:
@@ -129,8 +132,10 @@ class Query:
 
     def logits(self, x: Tensor, y: Tensor, draws: int) -> Tensor:
         """Mean logits ``[b, K]`` of `draws` passes, checked once."""
-        logits = torch.stack([self.model(x) for _ in range(draws)]).mean(0) if draws > 1 else self.model(x)
+        given = x if self.checked else x.clone()
+        logits = torch.stack([self.model(given) for _ in range(draws)]).mean(0) if draws > 1 else self.model(given)
         if not self.checked:
+            check_unwritten(given, x)
             check_logits(logits, x)
             check_targets(y, x, logits.shape[1])
             self.checked = True
@@ -187,10 +192,20 @@ def as_evaluated(model: nn.Module) -> Iterator[None]:
 
 
 def check_logits(logits: Any, x: Tensor) -> None:
-    """Refuse what is no logits ``[B, K]`` for the images `x`."""
+    """Refuse what is no logits ``[B, K]``, floating point, for the images `x`."""
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(x):
-        seen = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UserError(f"a model returns logits [B, K]; for {len(x)} images this one returned {seen}")
+        seen = list(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        timed = isinstance(logits, Tensor) and logits.ndim == 3 and logits.shape[1] == len(x)
+        hint = ": outputs [T, B, K] over time are the model's to reduce, by their mean for example" if timed else ""
+        raise UserError(f"a model returns logits [B, K]; for {len(x)} images this one returned {seen}{hint}")
+    if not logits.is_floating_point():
+        raise UserError(f"logits are floating point, not {logits.dtype}")
+
+
+def check_unwritten(given: Tensor, x: Tensor) -> None:
+    """Refuse a model that changed `given`, a copy of the images `x` that it was called with."""
+    if not torch.equal(given, x):
+        raise UserError("the model writes into its input: x = x - mean makes a new tensor where x -= mean changes x")
 
 
 def check_images(x: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ class UniformNoise(Attack):
 
     draws: int = 1
     eot: int = 1
+    white_box: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check(self.draws, self.eot)
@@ -34,6 +36,7 @@ class GaussianNoise(Attack):
     relative_sigma: float = 1.0
     draws: int = 1
     eot: int = 1
+    white_box: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check(self.draws, self.eot)

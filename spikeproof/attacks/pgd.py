@@ -64,8 +64,9 @@ class PGD(Attack):
         size = threat.eps * (self.relative_step or 2.5 / self.steps)
         z = self._start(x[who], threat)
         velocity = torch.zeros_like(z)
+        unit = threat.distance(torch.ones_like(z[:1]), velocity[:1])  # of a change of 1 everywhere: 1 in Linf
         for _ in range(self.steps):
-            ahead = z + self.momentum * size * velocity if self.nesterov else z
+            ahead = z + self.momentum * size * velocity / unit if self.nesterov else z
             slope, answer = query.gradient(ahead, y[who], self.loss, who, self.eot)
             if self.nesterov and keeps_best:
                 answer = query.answer(z, y[who], self.loss, who, self.eot)  # what lies ahead may not be allowed

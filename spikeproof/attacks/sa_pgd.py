@@ -50,10 +50,11 @@ class SAPGD(Attack):
                 z, m, v, slope, who = (t[~answer.broken] for t in (z, m, v, slope, who))
                 if not len(who):
                     return
-            m = MOMENTUM * m + slope / _mean(slope.abs())
+            slope = slope / _mean(slope.abs())  # first of all: the squares of gradients near 1e-25 underflow
+            m = MOMENTUM * m + slope
             v = DECAY * v + slope**2 / _mean(slope**2)
             way = m / (v.sqrt() + 1e-12)
-            step = way.clamp(-1, 1) if isinstance(threat, Linf) else threat.ascent(way)
+            step = way.clamp(-1, 1) if isinstance(threat, Linf) else threat.ascent(way, z)
             z = threat.project(z + size * step, x[who])
             since += 1
             if checks and since == checks[0]:

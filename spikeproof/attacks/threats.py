@@ -3,6 +3,7 @@
 All radii are in pixel units, images lie in [0, 1], and every allowed image lies in [0, 1] too.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
@@ -12,15 +13,17 @@ from torch import Tensor
 
 from spikeproof.specs import Pixels, UserError, pixels
 
-__all__ = ["L2", "Linf", "Threat"]
+__all__ = ["L1", "L2", "Linf", "Threat"]
 
+SPREAD = 3  # pixels that a step under L1 changes, per unit of eps: on average a pixel has half a unit of room
 ROUNDING = 1e-6  # float32 rounds x + delta by up to 6e-8 a pixel; more than this outside the set is outside
 
 
 class Threat(ABC):
-    """A set of allowed images round each image, of size `eps`. Tensors are ``[B, C, H, W]``."""
+    """A set of allowed images round each image, of size `eps` in its `norm`. Tensors are ``[B, C, H, W]``."""
 
     eps: float
+    norm: ClassVar[str]
 
     @abstractmethod
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
@@ -31,8 +34,10 @@ class Threat(ABC):
         """An allowed image drawn at random."""
 
     @abstractmethod
-    def ascent(self, gradient: Tensor) -> Tensor:
-        """The direction of length 1 (in the threat's norm) along which `gradient` grows fastest."""
+    def ascent(self, gradient: Tensor, z: Tensor | None = None) -> Tensor:
+        """The direction of length 1 (in the threat's norm) along which `gradient` grows fastest; `z` is where it was
+        taken, which matters where a pixel that is black or white already can go no further.
+        """
 
     @abstractmethod
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
@@ -53,6 +58,7 @@ class Linf(Threat):
     """Every pixel may change by at most `eps` in [0, 1]; written 8/255, not 8."""
 
     eps: Pixels = 8 / 255
+    norm: ClassVar[str] = "Linf"
     largest: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
@@ -64,7 +70,7 @@ class Linf(Threat):
     def start(self, x: Tensor) -> Tensor:
         return self.project(x + self.eps * (2 * torch.rand_like(x) - 1), x)
 
-    def ascent(self, gradient: Tensor) -> Tensor:
+    def ascent(self, gradient: Tensor, z: Tensor | None = None) -> Tensor:
         return gradient.sign()
 
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
@@ -79,6 +85,7 @@ class L2(Threat):
     """The change has Euclidean length at most `eps` over all pixels; 0.5 and 1 are usual for 32x32 images."""
 
     eps: Pixels = 0.5
+    norm: ClassVar[str] = "L2"
     largest: ClassVar[float] = 10.0
 
     def __post_init__(self) -> None:
@@ -95,7 +102,7 @@ class L2(Threat):
         size = torch.rand(len(x), 1, device=x.device, dtype=x.dtype) ** (1 / direction.shape[1])
         return self.project(x + (self.eps * size * _unit(direction)).view_as(x), x)
 
-    def ascent(self, gradient: Tensor) -> Tensor:
+    def ascent(self, gradient: Tensor, z: Tensor | None = None) -> Tensor:
         return _unit(gradient.flatten(1)).view_as(gradient)
 
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
@@ -103,6 +110,62 @@ class L2(Threat):
 
     def __str__(self) -> str:
         return f"L2 {self.eps:g}"
+
+
+@dataclass(frozen=True)
+class L1(Threat):
+    """The changes of all pixels add up to at most `eps`; 12 is usual for 32x32 images, 255 for 224x224 ones.
+
+    The set is what is left of the ball in [0, 1]: a pixel saturates long before the budget is spent. Source: Croce and
+    Hein, ICML 2021.
+    """
+
+    eps: Pixels = 12.0
+    norm: ClassVar[str] = "L1"
+    largest: ClassVar[float] = 1000.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eps", radius(self.eps, self.largest, "L1"))
+
+    def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
+        """Exact: the nearest point of ball and box together shrinks every change by the same amount, and clips it.
+
+        Rounded toward `x`: what thousands of pixels are rounded up by adds up to more than `contains` forgives.
+        """
+        delta = (perturbed - x).flatten(1)
+        lower, upper = -x.flatten(1), 1 - x.flatten(1)
+        change = _lower_and_clip(delta, lower, upper, self.eps).view_as(x)
+        near = (x + change).to(x.dtype)
+        over = (near.double() - x).abs() > change.abs()
+        return torch.where(over, near.nextafter(x), near).clamp(0, 1)
+
+    def start(self, x: Tensor) -> Tensor:
+        """Uniform in the ball, mirrored where a pixel would leave the box: most of them have room on one side alone."""
+        size = -torch.rand_like(x).clamp(min=torch.finfo(x.dtype).tiny).log()  # exponential
+        change = (size * torch.where(torch.rand_like(x) < 0.5, -1, 1)).flatten(1)
+        length = torch.rand(len(x), 1, device=x.device, dtype=x.dtype) ** (1 / change.shape[1])
+        change = (self.eps * length * change / change.abs().sum(1, keepdim=True)).view_as(x)
+        outside = (x + change < 0) | (x + change > 1)
+        return self.project(x + torch.where(outside, -change, change), x)
+
+    def ascent(self, gradient: Tensor, z: Tensor | None = None) -> Tensor:
+        """The same change in `SPREAD` eps pixels: those with the largest gradient among all that `z` leaves free.
+
+        One pixel alone would grow fastest, until it saturates, which takes 1 at most.
+        """
+        if z is not None:
+            gradient = gradient.masked_fill(((z <= 0) & (gradient < 0)) | ((z >= 1) & (gradient > 0)), 0)
+        rows = gradient.flatten(1)
+        changed = min(max(math.ceil(SPREAD * self.eps), 1), rows.shape[1])
+        top = rows.abs().topk(changed, dim=1).indices
+        sign = torch.zeros_like(rows).scatter(1, top, rows.gather(1, top).sign())
+        return (sign / sign.abs().sum(1, keepdim=True).clamp(min=1)).view_as(gradient)
+
+    def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
+        return (perturbed.double() - x).abs().flatten(1).sum(1).to(x.dtype)
+
+    def __str__(self) -> str:
+        return f"L1 {self.eps:g}"
 
 
 def _unit(rows: Tensor) -> Tensor:
@@ -135,11 +198,31 @@ def _shrink_and_clip(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) ->
     return (c * delta).maximum(lower).minimum(upper)
 
 
+def _lower_and_clip(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) -> Tensor:
+    """sign(delta) clip(|delta| - c, 0, bound) ``[B, D]`` with the least c >= 0 that makes its L1 length at most `eps`.
+
+    The length is a piecewise linear function of c, with breaks where an entry leaves its bound and where it vanishes;
+    sorting the breaks finds the piece, and the piece gives c in closed form. In double, whatever `delta` is in.
+    """
+    size = delta.abs().double()
+    bound = torch.where(delta > 0, upper, lower).abs().double().minimum(size)
+    breaks, order = torch.cat([size - bound, size], 1).sort(1)
+    falling = torch.where(order < size.shape[1], 1, -1).cumsum(1)[:, :-1]  # entries that grow less with c, per piece
+    drops = falling * breaks.diff(dim=1)
+    length = torch.cat([drops.flip(1).cumsum(1).flip(1), torch.zeros_like(drops[:, :1])], 1)  # at each break
+    found = (length <= eps).double().argmax(1, keepdim=True)  # the first such break; at the last one nothing is left
+    slack = eps - length.gather(1, found)
+    before = (found - 1).clamp(min=0)
+    c = breaks.gather(1, found) - slack / falling.gather(1, before).clamp(min=1)
+    c = torch.where(found > 0, c.maximum(breaks.gather(1, before)), 0)
+    return delta.sign() * (size - c).clamp(min=0).minimum(bound)
+
+
 def radius(value: float | str, largest: float, norm: str) -> float:
     """A radius in pixel units; refuses one that can only be meant on the 0-255 scale."""
     eps = pixels(value, "eps")
     if eps > largest:
-        right = f"write {eps:g}/255" if norm == "Linf" else "0.5 is usual for 32x32 pixels"
+        right = f"write {eps:g}/255" if norm == "Linf" else f"{'0.5' if norm == 'L2' else 12} is usual for 32x32 pixels"
         raise UserError(f"{norm} eps {value} looks like the 0-255 scale: images lie in [0, 1] here, {right}")
     return eps
 

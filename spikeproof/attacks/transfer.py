@@ -1,6 +1,7 @@
 """Transfer: images that break another network, tried on this one. A control; it should never beat a white box."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +20,14 @@ class Transfer(Attack):
 
     file: str
     attack: Attack = APGD()
+    white_box: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not self.file:
             raise UserError("Transfer needs the run folder of another network: set file")
 
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        return _on(attack_view(load_model(self.file).to(x.device)), self.attack, query, x, y, threat)
+        return _on(attack_view(load_model(self.file).to(x)), self.attack, query, x, y, threat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,10 @@ class TwinTransfer(Attack):
 
     attack: Attack = APGD()
     clipped: bool = False
+    white_box: ClassVar[bool] = False
+
+    def averaging(self, draws: int) -> "TwinTransfer":
+        return replace(self, attack=self.attack.averaging(draws))
 
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         return _on(ann_twin(query.model, clipped=self.clipped), self.attack, query, x, y, threat)

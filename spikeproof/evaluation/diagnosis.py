@@ -1,5 +1,6 @@
 """Can this network be measured at all? What makes gradient attacks fail without making a network robust."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -7,10 +8,11 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import Margin
 from spikeproof.attacks.attack import Query, as_evaluated
+from spikeproof.evaluation.red_flags import Flag
 from spikeproof.randomness import seeded
 from spikeproof.snn import attack_view, record
 
-Status = Literal["ok", "silent", "constant", "nan", "zero_gradient"]
+Status = Literal["ok", "silent", "constant", "nan", "zero_gradient", "unreliable"]
 
 LOOKED_AT = 256  # images, whatever the batch
 MOST = 0.5  # a share of images above which a failure is the network's and not the images'
@@ -21,6 +23,12 @@ class Diagnosis(NamedTuple):
 
     status: Status
     reason: str = ""
+
+
+def judged(flags: Sequence[Flag]) -> Diagnosis:
+    """Unreliable, and why, where a raised flag spoils the number; else "ok"."""
+    said = [flag.said() for flag in flags if flag.raised and flag.spoils]
+    return Diagnosis("unreliable", " ".join(said)) if said else Diagnosis("ok")
 
 
 def diagnose(model: nn.Module, x: Tensor, y: Tensor, *, batch: int = 256, seed: int = 0) -> Diagnosis:

@@ -4,18 +4,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from spikeproof.attacks import Threat
-from spikeproof.data import DataSet, PartName
+from spikeproof.data import PartName
 from spikeproof.evaluation.examples import examples, strongest
 from spikeproof.evaluation.ledger import STATE, fingerprint
+from spikeproof.evaluation.opened_runs import opened
 from spikeproof.evaluation.robustness import evaluate
 from spikeproof.evaluation.suites import Suite
-from spikeproof.models import load_model
 from spikeproof.progress import Report, silent
 from spikeproof.runs import Run, environment
-from spikeproof.specs import UserError, from_config, to_config
+from spikeproof.specs import to_config
 
 __all__ = ["evaluate_run"]
 
@@ -42,16 +40,9 @@ def evaluate_run(
     Does nothing if they are there for the same weights, images and protocol; goes on where it was stopped. Raises
     `UserError` for a run whose training has not finished, and for what `evaluate` refuses.
     """
-    if batch < 1:
-        raise UserError(f"batch must be at least 1, not {batch}")
-    if not run.record["finished"]:
-        raise UserError(f"the training of {run.path} has not finished: start its command again, then evaluate")
-    model = load_model(run.path, trust=trust).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    data: DataSet = from_config(run.record["config"]["data"], DataSet, trust=trust)
-    everything = data.part(part, data_root)
-    if images is not None and not 1 <= images <= len(everything):
-        raise UserError(f"the {part} part has {len(everything)} images: take 1 to {len(everything)}, not {images}")
-    chosen = everything if images is None else everything.first(images)
+    model, chosen, data = opened(
+        run, "evaluate", images=images, part=part, batch=batch, data_root=data_root, device=device, trust=trust
+    )
     print_ = fingerprint(model, chosen, threats, suite, batch, draws, seed)
     if _is_there(run, print_):
         return

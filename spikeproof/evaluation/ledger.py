@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Threat
-from spikeproof.evaluation.diagnosis import LOOKED_AT, Diagnosis, diagnose
+from spikeproof.evaluation.diagnosis import LOOKED_AT, Diagnosis, diagnose, judged
 from spikeproof.evaluation.predictions import Pool, device_of, predictions
+from spikeproof.evaluation.red_flags import Flag
 from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
 from spikeproof.runs import Run
@@ -42,11 +43,15 @@ class Ledger:
         draws_if_stochastic: int,
         seed: int,
         state: Run | None,
+        flags: Sequence[Flag],
     ) -> "Ledger":
         settings = np.array(fingerprint(model, pool, threats, suite, batch, draws, seed))
         logits = predictions(model, pool, batch, draws, suite.judged_by == "vote", seed)
-        x, y = (t.to(device_of(model)) for t in pool.batch(torch.arange(min(len(pool), LOOKED_AT))))
-        diagnosis = diagnose(model, x, y, batch=batch, seed=seed)
+        diagnosis = judged(flags)
+        if diagnosis.status == "ok" or len(flags) > 1:  # else it keeps a state, and nothing can be asked of it twice
+            x, y = (t.to(device_of(model)) for t in pool.batch(torch.arange(min(len(pool), LOOKED_AT))))
+            found = diagnose(model, x, y, batch=batch, seed=seed)
+            diagnosis = found if found.status != "ok" else diagnosis
         if broken := int((~logits.isfinite()).any(1).sum()):
             diagnosis = Diagnosis("nan", f"logits are NaN or infinite for {broken} of {len(pool)} images")
         prediction, label = logits.argmax(1).numpy(), pool.labels.cpu().numpy()
@@ -62,6 +67,7 @@ class Ledger:
             broken_by=np.full(len(pool), NEVER),
             gradients=np.zeros(len(pool), dtype=np.int64),
             forwards=np.full(len(pool), draws, dtype=np.int64),
+            flags=tuple(flags),
         )
         ledger = Ledger(verdicts, settings, state)
         if state is not None and STATE in state:
@@ -99,7 +105,7 @@ class Ledger:
 
     def done(self) -> tuple[float, float]:
         """Stages (one attack at one eps) done, and how many there are."""
-        attacks = len(self.verdicts.suite.attacks)
+        attacks = len(self.verdicts.suite.members)
         left = len(self.pending) / max(1, self.started)
         return self.eps * attacks + self.attack + 1 - left, attacks * len(self.verdicts.threats)
 

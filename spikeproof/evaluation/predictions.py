@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.attacks.attack import as_evaluated, check_images, check_logits, check_targets
+from spikeproof.attacks.attack import as_evaluated, check_images, check_logits, check_targets, check_unwritten
 from spikeproof.randomness import seed_from, seeded
+from spikeproof.specs import UserError
 
 
 class Pool(Protocol):
@@ -59,20 +60,32 @@ def _votes(passes: Tensor) -> Tensor:
 
 
 def _logits(model: nn.Module, x: Tensor) -> Tensor:
-    logits = model(x.clone())  # a model that writes into its input must not change the caller's
+    given = x.clone()
+    logits = model(given)
+    check_unwritten(given, x)
     check_logits(logits, x)
     return logits
 
 
 def predictions(model: nn.Module, pool: Pool, batch: int, draws: int, vote: bool, seed: int) -> Tensor:
-    """What `predict` gives for the whole pool ``[N, K]``; refuses images and labels that cannot be."""
+    """What `predict` gives for the whole pool ``[N, K]``; refuses images, labels and outputs that cannot be."""
+    if len(pool) == 0:
+        raise UserError("there are no images: the selection is empty")
     parts = []
     for who in torch.arange(len(pool)).split(batch):
         x, y = pool.batch(who)
         check_images(x)
         parts.append(predict(model, x, batch=batch, draws=draws, vote=vote, seed=seed_from(seed, int(who[0]))))
+        check_classes(parts[-1], pool)
         check_targets(y, x, parts[-1].shape[1])
     return torch.cat(parts)
+
+
+def check_classes(logits: Tensor, data: object) -> None:
+    """Refuse logits ``[B, K]`` that are for other classes than `data`, a data set or part of one, has."""
+    known = getattr(data, "classes", None)
+    if known is not None and logits.shape[1] != len(known):
+        raise UserError(f"the model tells {logits.shape[1]} classes apart, and the data set has {len(known)}")
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from spikeproof.attacks import PGD, Attack, Threat
 from spikeproof.attacks.attack import as_evaluated, check_logits, check_targets
 from spikeproof.attacks.losses import pairwise_probability, strongest_rival
-from spikeproof.data import DataSet, PartName
+from spikeproof.data import PartName
 from spikeproof.evaluation.ledger import fingerprint
+from spikeproof.evaluation.opened_runs import opened
 from spikeproof.evaluation.predictions import Given, device_of
 from spikeproof.evaluation.suites import Suite
-from spikeproof.models import load_model
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.runs import Run, environment
-from spikeproof.snn import Recording, attack_view, potential_perturbation, record
-from spikeproof.specs import UserError, from_config, short, to_config
+from spikeproof.snn import Recording, adapt, attack_view, potential_perturbation, record
+from spikeproof.specs import UserError, short, to_config
 
 __all__ = ["Probes", "probe", "probe_run"]
 
@@ -119,7 +119,7 @@ def probe(
     noise is the same for clean and perturbed images. Leaves the model as it was; `batch` bounds memory. Raises
     `UserError` for bad images, labels, threats or logits, and for a network that answers NaN.
     """
-    pool = Given(x, y)
+    pool, model = Given(x, y), adapt(model)
     if not isinstance(threat, Threat):
         raise UserError(f"a probe takes one threat, for example Linf(8/255), not {threat!r}")
     if draws is None:
@@ -167,16 +167,9 @@ def probe_run(
     Does nothing but return it if it is there for the same weights, images and settings. Raises `UserError` for a run
     whose training has not finished, and for what `probe` refuses.
     """
-    if batch < 1:
-        raise UserError(f"batch must be at least 1, not {batch}")
-    if not run.record["finished"]:
-        raise UserError(f"the training of {run.path} has not finished: start its command again, then probe")
-    model = load_model(run.path, trust=trust).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    data: DataSet = from_config(run.record["config"]["data"], DataSet, trust=trust)
-    everything = data.part(part, data_root)
-    if not 1 <= images <= len(everything):
-        raise UserError(f"the {part} part has {len(everything)} images: take 1 to {len(everything)}, not {images}")
-    chosen = everything.first(images)
+    model, chosen, data = opened(
+        run, "probe", images=images, part=part, batch=batch, data_root=data_root, device=device, trust=trust
+    )
     print_ = fingerprint(model, chosen, [threat], Suite(name="probes", attacks=(attack,)), batch, None, seed)
     kept = run.read_json(FILE) if FILE in run else None
     if isinstance(kept, dict) and kept.get("fingerprint") == print_:

@@ -6,19 +6,24 @@ later attack nor at a larger eps, and the survivors are gathered into full batch
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Threat
 from spikeproof.data import Images
+from spikeproof.evaluation.diagnosis import judged
 from spikeproof.evaluation.ledger import Ledger, in_order
 from spikeproof.evaluation.predictions import Given, Pool, device_of, predict
+from spikeproof.evaluation.red_flags import LOOKED_AT, of_attacks, of_network
 from spikeproof.evaluation.suites import QUICK, Suite
 from spikeproof.evaluation.verdicts import Verdicts
 from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from
 from spikeproof.runs import Run
-from spikeproof.snn import attack_view
+from spikeproof.snn import adapt, attack_view
 from spikeproof.specs import UserError
 
 __all__ = ["evaluate"]
@@ -40,12 +45,14 @@ def evaluate(
 ) -> Verdicts:
     """Verdicts under threats of one kind, sorted by eps, for a part of a data set or ``(x [N, C, H, W], y [N])``.
 
+    Networks of SpikingJelly, snnTorch and Norse are adapted (`adapt`); any other model has to forget by itself.
     Images lie in [0, 1]; those of a data set are read batch by batch and never all held. A model that declares
     itself stochastic is judged by `draws` passes (default 16), one that declares the contrary by
     one, any other by as many as are given (default 1); attacks with a field `eot` left at 1 average over as many, and
     none stops at a first lucky draw. With `state`, a run folder, finished batches are kept there and the same call,
     started again, goes on. Raises `UserError` for bad images, labels, threats or logits.
     """
+    model = adapt(model)
     pool = images if isinstance(images, Images) else Given(*images)
     threats = in_order(threats)
     if_stochastic = DRAWS if draws is None else draws
@@ -56,15 +63,34 @@ def evaluate(
     for name, value, least in (("batch", batch, 1), ("draws", draws, 1), ("seed", seed, 0)):
         if value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
-    ledger = Ledger.opened(model, pool, threats, suite, batch, draws, if_stochastic, seed, state)
+    flags = list(of_network(model, *_images(model, pool, slice(LOOKED_AT)), suite.paths, batch=batch, seed=seed))
+    ledger = Ledger.opened(model, pool, threats, suite, batch, draws, if_stochastic, seed, state, flags)
     attacked = attack_view(model)
     for eps, threat in enumerate(threats):
-        for number, attack in enumerate(suite.attacks):
+        for number, attack in enumerate(suite.members):
             ledger.begin(eps, number)
             while ledger.diagnosis.status == "ok" and (who := ledger.next_batch(batch)) is not None:
                 _attack(model, attacked, pool, who, threat, attack.averaging(draws), ledger, draws, seed)
                 progress(f"{threat}: {type(attack).__name__}", *ledger.done())
-    return ledger.close()
+    return _examined(model, pool, ledger.close(), batch, seed)
+
+
+def _images(model: nn.Module, pool: Pool, who: slice | np.ndarray) -> tuple[Tensor, Tensor]:
+    x, y = pool.batch(torch.from_numpy(np.arange(len(pool))[who]))
+    return x.to(device_of(model)), y.to(device_of(model))
+
+
+def _examined(model: nn.Module, pool: Pool, found: Verdicts, batch: int, seed: int) -> Verdicts:
+    """The verdicts with the flags that attacks raise; unreliable where one of them spoils the number."""
+    who = np.flatnonzero(found.broken_at >= 0)[: found.suite.examined]
+    if found.diagnosis.status != "ok" or not len(who):
+        return found
+    x, y = _images(model, pool, who)
+    by_gradients = np.array([attack.white_box for attack in found.suite.members] + [False])  # the last: by none
+    broken = torch.from_numpy(by_gradients[found.broken_by[who]])
+    raised = of_attacks(model, x, y, found.threats[-1], broken, batch=batch, draws=found.draws, seed=seed)
+    flags = (*found.flags, *raised)
+    return replace(found, flags=flags, diagnosis=judged(flags))
 
 
 def _attack(

@@ -3,7 +3,38 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from spikeproof.attacks import FGSM, PGD, Attack, Margin, UniformNoise
+from spikeproof.attacks import (
+    APGD,
+    DLR,
+    FAB,
+    FGSM,
+    PGD,
+    SAPGD,
+    Along,
+    Attack,
+    Margin,
+    Square,
+    Targeted,
+    TargetedDLR,
+    TwinTransfer,
+    UniformNoise,
+)
+from spikeproof.snn import (
+    ASSG,
+    BPTR,
+    DSR,
+    HART,
+    PDSG,
+    RGA,
+    AsANN,
+    ATan,
+    Exponential,
+    GradientPath,
+    Mixture,
+    Rectangle,
+    StraightThrough,
+    Triangle,
+)
 from spikeproof.specs import UserError, nearest
 
 __all__ = ["SUITES", "Suite", "suite_named"]
@@ -13,6 +44,8 @@ __all__ = ["SUITES", "Suite", "suite_named"]
 class Suite:
     """A named list of attacks; each sees only the images that all before it left unbroken.
 
+    An attack of several members (`Along` several gradient paths) is run and credited member by member. `examined`
+    images are attacked once more, each attack by itself, to raise red flags (0: only the flags that need no attack).
     A stochastic network answers with the mean logits of its draws, or, `judged_by` "vote", with the class that most of
     them name (as randomised smoothing does).
     """
@@ -20,12 +53,26 @@ class Suite:
     name: str
     attacks: tuple[Attack, ...] = ()
     judged_by: Literal["mean", "vote"] = "mean"
+    examined: int = 0
 
     def __post_init__(self) -> None:
         if not self.attacks:
             raise UserError(f"the suite {self.name!r} has no attacks")
         if self.judged_by not in ("mean", "vote"):
             raise UserError(f"unknown judged_by {self.judged_by!r}: it is 'mean' or 'vote'")
+        if self.examined < 0:
+            raise UserError(f"examined counts images and is 0 or more, not {self.examined}")
+
+    @property
+    def members(self) -> tuple[Attack, ...]:
+        """The attacks one by one, those of several members taken apart."""
+        return tuple(member for attack in self.attacks for member in attack.members())
+
+    @property
+    def paths(self) -> tuple[GradientPath, ...]:
+        """The gradient paths that are attacked beside a network's own, each once."""
+        paths = [path for attack in self.attacks if isinstance(attack, Along) for path in attack.paths]
+        return tuple(dict.fromkeys(paths))
 
 
 QUICK = Suite(
@@ -33,7 +80,56 @@ QUICK = Suite(
     attacks=(UniformNoise(draws=2), FGSM(), PGD(steps=10), PGD(steps=20, loss=Margin(), restarts=2)),
 )
 
-SUITES = {suite.name: suite for suite in (QUICK,)}
+# The papers' habit: a number to compare theirs with, not one to believe.
+HABIT = Suite(name="habit", attacks=(FGSM(), PGD(steps=10)))
+
+STANDARD = Suite(
+    name="standard",
+    attacks=(
+        FGSM(),
+        PGD(steps=20, loss=Margin()),
+        Along(attack=SAPGD(loss=Margin()), paths=(ASSG(), ATan(alpha=10.0))),
+        Along(attack=APGD(), paths=(ASSG(),)),
+        Square(),
+    ),
+    examined=64,
+)
+
+# Ozdenizci and Legenstein, TMLR 2024
+ENSEMBLE = (
+    *(Triangle(width=width) for width in (1.0, 2.0, 3.0, 0.5, 0.25)),
+    *(Exponential(height=0.3, sharpness=sharpness) for sharpness in (0.5, 1.0, 2.0)),
+    *(Exponential(height=1.0, sharpness=sharpness) for sharpness in (0.5, 1.0, 2.0)),
+    *(Rectangle(width=width) for width in (0.25, 0.5, 1.0, 2.0, 4.0)),
+    StraightThrough(),
+    BPTR(),
+    AsANN(),
+)
+ENSEMBLE19 = Suite(name="ensemble19", attacks=(Along(attack=APGD(), paths=ENSEMBLE),), examined=64)
+
+# Croce and Hein, ICML 2020
+AUTOATTACK = Suite(
+    name="autoattack",
+    attacks=(APGD(), Targeted(attack=APGD(loss=TargetedDLR())), FAB(), Square()),
+    examined=64,
+)
+
+EXHAUSTIVE = Suite(
+    name="exhaustive",
+    attacks=(
+        *STANDARD.attacks[:-1],
+        Along(attack=SAPGD(steps=300, loss=Margin(), restarts=2), paths=(ASSG(), ASSG(share=0.9))),
+        Along(attack=Targeted(), paths=(ASSG(), Triangle())),
+        Along(attack=APGD(loss=DLR()), paths=(*ENSEMBLE, PDSG(), HART(), DSR(), RGA(), Mixture())),
+        FAB(),
+        TwinTransfer(),
+        TwinTransfer(clipped=True),
+        Square(queries=10000),
+    ),
+    examined=128,
+)
+
+SUITES = {suite.name: suite for suite in (QUICK, HABIT, STANDARD, ENSEMBLE19, AUTOATTACK, EXHAUSTIVE)}
 
 
 def suite_named(name: str) -> Suite:

@@ -9,6 +9,7 @@ import numpy as np
 from spikeproof.attacks import Threat
 from spikeproof.evaluation.diagnosis import Diagnosis
 from spikeproof.evaluation.intervals import Interval
+from spikeproof.evaluation.red_flags import Flag
 from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.trade_off import qte
 from spikeproof.specs import short, to_config
@@ -21,7 +22,7 @@ class Verdicts:
     """Arrays ``[N]``, one entry an image, for `threats` of growing eps.
 
     `broken_at` is the index of the smallest threat that breaks the image, ``len(threats)`` where none does, -1 where
-    the clean prediction is wrong already; `broken_by` is the index of the attack that did it, -1 where none.
+    the clean prediction is wrong already; `broken_by` is the index of the suite's member that did it, -1 where none.
     `draws` passes are averaged in every judgement and gradient; a stochastic network in its place would have had
     `draws_if_stochastic`. `gradients` and `forwards` count evaluations.
     """
@@ -37,6 +38,7 @@ class Verdicts:
     broken_by: np.ndarray
     gradients: np.ndarray
     forwards: np.ndarray
+    flags: tuple[Flag, ...] = ()
 
     def clean_accuracy(self) -> Interval:
         return Interval.of(int((self.clean_prediction == self.label).sum()), len(self.label))
@@ -68,8 +70,10 @@ class Verdicts:
             "suite": {
                 "name": self.suite.name,
                 "judged_by": self.suite.judged_by,
-                "attacks": [{"label": short(attack), "config": to_config(attack)} for attack in self.suite.attacks],
+                "examined": self.suite.examined,
+                "attacks": [{"label": short(attack), "config": to_config(attack)} for attack in self.suite.members],
             },
+            "flags": [flag.summary() for flag in self.flags],
             "draws": self.draws,
             "draws_if_stochastic": self.draws_if_stochastic,
             "clean_accuracy": self.clean_accuracy()._asdict(),
@@ -83,7 +87,7 @@ class Verdicts:
     def _at(self, index: int, threat: Threat) -> dict[str, Any]:
         robust = self.robust_accuracy(index)
         broken = (self.broken_at >= 0) & (self.broken_at <= index)
-        counts = {short(a): int((broken & (self.broken_by == i)).sum()) for i, a in enumerate(self.suite.attacks)}
+        counts = {short(a): int((broken & (self.broken_by == i)).sum()) for i, a in enumerate(self.suite.members)}
         return {
             "label": str(threat),
             "norm": type(threat).__name__,

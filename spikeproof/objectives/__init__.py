@@ -9,6 +9,7 @@ from spikeproof.objectives.rat import RAT
 from spikeproof.objectives.sparse_gradient import SparseGradient
 from spikeproof.objectives.stable_potential import StablePotential
 from spikeproof.objectives.standard import Standard
+from spikeproof.objectives.threshold_guarding import ThresholdGuarding
 from spikeproof.objectives.trades import TRADES
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "SparseGradient",
     "StablePotential",
     "Standard",
+    "ThresholdGuarding",
 ]

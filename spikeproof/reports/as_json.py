@@ -1,10 +1,11 @@
 """What does the ranking look like to a program? A list of rows, best first within each protocol."""
 
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
-from spikeproof.reports.evidence import Evidence
+from spikeproof.reports.evidence import Evidence, Flag
 from spikeproof.reports.probing import Probed, probed
 from spikeproof.reports.rankings import Contender, Standings
 
@@ -25,10 +26,15 @@ def _row(contender: Contender) -> dict[str, Any]:
             label: [share.value for share in seeds] for label, seeds in zip(row.robust, shares, strict=True)
         },
         "qte_by_seed": [verdicts.record.get("qte") for verdicts in contender.verdicts],
+        "flags_by_seed": [[_flag(flag) for flag in verdicts.flags] for verdicts in contender.verdicts],
         "protocol_facets": protocol.facets() if protocol else None,
         "probes": _means(probes) if probes else None,
         "environments": [_environment(one) for one in contender.seeds],
     }
+
+
+def _flag(flag: Flag) -> dict[str, Any]:
+    return asdict(flag) | {"number": None if math.isnan(flag.number) else flag.number}
 
 
 def _means(probes: Probed) -> dict[str, Any]:

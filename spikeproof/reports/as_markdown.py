@@ -3,7 +3,9 @@
 import re
 from statistics import mean, stdev
 
+from spikeproof.reports.breakdowns import FEW
 from spikeproof.reports.evidence import Protocol
+from spikeproof.reports.flagging import Check, Flagged, flagged
 from spikeproof.reports.intervals import Estimate
 from spikeproof.reports.probing import HEADINGS, cells, probed, settings
 from spikeproof.reports.rankings import NOT_EVALUATED, Comparison, Contender, Row, Standings
@@ -24,7 +26,8 @@ def _comparison(comparison: Comparison, several: bool) -> list[str]:
     labels = [_safe(threat.label) for threat in protocol.threats]
     titles = ["Rank", "Network", "Clean, %", *(f"{label}, %" for label in labels), "Gradients per image", "Training"]
     table = _table(titles, [_row(contender) for contender in comparison.contenders])
-    return [*heading, table, f"{_met(protocol)} {_seeds(comparison.contenders)} {_reading(comparison.contenders)}"]
+    met = f"{_met(protocol)} {_seeds(comparison.contenders)} {_reading(comparison.contenders)}"
+    return [*heading, table, met, *_flags(comparison.contenders)]
 
 
 def _row(contender: Contender) -> list[str]:
@@ -53,7 +56,9 @@ def _accuracy(seeds: list[Estimate]) -> str:
 def _met(protocol: Protocol) -> str:
     where = f"{counted(protocol.images, 'image')} of {protocol.data}, {protocol.part} part"
     draws = f"A stochastic network is averaged over {protocol.draws} passes."
-    return _safe(f"Data: {where}. Suite {protocol.suite}: {', '.join(protocol.attacks)}. {draws}")
+    few = len(protocol.attacks) <= FEW
+    attacks = f": {', '.join(protocol.attacks)}" if few else f" of {counted(len(protocol.attacks), 'attack')}"
+    return _safe(f"Data: {where}. Suite {protocol.suite}{attacks}. {draws}")
 
 
 def _seeds(contenders: list[Contender]) -> str:
@@ -71,6 +76,24 @@ def _reading(contenders: list[Contender]) -> str:
     unreliable = any(c.row.status != "ok" for c in contenders)
     refused = " A network that cannot be trusted has its status instead of numbers." if unreliable else ""
     return (f"Accuracy: {'; '.join(several + single)}." if counts else "No accuracy can be trusted.") + refused
+
+
+def _flags(contenders: list[Contender]) -> list[str]:
+    """The raised ones, a line each; nothing where none was looked for."""
+    known = [(contender.row.name, flagged(contender)) for contender in contenders]
+    if not any(found.checks for _, found in known):
+        return []
+    lines = [_flag(name, found, check) for name, found in known for check in found.raised]
+    unchecked = [_safe(name) for name, found in known if not found.checks]
+    missing = f"; of {listed(unchecked)}, none were looked for" if unchecked else ""
+    if not lines:
+        return [f"No red flag was raised{missing}."]
+    return [f"Red flags that were raised{missing}:", "\n".join(lines)]
+
+
+def _flag(name: str, found: Flagged, check: Check) -> str:
+    weight = "spoils the number" if check.worst.spoils else "a warning"
+    return "- " + _safe(f"{name}, {weight}: {found.spelled(check)}. {check.worst.meaning}")
 
 
 def _probes(contenders: list[Contender]) -> list[str]:

@@ -1,9 +1,13 @@
 """Which attack broke how many images of each network, and at which eps?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spikeproof.reports.evidence import Verdicts
 from spikeproof.reports.rankings import Contender
+from spikeproof.reports.wording import short_labels
+
+FEW = 6  # attacks that a table, and its colours, show one by one
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,18 @@ class Breakdown:
     wrong: float
     broken: tuple[float, ...]
     holds: float
+
+    def by(self, attacks: "Together") -> float:
+        return sum(self.broken[member] for member in attacks.members)
+
+
+@dataclass(frozen=True)
+class Together:
+    """Attacks of a suite, by their number, whose images are counted together; `title` names them in full."""
+
+    label: str
+    title: str
+    members: tuple[int, ...]
 
 
 def breakdowns(contender: Contender) -> list[Breakdown]:
@@ -33,6 +49,22 @@ def breakdowns(contender: Contender) -> list[Breakdown]:
         Breakdown(threat.label, wrong, tuple(broken), holds)
         for threat, (wrong, *broken, holds) in zip(protocol.threats, means, strict=True)
     ]
+
+
+def joined(attacks: Sequence[str], parts: Sequence[Breakdown], most: int = FEW - 1) -> list[Together]:
+    """A suite's attacks in order, each alone where they are few.
+
+    Else the `most` that broke most images in `parts`, and last the others, together.
+    """
+    names, total = short_labels(list(attacks)), [sum(part.broken[i] for part in parts) for i in range(len(attacks))]
+    strongest = sorted((i for i, images in enumerate(total) if images), key=lambda i: -total[i])[:most]
+    others = [i for i in range(len(attacks)) if i not in strongest]
+    if len(attacks) <= FEW or len(others) == 1:
+        others = []
+    alone = [Together(names[i], attacks[i], (i,)) for i in range(len(attacks)) if i not in others]
+    if not others:
+        return alone
+    return [*alone, Together(f"{len(others)} others", ", ".join(attacks[i] for i in others), tuple(others))]
 
 
 def _counts(verdicts: Verdicts, threat: int, attacks: int) -> list[int]:

@@ -58,9 +58,29 @@ class Protocol:
         }
 
 
+@dataclass(frozen=True)
+class Flag:
+    """One check of whether a robust accuracy can be believed, as the evaluation wrote it down.
+
+    Raised where `number` exceeds `threshold` or is NaN. A raised flag that `spoils` makes the verdict `unreliable`, any
+    other is a warning beside a number that stands. `details` hold what the number was taken from.
+    """
+
+    name: str
+    number: float
+    threshold: float
+    raised: bool
+    spoils: bool
+    meaning: str
+    details: dict[str, float | str]
+
+
 @dataclass(frozen=True, eq=False)
 class Verdicts:
-    """How one network stood; `broken_at` and `broken_by` [N] index the threats and attacks of `protocol`."""
+    """How one network stood; `broken_at` and `broken_by` [N] index the threats and attacks of `protocol`.
+
+    `flags` are empty where the evaluation looked for none, as older ones did.
+    """
 
     protocol: Protocol
     status: str
@@ -69,6 +89,7 @@ class Verdicts:
     robust: tuple[Estimate, ...]
     broken_at: np.ndarray
     broken_by: np.ndarray
+    flags: tuple[Flag, ...]
     record: dict[str, Any]
 
     def holds(self, threat: int) -> np.ndarray:
@@ -170,8 +191,21 @@ def _read_verdicts(run: Run) -> Verdicts:
             tuple(_estimate(t["robust_accuracy"]) for t in record["threats"]) if trusted else (),
             arrays["broken_at"],
             arrays["broken_by"],
+            tuple(_flag(flag) for flag in record.get("flags", ())),
             record,
         )
+
+
+def _flag(record: dict[str, Any]) -> Flag:
+    return Flag(
+        name=record["name"],
+        number=math.nan if record["number"] is None else float(record["number"]),
+        threshold=float(record["threshold"]),
+        raised=bool(record["raised"]),
+        spoils=bool(record["spoils"]),
+        meaning=record["meaning"],
+        details=dict(record["details"].items()),
+    )
 
 
 def _read_probes(run: Run) -> Probes:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from spikeproof.reports import probing, wording
-from spikeproof.reports.breakdowns import breakdowns
+from spikeproof.reports import flagging, probing, wording
+from spikeproof.reports.breakdowns import Breakdown, Together, breakdowns, joined
+from spikeproof.reports.climbs import climb
 from spikeproof.reports.curves import accuracy_curves
 from spikeproof.reports.drawings import SERIES
 from spikeproof.reports.evidence import understood
@@ -16,7 +17,7 @@ from spikeproof.reports.learning import begins_converted, learning_curves
 from spikeproof.reports.origins import origin, origin_in_full
 from spikeproof.reports.pictures import Gallery, gallery
 from spikeproof.reports.potentials import potential_courses
-from spikeproof.reports.rankings import NOT_EVALUATED, Contender, Standings
+from spikeproof.reports.rankings import NOT_EVALUATED, Comparison, Contender, Standings
 from spikeproof.reports.rasters import MOST_NEURONS, Raster, rasters
 from spikeproof.reports.sentences import conclude
 
@@ -31,6 +32,8 @@ class Portrait:
     gallery: Gallery | None
     rasters: list[Raster]
     learning: list[Markup]
+    flagged: flagging.Flagged
+    climb: Markup | None
     probed: probing.Probed | None
     potentials: Markup | None
 
@@ -44,7 +47,7 @@ class Portrait:
 
     @property
     def masked(self) -> bool:
-        """Whether the evaluation found that attacks on this network tell nothing."""
+        """Whether the evaluation found that numbers of this network cannot be trusted."""
         return self.contender.row.status not in ("ok", NOT_EVALUATED)
 
 
@@ -61,10 +64,12 @@ def page(found: Standings, title: str) -> str:
     )
     environment.filters |= {
         name: getattr(wording, name)
-        for name in ("breakable", "duration", "grouped", "images", "listed", "percent", "short_labels", "spelled")
-    } | {"yaml": _yaml, "cells": probing.cells, "told": probing.told}
+        for name in ("breakable", "duration", "grouped", "images", "listed", "percent", "spelled")
+    } | {"yaml": _yaml, "cells": probing.cells, "told": probing.told, "by": lambda attacks, part: part.by(attacks)}
+    environment.filters |= {name: getattr(flagging, name) for name in ("because", "cautions", "figure")}
     colours = {contender.row.name: index for index, contender in enumerate(found.contenders)}
     portraits = [_portrait(contender, colours) for contender in found.contenders]
+    broken = {contender.row.name: breakdowns(contender) for contender in found.contenders}
     return environment.get_template("report.html").render(
         title=title,
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
@@ -73,8 +78,13 @@ def page(found: Standings, title: str) -> str:
         colours={name: index % SERIES for name, index in colours.items()},
         anchors={name: f"network-{index + 1}" for name, index in colours.items()},
         curves=[accuracy_curves(c, colours) if c.ranked else None for c in found.comparisons],
-        breakdowns={contender.row.name: breakdowns(contender) for contender in found.contenders},
+        breakdowns=broken,
+        columns={c.letter: _columns(c, broken) for c in found.comparisons},
+        rows={c.row.name: _rows(c, broken[c.row.name]) for c in found.contenders if broken[c.row.name]},
         portraits=portraits,
+        flagged={portrait.contender.row.name: portrait.flagged for portrait in portraits},
+        warned=any(portrait.contender.row.rank and portrait.flagged.warnings for portrait in portraits),
+        checked=any(portrait.flagged.checks for portrait in portraits),
         probe_headings=probing.HEADINGS,
         probe_settings=probing.settings([portrait.probed for portrait in portraits if portrait.probed]),
         most_neurons=MOST_NEURONS,
@@ -89,9 +99,23 @@ def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:
         seen, spikes = (gallery(arrays), rasters(arrays)) if arrays else (None, [])
     with understood(contender.seeds[0].run, "metrics.jsonl"):
         learning = learning_curves(contender, key)
+    flagged = flagging.flagged(contender)
+    with understood(contender.seeds[0].run, "verdicts.json"):
+        climbing = climb(flagged, key, contender.row.name)
     found = probing.probed(contender)
     potentials = potential_courses(found, key, contender.row.name) if found else None
-    return Portrait(contender, seen, spikes, learning, found, potentials)
+    return Portrait(contender, seen, spikes, learning, flagged, climbing, found, potentials)
+
+
+def _columns(comparison: Comparison, broken: dict[str, list[Breakdown]]) -> list[Together]:
+    """Few enough for all networks side by side."""
+    return joined(comparison.protocol.attacks, [broken[c.row.name][-1] for c in comparison.ranked])
+
+
+def _rows(contender: Contender, broken: list[Breakdown]) -> list[Together]:
+    """Of one network, all the attacks that broke an image."""
+    attacks = contender.verdicts[0].protocol.attacks
+    return joined(attacks, broken[-1:], most=len(attacks))
 
 
 def _examples(contender: Contender) -> dict[str, np.ndarray] | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from spikeproof.reports.flagging import cautions, flagged
 from spikeproof.reports.intervals import Paired, paired
 from spikeproof.reports.rankings import Comparison, Contender, Standings
 from spikeproof.reports.wording import NARROW, counted, grouped, listed, with_interval
@@ -32,14 +33,38 @@ def _conclusion(comparison: Comparison, several: bool) -> Conclusion:
     prefix = f"Protocol {comparison.letter}: " if several else ""
     apart = len(comparison.ranked) > 1 and comparison.ranked[1].row.rank != 1
     remarks = [_runner_up(comparison)] if apart else []
-    unreliable = [c.row.name for c in comparison.contenders if not c.row.rank]
-    if unreliable:
-        verb = "was" if len(unreliable) == 1 else "were"
+    remarks += [told for contender in comparison.ranked if (told := _cautioned(contender))]
+    return Conclusion(prefix + _lede(comparison), remarks + _refused(comparison))
+
+
+def _cautioned(contender: Contender) -> str:
+    """The warnings beside the number of a network that comes first."""
+    found = flagged(contender)
+    if contender.row.rank != 1 or not found.warnings:
+        return ""
+    told = "; ".join(found.spelled(check) for check in found.warnings)
+    return f"The number of {contender.row.name}, which comes first, stands, but with {cautions(found)}: {told}."
+
+
+def _refused(comparison: Comparison) -> list[str]:
+    """Who could not be measured, and who was measured and cannot be believed."""
+    unranked = [contender.row for contender in comparison.contenders if not contender.row.rank]
+    unmeasured = [row.name for row in unranked if row.status != "unreliable"]
+    unbelieved = [row.name for row in unranked if row.status == "unreliable"]
+    remarks = []
+    if unmeasured:
         remarks.append(
-            f"{listed(unreliable)} {verb} found unreliable to attack and so {verb} given no robust accuracy; "
-            "the table says why."
+            f"{listed(unmeasured)} could not be measured and so {_given_none(unmeasured)}; the table says why."
         )
-    return Conclusion(prefix + _lede(comparison), remarks)
+    if unbelieved:
+        whose = "its number" if len(unbelieved) == 1 else "their numbers"
+        told = f"{listed(unbelieved)} {_given_none(unbelieved)}, because {whose} cannot be trusted; red flags say why."
+        remarks.append(told)
+    return remarks
+
+
+def _given_none(names: list[str]) -> str:
+    return f"{'was' if len(names) == 1 else 'were'} given no robust accuracy"
 
 
 def _lede(comparison: Comparison) -> str:

@@ -76,6 +76,11 @@ def listed(words: list[str]) -> str:
 
 
 def short_labels(labels: list[str]) -> list[str]:
-    """The class names alone where they tell the labels apart, else the labels."""
-    names = [label.partition("(")[0] for label in labels]
+    """The labels without what stands in brackets where that tells them apart, else the labels."""
+    names = [_unbracketed(label) for label in labels]
     return [name if names.count(name) == 1 else label for name, label in zip(names, labels, strict=True)]
+
+
+def _unbracketed(label: str) -> str:
+    outer = re.sub(r"\([^()]*\)", "", label)
+    return outer if outer == label else _unbracketed(outer)

@@ -4,6 +4,8 @@ from spikeproof.snn.architectures import *  # noqa: F403
 from spikeproof.snn.architectures import __all__ as _architectures
 from spikeproof.snn.encoders import *  # noqa: F403
 from spikeproof.snn.encoders import __all__ as _encoders
+from spikeproof.snn.foreign import *  # noqa: F403
+from spikeproof.snn.foreign import __all__ as _foreign
 from spikeproof.snn.gradients import *  # noqa: F403
 from spikeproof.snn.gradients import __all__ as _gradients
 from spikeproof.snn.network import *  # noqa: F403
@@ -19,4 +21,15 @@ from spikeproof.snn.record import __all__ as _record
 from spikeproof.snn.views import *  # noqa: F403
 from spikeproof.snn.views import __all__ as _views
 
-__all__ = [*_architectures, *_encoders, *_gradients, *_network, *_neurons, *_paths, *_readouts, *_record, *_views]
+__all__ = [
+    *_architectures,
+    *_encoders,
+    *_foreign,
+    *_gradients,
+    *_network,
+    *_neurons,
+    *_paths,
+    *_readouts,
+    *_record,
+    *_views,
+]

@@ -58,7 +58,8 @@ def integrate(
 ) -> Trace:
     """Spikes for the currents `x` ``[T, ...]``, starting from potential `v` ``[...]`` (zero where not given).
 
-    `slope` is one for all steps, or one a step. Differentiable as often as the slope is. Feeding ``Trace.last`` back as `v` continues a stream exactly.
+    `slope` is one for all steps, or one a step. Differentiable as often as the slope is. Feeding ``Trace.last`` back
+    as `v` continues a stream exactly.
     """
     leak, threshold, hard_reset, detach_reset = dynamics
     wide = torch.promote_types(x.dtype, torch.float32)

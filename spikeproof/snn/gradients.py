@@ -39,6 +39,9 @@ class GradientPath(ABC):
         """The path as one layer of a view follows it: a path that remembers begins anew, one memory a layer."""
         return self
 
+    def attend(self, who: Tensor, images: int) -> None:
+        """The next calls are about the images at the places `who` ``[b]`` among `images`; for a path that remembers."""
+
 
 class Slope(GradientPath):
     """Back-propagation through time with this surrogate derivative."""

@@ -12,7 +12,8 @@ import shutil
 import warnings
 import zlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -27,6 +28,12 @@ OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
 COMPILE_UP_TO_STEPS = 32  # unrolling more takes a compiler minutes
 
 
+class Sharpened(Protocol):
+    """A slope that every neuron has of its own sharpness, at every step."""
+
+    def derivative(self, u: Tensor, sharpness: Tensor) -> Tensor: ...
+
+
 class _Course(NamedTuple):
     """What a forward needs to know; all slopes share one forward kernel."""
 
@@ -39,60 +46,109 @@ class _Plan(NamedTuple):
     """What a backward needs to know beside; equal plans share one kernel."""
 
     course: _Course
-    slope: Derivative
+    slope: Derivative | Sharpened
     detach_reset: bool
     learned: bool  # whether leak and threshold want gradients
 
 
-def fused_spikes(x: Tensor, dynamics: Dynamics, slope: Derivative, steps: int) -> Tensor:
+def fused_spikes(
+    x: Tensor, dynamics: Dynamics, slope: Derivative | Sharpened, steps: int, sharpness: Tensor | None = None
+) -> Tensor:
     """Spikes ``[steps, B, *n]`` of currents `x` ``[steps or 1, B, *n]``; equal to `integrate` in every way.
 
     A leading 1 (with ``steps > 1``) means a current that is constant in time. Keeps the memory layout of `x`.
+    `sharpness` ``[steps, N]`` is for a slope that every neuron has of its own, in the order of `laid_out`.
     """
+    flat, back = laid_out(x)
     constant = x.shape[0] == 1 and steps > 1
-    order = sorted(range(1, x.ndim), key=x.stride, reverse=True)
-    laid_out = x.permute(0, *order)
-    flat = laid_out.reshape(x.shape[0], -1)
     learned = dynamics.leak.requires_grad or dynamics.threshold.requires_grad
     plan = _Plan(_Course(steps, constant, dynamics.hard_reset), slope, dynamics.detach_reset, learned)
-    spikes = _Fused.apply(flat[0] if constant else flat, dynamics.leak, dynamics.threshold, plan)
+    spikes = _Fused.apply(flat[0] if constant else flat, dynamics.leak, dynamics.threshold, sharpness, plan)
+    return back(spikes)
+
+
+def laid_out(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """`x` ``[T, B, *n]`` as rows ``[T, N]`` in the order of its memory, images outermost; and the way back."""
+    order = [1, *sorted(range(2, x.ndim), key=x.stride, reverse=True)]
+    rows = x.permute(0, *order)
     back = [0] * x.ndim
     for place, d in enumerate([0, *order]):
         back[d] = place
-    return spikes.view(steps, *laid_out.shape[1:]).permute(back)
+    return rows.reshape(x.shape[0], -1), lambda flat: flat.view(len(flat), *rows.shape[1:]).permute(back)
+
+
+def sharpened(
+    x: Tensor, dynamics: Dynamics, steps: int, means: Tensor, deviations: Tensor, scale: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `ASSG` knows of every neuron after the currents `x` ``[steps or 1, N]``: sharpness, means, deviations.
+
+    All are ``[steps, N]``; `scale` [] is what the sharpness is a share of.
+    """
+    constant = x.shape[0] == 1 and steps > 1
+    course = _Course(steps, constant, dynamics.hard_reset)
+    rest = (dynamics.leak, dynamics.threshold, means, deviations, scale)
+    return _call(_sharpen, course, course, x[0] if constant else x, *rest)
+
+
+def _sharpen(
+    course: _Course, x: Tensor, leak: Tensor, threshold: Tensor, means: Tensor, deviations: Tensor, scale: Tensor
+) -> tuple[Tensor, ...]:
+    found, v = [], None
+    for t in range(course.steps):
+        u, _, v = _step(course, x, t, v, leak, threshold)
+        distance = (u - threshold).abs()
+        mean = 0.9 * means[t] + 0.1 * distance
+        deviation = 0.9 * deviations[t] + 0.1 * (distance - mean).abs()
+        found.append((scale / (mean + 1.5 * deviation + 1e-4), mean, deviation))
+    return tuple(torch.stack(each) for each in zip(*found, strict=True))
 
 
 class _Fused(torch.autograd.Function):
-    """x [T, N] (or [N] where constant), leak [], threshold [] -> spikes [T, N]; saves x alone."""
+    """x [T, N] (or [N] where constant), leak [], threshold [], sharpness [T, N] or None -> spikes [T, N]."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, leak: Tensor, threshold: Tensor, plan: _Plan) -> Tensor:
-        ctx.save_for_backward(x, leak, threshold)
+    def forward(ctx: Any, x: Tensor, leak: Tensor, threshold: Tensor, sharpness: Tensor | None, plan: _Plan) -> Tensor:
+        ctx.save_for_backward(x, leak, threshold, sharpness)
         ctx.plan = plan
         return _call(_forward, plan.course, plan.course, x, leak, threshold)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, leak, threshold = ctx.saved_tensors
+        x, leak, threshold, sharpness = ctx.saved_tensors
         plan = ctx.plan
         if torch.is_grad_enabled():  # a second derivative is wanted, which only the reference has
-            return _differentiable_backward(grads[0], x, leak, threshold, plan)
-        to_x, *to_constants = _call(_backward, plan, plan.course, x, leak, threshold, grads[0].contiguous())
+            return _differentiable_backward(grads[0], x, leak, threshold, sharpness, plan)
+        own = () if sharpness is None else (sharpness,)
+        to_x, *to_constants = _call(_backward, plan, plan.course, x, leak, threshold, grads[0].contiguous(), *own)
         to_leak, to_threshold = (each.sum().to(leak.dtype) for each in to_constants) if plan.learned else (None, None)
-        return to_x, to_leak, to_threshold, None
+        return to_x, to_leak, to_threshold, None, None
 
 
 def _differentiable_backward(
-    grad: Tensor, x: Tensor, leak: Tensor, threshold: Tensor, plan: _Plan
+    grad: Tensor, x: Tensor, leak: Tensor, threshold: Tensor, sharpness: Tensor | None, plan: _Plan
 ) -> tuple[Tensor | None, ...]:
     inputs = [t for t in (x, leak, threshold) if t.requires_grad]
     with torch.enable_grad():
         steps, constant, hard_reset = plan.course
         currents = x.expand(steps, *x.shape) if constant else x
         dynamics = Dynamics(leak, threshold, hard_reset, plan.detach_reset)
-        spikes = integrate(currents, dynamics, plan.slope).spikes
+        slopes: Any = plan.slope
+        if sharpness is not None:
+            slopes = [_OfStep(slopes, of_step) for of_step in sharpness]
+        spikes = integrate(currents, dynamics, slopes).spikes
         found = iter(torch.autograd.grad(spikes, inputs, grad, create_graph=True, materialize_grads=True))
-    return *(next(found) if t.requires_grad else None for t in (x, leak, threshold)), None
+    return *(next(found) if t.requires_grad else None for t in (x, leak, threshold)), None, None
+
+
+@dataclass(frozen=True, eq=False)
+class _OfStep:
+    """A slope with the sharpness that the neurons have at one step."""
+
+    slope: Sharpened
+    sharpness: Tensor
+
+    def derivative(self, u: Tensor) -> Tensor:
+        return self.slope.derivative(u, self.sharpness)
 
 
 def _step(
@@ -113,7 +169,9 @@ def _forward(course: _Course, x: Tensor, leak: Tensor, threshold: Tensor) -> Ten
     return torch.stack(spikes)
 
 
-def _backward(plan: _Plan, x: Tensor, leak: Tensor, threshold: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
+def _backward(
+    plan: _Plan, x: Tensor, leak: Tensor, threshold: Tensor, grad: Tensor, sharpness: Tensor | None = None
+) -> tuple[Tensor, ...]:
     """The gradient on x and, where learned, per neuron on leak and threshold [N], given one on the spikes [T, N].
 
     With d = ds/du: hard reset dv/du = (1 - s) - u d and dv/dthreshold = u d; soft reset dv/du = 1 - threshold d
@@ -131,7 +189,8 @@ def _backward(plan: _Plan, x: Tensor, leak: Tensor, threshold: Tensor, grad: Ten
     to_x: list[Tensor] = []
     for t in reversed(range(steps)):
         u, fired, before = trace[t]
-        d = plan.slope.derivative(u - threshold)
+        own = () if sharpness is None else (sharpness[t],)
+        d = plan.slope.derivative(u - threshold, *own)
         s = fired.to(u.dtype)
         g = grad[t].to(u.dtype)
         through_spike = 0 * d if plan.detach_reset else (u if hard_reset else threshold) * d

@@ -6,13 +6,14 @@ backward differs. An attack that follows several of them sees what one of them h
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from spikeproof.snn.dynamics import Dynamics, integrate
 from spikeproof.snn.gradients import GradientPath, Slope, Triangle
+from spikeproof.snn.kernels import fused_spikes, laid_out, sharpened
 from spikeproof.specs import UserError
 
 __all__ = ["ASSG", "BPTR", "DSR", "HART", "PDSG", "RGA", "AsANN", "Mixture", "RatePath", "attend"]
@@ -188,47 +189,59 @@ class ASSG(GradientPath):
 
 
 class Sharpness(GradientPath):
-    """What `ASSG` is in one layer of a view: its running means ``[T, B, *n]``, and whose turn it is."""
+    """What `ASSG` is in one layer of a view: its running means, and whose turn it is."""
 
     def __init__(self, share: float) -> None:
         self.share = share
-        self.means: Tensor | None = None
+        self.means: Tensor | None = None  # [T, images, neurons], neurons in the order of `laid_out`
         self.deviations: Tensor | None = None
         self.who: Tensor | None = None  # places ``[b]`` of the next call's images among all `images`
         self.images = 0
         self.learning = True
 
+    def for_layer(self) -> GradientPath:
+        return Sharpness(self.share)
+
+    def attend(self, who: Tensor, images: int) -> None:
+        self.who, self.images, self.learning = who, images, True
+
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         if not torch.is_grad_enabled():
             return own_spikes(x, dynamics, steps)
-        currents = x.expand(steps, *x.shape[1:])
         with torch.no_grad():
-            distance = (integrate(currents, dynamics, Triangle()).potentials - dynamics.threshold).abs()
-            mean, deviation = self._remembered(distance)
-            sharpness = 2 * math.tan(math.pi * self.share / 2) / math.pi / (mean + 1.5 * deviation + 1e-4)
-        return integrate(currents, dynamics, [_Sharpened(of_step) for of_step in sharpness]).spikes
+            sharpness = self._remembered(x, dynamics, steps)
+        return fused_spikes(x, dynamics, OwnATan(), steps, sharpness)
 
-    def _remembered(self, distance: Tensor) -> tuple[Tensor, Tensor]:
-        images = distance.shape[1] if self.who is None else self.images
-        if self.means is None or self.deviations is None or self.means.shape[1] != images:
-            everyone = (distance.shape[0], images, *distance.shape[2:])
-            self.means, self.deviations = distance.new_ones(everyone), distance.new_zeros(everyone)
-        who = torch.arange(images, device=distance.device) if self.who is None else self.who
-        mean, deviation = self.means[:, who], self.deviations[:, who]
-        if self.learning:
-            mean = 0.9 * mean + 0.1 * distance
-            deviation = 0.9 * deviation + 0.1 * (distance - mean).abs()
-            self.means[:, who], self.deviations[:, who] = mean, deviation
-            self.learning = self.who is None
-        return mean, deviation
+    def _remembered(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        """The sharpness ``[steps, N]`` of every neuron, after what these currents add to the memory."""
+        flat, _ = laid_out(x)
+        images, neurons = (x.shape[1] if self.who is None else self.images), x[0, 0].numel()
+        if self.means is None or self.deviations is None or self.means.shape != (steps, images, neurons):
+            wide = torch.promote_types(x.dtype, torch.float32)
+            self.means = torch.ones(steps, images, neurons, dtype=wide, device=x.device)
+            self.deviations = torch.zeros_like(self.means)
+        everyone = self.who is None or len(self.who) == images  # in order, as they are attacked
+        kept = [memory if everyone else memory[:, self.who] for memory in (self.means, self.deviations)]
+        mean, deviation = (each.flatten(1) for each in kept)
+        scale = mean.new_tensor(2 * math.tan(math.pi * self.share / 2) / math.pi)
+        if not self.learning:
+            return scale / (mean + 1.5 * deviation + 1e-4)
+        sharpness, *learned = sharpened(flat, dynamics, steps, mean, deviation, scale)
+        self.learning = self.who is None
+        mean, deviation = (each.view(steps, -1, neurons) for each in learned)
+        if everyone:
+            self.means, self.deviations = mean, deviation
+        else:
+            self.means[:, self.who], self.deviations[:, self.who] = mean, deviation
+        return sharpness
 
 
-@dataclass(frozen=True, eq=False)
-class _Sharpened:
-    sharpness: Tensor
+@dataclass(frozen=True)
+class OwnATan:
+    """The arctangent's slope, as sharp as each neuron has it."""
 
-    def derivative(self, u: Tensor) -> Tensor:
-        return (self.sharpness / 2) / (1 + (math.pi / 2 * self.sharpness * u) ** 2)
+    def derivative(self, u: Tensor, sharpness: Tensor) -> Tensor:
+        return (sharpness / 2) / (1 + (math.pi / 2 * sharpness * u) ** 2)
 
 
 def attend(model: nn.Module, who: Tensor, images: int) -> None:
@@ -238,8 +251,9 @@ def attend(model: nn.Module, who: Tensor, images: int) -> None:
     slopes. Paths without a memory do not care.
     """
     for module in model.modules():
-        if isinstance(path := getattr(module, "gradient", None), Sharpness):
-            path.who, path.images, path.learning = who, images, True
+        for follower in (module, getattr(module, "readout", None)):
+            if isinstance(path := getattr(follower, "gradient", None), GradientPath):
+                path.attend(who, images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +267,12 @@ class Mixture(GradientPath):
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise UserError(f"share is in [0, 1], not {self.share}")
+
+    def for_layer(self) -> GradientPath:
+        return replace(self, second=self.second.for_layer())
+
+    def attend(self, who: Tensor, images: int) -> None:
+        self.second.attend(who, images)
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         one, other = (path.spikes(x, dynamics, steps) for path in (self.first, self.second))

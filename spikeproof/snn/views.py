@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from spikeproof.snn.encoders import Direct, Encoder
-from spikeproof.snn.gradients import GradientPath
+from spikeproof.snn.foreign import Foreign, adapt, can_follow, exchange
+from spikeproof.snn.gradients import GradientPath, Slope
 from spikeproof.snn.layers import Normed, PerStep
 from spikeproof.snn.network import SpikingNetwork
 from spikeproof.snn.neurons import RateLayer, SpikingLayer
 from spikeproof.snn.readouts import FirstSpike, MeanCurrent
-from spikeproof.specs import UserError
+from spikeproof.specs import UserError, short
 
 __all__ = ["ann_twin", "attack_view", "view", "without_statistics"]
 
@@ -34,21 +35,28 @@ def view(
     """
     if steps is not None and steps < 1:
         raise UserError(f"steps must be at least 1, not {steps}")
+    if gradient is not None and not can_follow(model, gradient):
+        raise UserError(
+            f"{short(gradient)} needs the neurons of spikeproof, which see all time steps at once; those of another "
+            "library take a slope, such as Triangle or ATan"
+        )
 
     def change(module: nn.Module) -> nn.Module:
         if isinstance(module, SpikingLayer):
-            module.gradient = gradient.for_layer() if gradient is not None else module.gradient
+            module.gradient = (gradient or module.gradient).for_layer()
             module.steps = steps or module.steps
         if isinstance(module, SpikingNetwork):
             module.encoder = encoder or module.encoder
-            if gradient is not None and isinstance(module.readout, FirstSpike):
-                module.readout = replace(module.readout, gradient=gradient.for_layer())
+            if isinstance(readout := module.readout, FirstSpike):
+                module.readout = replace(readout, gradient=(gradient or readout.gradient).for_layer())
             module.steps = steps or module.steps
+        if isinstance(gradient, Slope):
+            exchange(module, gradient)
         if channels_last is not None:
             _lay_out(module, torch.channels_last if channels_last else torch.contiguous_format)
         return module
 
-    return _structural_copy(model, change)
+    return _structural_copy(adapt(model), change)
 
 
 def attack_view(model: nn.Module) -> nn.Module:
@@ -81,6 +89,8 @@ def ann_twin(model: nn.Module, *, clipped: bool = False) -> nn.Module:
     def change(module: nn.Module) -> nn.Module:
         if isinstance(module, SpikingLayer):
             return RateLayer(module, clipped)
+        if isinstance(module, RateLayer):  # of a twin: what was its layer is a unit already
+            return module.layer
         if isinstance(module, SpikingNetwork):
             module.steps, module.readout = 1, MeanCurrent()
             module.encoder = module.encoder if module.encoder.normalised else Direct()  # a code of spikes needs time
@@ -113,6 +123,12 @@ def _lay_out(module: nn.Module, layout: torch.memory_format) -> None:
 
 def _structural_copy(module: nn.Module, change: Callable[[nn.Module], nn.Module]) -> nn.Module:
     """New modules all the way down, over the same tensors, each passed through `change` once its children are."""
+    if isinstance(module, Foreign):
+        other = module.twin()
+        for parent in list(other.modules()):
+            children = parent._modules.items()
+            parent._modules = {name: child if child is None else change(child) for name, child in children}
+        return other
     twin = copy.copy(module)
     twin._parameters = dict(module._parameters)
     twin._buffers = dict(module._buffers)

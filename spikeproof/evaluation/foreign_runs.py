@@ -1,0 +1,81 @@
+"""How does a network that was trained elsewhere get a run folder, so that it is measured like any other?"""
+
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from spikeproof.data import DataSet
+from spikeproof.evaluation.predictions import check_classes, predict
+from spikeproof.models import built_by, load_tensors, read_weights, write_foreign
+from spikeproof.runs import Run, environment, sha256_of
+from spikeproof.snn import adapt
+from spikeproof.snn.foreign import libraries
+from spikeproof.specs import UserError, short, to_config
+
+__all__ = ["adopt_foreign"]
+
+
+def adopt_foreign(
+    factory: str, weights: Path | None, data: DataSet, out: Path, *, device: str | torch.device | None = None
+) -> Run:
+    """The run folder `out` of the network that `factory`, package.module:function, builds, with `weights` from a file.
+
+    Without a file the network keeps the weights that it was built with. Called again it takes the network as it is now.
+    Runs the code that `factory` names. Raises `UserError` for what cannot be built or loaded, for a network that does
+    not map images of `data` to logits of its classes, and for a folder that holds another run.
+    """
+    model = built_by(factory)
+    if weights is not None:
+        load_tensors(model, read_weights(weights), str(weights))
+    _refuse_what_does_not_fit(model.to(device), factory, data)
+    run, config = Run(out), _config(factory, weights, data, out)
+    if "run.json" not in run:
+        run.write_json("run.json", _record(config, model))
+    elif run.record["config"] != config:
+        raise UserError(f"{out} holds another run; name another folder with --out, or delete this one")
+    write_foreign(run, model, factory)
+    return Run(out)
+
+
+def _config(factory: str, weights: Path | None, data: DataSet, out: Path) -> dict[str, Any]:
+    return {
+        "name": out.resolve().name,
+        "data": to_config(data),
+        "model": factory,
+        "weights": weights and {"class_path": "Weights", "init_args": {"file": str(weights)}},
+        "weights_sha256": weights and sha256_of(weights),
+    }
+
+
+def _record(config: dict[str, Any], model: nn.Module) -> dict[str, Any]:
+    """What ``run.json`` says; "finished" as far as it is known here."""
+    now, around = datetime.now(UTC).isoformat(timespec="seconds"), environment()
+    around["versions"] |= {name: version for name in libraries(model) if (version := _version(name))}
+    facts = {"name": config["name"], "config": config, "seed": 0, "training_seconds": None}
+    facts |= {"parameters": sum(p.numel() for p in model.parameters()), "started": now, "finished": now}
+    return facts | around
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _refuse_what_does_not_fit(model: nn.Module, factory: str, data: DataSet) -> None:
+    """Try it on two images of noise, before anything is written."""
+    x = torch.rand(2, *data.shape, generator=torch.Generator().manual_seed(0))
+    try:
+        check_classes(predict(adapt(model), x), data)
+    except UserError as error:
+        raise UserError(f"{factory}: {error}") from error
+    except Exception as error:  # whatever that code raises
+        raise UserError(
+            f"the network of {factory} fails on images [B, {', '.join(map(str, data.shape))}] of {short(data)} "
+            f"({type(error).__name__}: {error})"
+        ) from error

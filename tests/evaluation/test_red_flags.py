@@ -1,0 +1,180 @@
+"""Are networks that hide from attacks flagged, each for its own reason, and honest ones not?"""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import spikeproof as sp
+from spikeproof.controls import CONTROLS, Amplified, OfTheBatch, Outside, Stateful, with_layers
+from spikeproof.evaluation.red_flags import Flag, of_attacks, of_network
+
+SMALL = sp.Suite(name="small", attacks=(sp.PGD(steps=5),))
+THREAT = sp.Linf(0.1)
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    return digits[2][:40], digits[3][:40]
+
+
+def raised(model, images, paths=()) -> set[str]:
+    return {flag.name for flag in of_network(model, *images, paths, batch=16, seed=0) if flag.raised}
+
+
+def test_an_honest_network_raises_nothing_before_it_is_attacked(trained, trained_ann, images):
+    assert raised(trained, images, (sp.Triangle(width=0.5), sp.BPTR(), sp.ASSG())) == set()
+    assert raised(trained_ann, images) == set()
+
+
+def test_declared_noise_is_no_flag_and_undeclared_noise_is(trained, images):
+    noisy = Outside(trained, lambda x: x + 0.1 * torch.randn_like(x))
+    assert raised(noisy, images) == {"undeclared randomness", "images of a batch meet"}
+    noisy.stochastic = True
+    assert raised(noisy, images) == set()
+
+
+def test_what_is_left_over_from_call_to_call_is_seen_first_and_nothing_else_is_asked(trained, images):
+    flags = list(of_network(with_layers(trained, Stateful), *images, (), batch=16, seed=0))
+    assert [flag.name for flag in flags] == ["keeps a state"]
+    assert flags[0].raised
+    assert flags[0].spoils
+
+
+def test_a_graph_that_is_kept_from_call_to_call_ends_in_a_verdict_and_no_traceback(trained, images):
+    class Remembers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network, self.last = trained, 0.0
+
+        def forward(self, x):
+            logits = self.network(x)
+            self.last = logits.mean(0) + 0.1 * self.last
+            return logits + self.last
+
+    found = sp.evaluate(Remembers(), images, THREAT, SMALL)
+    assert found.diagnosis.status == "unreliable"
+    assert "keeps a state" in found.diagnosis.reason
+    assert found.robust_accuracy(0) is None
+    assert found.gradients.sum() == 0  # nothing was attacked in vain
+
+
+def test_statistics_of_the_batch(trained, images):
+    assert "images of a batch meet" in raised(OfTheBatch(trained), images)
+
+
+def test_gradients_that_are_zero_along_every_path(trained, images):
+    assert "zero input gradients" in raised(Outside(trained, torch.Tensor.detach), images)
+    narrow = sp.view(trained, gradient=sp.Triangle(width=1e-3))
+    seen = raised(narrow, images)
+    assert {"zero input gradients", "potentials outside the slope's window"} <= seen
+    assert "zero input gradients" not in raised(narrow, images, (sp.Triangle(),))  # another path sees what it hides
+
+
+def test_thresholds_out_of_sight_are_the_same_network_and_flagged(trained, images):
+    hidden = with_layers(trained, Amplified)
+    torch.testing.assert_close(hidden(images[0]), trained(images[0]))
+    assert "potentials outside the slope's window" in raised(hidden, images)
+
+
+def test_a_dead_and_a_saturated_layer(trained, images):
+    for shift, flag in ((-1e3, "a dead layer"), (1e3, "a saturated layer")):
+        changed = with_layers(trained, lambda layer, shift=shift: nn.Sequential(Shifted(shift), layer))
+        assert flag in raised(changed, images)
+
+
+class Shifted(nn.Module):
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+
+    def forward(self, x):
+        return x + self.by
+
+
+def test_another_function_behind_the_view_is_seen(trained, images, monkeypatch):
+    other = copy.deepcopy(trained)
+    with torch.no_grad():
+        next(p for n, p in other.named_parameters() if n.endswith("weight")).mul_(-1)
+    monkeypatch.setattr("spikeproof.evaluation.red_flags.attack_view", lambda model: other)
+    assert "an attack sees other logits" in raised(trained, images)
+
+
+def attacked(model, images, broken=None, draws=1) -> dict[str, Flag]:
+    x, y = images
+    right = sp.predict(model, x).argmax(1) == y
+    x, y = x[right][:24], y[right][:24]
+    broken = torch.zeros(len(x), dtype=torch.bool) if broken is None else broken[: len(x)]
+    return {flag.name: flag for flag in of_attacks(model, x, y, THREAT, broken, batch=24, draws=draws, seed=0)}
+
+
+@pytest.fixture(autouse=True)
+def briefly(monkeypatch):
+    monkeypatch.setattr("spikeproof.evaluation.red_flags.STEPS", (5, 10, 20, 40))
+    monkeypatch.setattr("spikeproof.evaluation.red_flags.QUERIES", 60)
+
+
+def test_attacks_on_an_honest_network_raise_nothing(trained, images):
+    flags = attacked(trained, images)
+    assert {name for name, flag in flags.items() if flag.raised} == set()
+    shares = list(flags["more steps do not help"].details.values())
+    assert len(shares) == 4
+    assert 0 < shares[0] <= shares[-1] <= 1
+
+
+def test_a_gradient_that_leads_astray(trained, images):
+    """The gradient of another network where the own one is expected: noise and black boxes do better."""
+
+    class Reverse(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.view_as(x)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return -grad
+
+    flags = attacked(Outside(trained, Reverse.apply), images)
+    names = {name for name, flag in flags.items() if flag.raised and flag.spoils}
+    assert "black box beats white box" in names
+    assert "holds without a bound" in names
+
+
+def test_a_gap_between_the_default_path_and_the_worst_is_a_warning(trained, images):
+    narrow = sp.view(trained, gradient=sp.Triangle(width=1e-3))
+    found = attacked(narrow, images, broken=torch.arange(24) < 20)["default path far from the worst"]
+    assert found.raised
+    assert not found.spoils
+    assert found.number == pytest.approx(20 / 24, abs=0.1)
+
+
+def test_nan_raises_a_flag_and_its_sentence_says_number_and_threshold():
+    flag = Flag("a name", float("nan"), 0.1, True, "What it means.", {})
+    assert flag.raised
+    assert flag.said() == "a name: nan (at most 0.1 is normal). What it means."
+
+
+def test_flags_are_part_of_the_verdicts_and_spoil_them(trained, images):
+    suite = sp.Suite(name="looked at", attacks=(sp.PGD(steps=5),), examined=8)
+    honest = sp.evaluate(trained, images, THREAT, suite)
+    assert honest.diagnosis.status == "ok"
+    names = [flag["name"] for flag in honest.summary()["flags"]]
+    assert "keeps a state" in names
+    assert "black box beats white box" in names
+    assert not any(flag["raised"] for flag in honest.summary()["flags"] if flag["spoils"])
+    spoiled = sp.evaluate(Outside(trained, lambda x: x + 0.05 * torch.randn_like(x)), images, THREAT, suite)
+    assert spoiled.diagnosis.status == "unreliable"
+    assert "undeclared randomness" in spoiled.diagnosis.reason
+    assert spoiled.summary()["threats"][0]["robust_accuracy"] is None
+
+
+def test_without_images_to_examine_no_attack_is_spent_on_flags(trained, images):
+    names = {flag.name for flag in sp.evaluate(trained, images, THREAT, SMALL).flags}
+    assert "keeps a state" in names
+    assert "one step beats many" not in names
+
+
+def test_the_controls_hold_honest_networks_and_others():
+    assert sum(control.honest for control in CONTROLS) >= 4
+    assert len({control.name for control in CONTROLS}) == len(CONTROLS) >= 11
