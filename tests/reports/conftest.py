@@ -24,7 +24,7 @@ def interval(value: float, images: int) -> dict[str, float]:
     return {"value": value, "low": max(0.0, value - half), "high": min(1.0, value + half)}
 
 
-def fates(clean: float, robust: tuple[float, ...], images: int) -> tuple[np.ndarray, np.ndarray]:
+def fates(clean: float, robust: tuple[float, ...], images: int, attacks: int) -> tuple[np.ndarray, np.ndarray]:
     """broken_at, broken_by [N] such that exactly these shares of the images are right and hold."""
     counts = [round(share * images) for share in (clean, *robust)]
     broken_at = np.full(images, -1)
@@ -32,7 +32,7 @@ def fates(clean: float, robust: tuple[float, ...], images: int) -> tuple[np.ndar
     for threat in reversed(range(len(robust))):
         broken_at[counts[threat + 1] : counts[threat]] = threat
     is_broken = (broken_at >= 0) & (broken_at < len(robust))
-    return broken_at, np.where(is_broken, np.arange(images) % len(ATTACKS), -1)
+    return broken_at, np.where(is_broken, np.arange(images) % attacks, -1)
 
 
 def examples(classes: int, side: int, channels: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
@@ -60,10 +60,15 @@ def choice(name: str, **fields: Any) -> dict[str, Any]:
 
 
 def verdicts(
-    clean: float, robust: tuple[float, ...], eps: tuple[float, ...], images: int, **other: Any
+    clean: float,
+    robust: tuple[float, ...],
+    eps: tuple[float, ...],
+    images: int,
+    labels: tuple[str, ...] = ATTACKS,
+    **other: Any,
 ) -> dict[str, Any]:
     reliable = other.get("status", "ok") == "ok"
-    attacks = [{"label": label, "config": choice(label.partition("(")[0])} for label in ATTACKS]
+    attacks = [{"label": label, "config": choice(label.partition("(")[0])} for label in labels]
     return {
         "status": "ok",
         "reason": "",
@@ -91,6 +96,24 @@ def verdicts(
         "draws_if_stochastic": 16,
         "environment": {"versions": {"torch": "2.13"}, "machine": {"threads": 2}, "command": "spikeproof evaluate"},
     } | other
+
+
+def flags(**numbers: float | None) -> list[dict[str, Any]]:
+    """Four flags, none raised but those whose `numbers`, with _ for spaces, exceed their threshold."""
+    climb = {"APGD 10": 0.45, "APGD 50": 0.5, "APGD 100": 0.51, "APGD 500": 0.625}
+    looked_for = [
+        ("zero input gradients", 0.0, 0.1, True, "Gradient attacks see nothing.", {"images": 1064, "paths": 3}),
+        ("a dead layer", 0.25, 0.99, False, "Neurons never fire.", {"body.1": 0.25, "body.4": 0.125}),
+        ("one step beats many", -0.125, 0.03, True, "Gradients lead astray.", {"FGSM": 0.325, "APGD 10": 0.45}),
+        ("more steps do not help", -0.01, 0.05, True, "More steps break fewer images.", climb),
+    ]
+    found = []
+    for name, usual, threshold, spoils, meaning, details in looked_for:
+        number = numbers.get(name.replace(" ", "_"), usual)
+        raised = number is None or number > threshold
+        found.append({"name": name, "number": number, "threshold": threshold, "spoils": spoils, "raised": raised})
+        found[-1] |= {"meaning": meaning, "details": details}
+    return found
 
 
 def epoch(number: int, epochs: int, robust: float) -> dict[str, Any]:
@@ -153,6 +176,7 @@ def write_run(
     eps: tuple[float, ...] = EPS,
     seed: int = 0,
     images: int = 100,
+    attacks: tuple[str, ...] = ATTACKS,
     objective: dict[str, Any] | None = None,
     pictures: tuple[int, int] | None = None,
     probed: dict[str, Any] | None = None,
@@ -189,9 +213,9 @@ def write_run(
     rows = [epoch(n, epochs, (robust or (0.5,))[-1]) for n in range(1, epochs + 1)]
     run.write_lines("metrics.jsonl", ([converted(0.25)] if starts_converted else []) + rows)
     if robust is not None:
-        broken_at, broken_by = fates(clean, robust, images)
+        broken_at, broken_by = fates(clean, robust, images, len(attacks))
         label = np.arange(images) % 10
-        run.write_json("verdicts.json", verdicts(clean, robust, eps, images, **verdict))
+        run.write_json("verdicts.json", verdicts(clean, robust, eps, images, attacks, **verdict))
         arrays = {"label": label, "clean_prediction": np.where(broken_at < 0, label + 1, label)}
         arrays |= {"broken_at": broken_at, "broken_by": broken_by, "gradients": np.full(images, 40)}
         run.write_arrays("verdicts.npz", arrays)

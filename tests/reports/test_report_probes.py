@@ -128,10 +128,10 @@ def test_an_unreliable_network_has_its_status(make_run: MakeRun, report: Callabl
     page = report(make_run("masked", status="zero_gradient", reason="No gradient moves.", probed={}))
     (row,) = [row for row in page.rows if len(row) == 2 and "zero gradient" in row[1]]
     assert row[0].strip() == "masked"
-    assert "This network was found unreliable to attack: where gradients or outputs say nothing" in page.text
+    assert "No number of this network can be trusted: where gradients or outputs mislead an attack" in page.text
     later = report(make_run("later", robust=None, probed={}))
     assert later.text.count("75.0 %") == 2
-    assert "found unreliable" not in later.text
+    assert "can be trusted" not in later.text
 
 
 @pytest.mark.parametrize(

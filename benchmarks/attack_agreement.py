@@ -1,0 +1,151 @@
+"""Do our attacks find what others' do? `python -m benchmarks.attack_agreement RUN... --eps EPS...`.
+
+The same trained network, images, radius and steps: robust accuracy of each attack run alone, ours beside theirs, with
+the clean accuracy on the same images. Starts are drawn anew by each library where the attack draws one.
+"""
+
+import argparse
+import json
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from spikeproof.attacks import APGD, DLR, FAB, PGD, Attack, Linf, Square, Targeted, TargetedDLR
+from spikeproof.data import DataSet
+from spikeproof.evaluation import predict
+from spikeproof.models import load_model
+from spikeproof.runs import Run, environment, written_whole
+from spikeproof.snn import attack_view
+from spikeproof.specs import from_config
+
+STEPS, STEP = 20, 0.1  # of PGD, its step as a share of eps
+
+Perturb = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+def pairs(eps: float, seed: int, queries: int) -> dict[str, tuple[Attack, dict[str, Perturb]]]:
+    """By name: our attack, and the same of other libraries."""
+    walk = PGD(steps=STEPS, relative_step=STEP, start="clean", keep="last")
+    return {
+        f"PGD-{STEPS}, clean start": (walk, {"torchattacks": torchattacks_pgd(eps), "foolbox": foolbox_pgd(eps)}),
+        "APGD-CE": (APGD(), {"pyautoattack": autoattack("apgd-ce", eps, seed)}),
+        "APGD-DLR": (APGD(loss=DLR()), {"pyautoattack": autoattack("apgd-dlr", eps, seed)}),
+        "APGD-T": (
+            Targeted(attack=APGD(loss=TargetedDLR())),
+            {"pyautoattack": autoattack("apgd-t", eps, seed)},
+        ),
+        "FAB-T": (FAB(), {"pyautoattack": autoattack("fab-t", eps, seed)}),
+        f"Square, {queries:,} queries": (
+            Square(queries=queries),
+            {"pyautoattack": autoattack("square", eps, seed, queries)},
+        ),
+    }
+
+
+def torchattacks_pgd(eps: float) -> Perturb:
+    import torchattacks
+
+    return lambda model, x, y: torchattacks.PGD(model, eps=eps, alpha=STEP * eps, steps=STEPS, random_start=False)(x, y)
+
+
+def foolbox_pgd(eps: float) -> Perturb:
+    import foolbox
+
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=STEP * eps, steps=STEPS, random_start=False)
+    return lambda model, x, y: attack(foolbox.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=eps)[
+        0
+    ]
+
+
+def autoattack(name: str, eps: float, seed: int, queries: int | None = None) -> Perturb:
+    from pyautoattack import AutoAttack
+
+    def perturb(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        attack = AutoAttack(
+            model, norm="Linf", eps=eps, seed=seed, version="custom", attacks=[name], device=str(x.device)
+        )
+        attack.verbose = False
+        attack.apgd.n_restarts = attack.fab.n_restarts = 1  # as in its standard version
+        attack.fab.n_target_classes = attack.apgd_targeted.n_target_classes = 9
+        if queries is not None:
+            attack.square.n_queries = queries
+        found = attack.run_standard_evaluation(x, y, batch_size=len(x))
+        return found[0] if isinstance(found, tuple) else found
+
+    return perturb
+
+
+def compared(
+    run: Path, eps: float, images: int, batch: int, seed: int, queries: int, console: Console
+) -> dict[str, Any]:
+    """Robust accuracies of one network, in % of its first test images."""
+    model = load_model(run)
+    data: DataSet = from_config(Run(run).record["config"]["data"], DataSet)
+    part = data.part("test").first(images)
+    x, y = part.batch(torch.arange(images))
+    right = predict(model, x, batch=batch).argmax(1) == y
+    record: dict[str, Any] = {
+        "run": run.name,
+        "eps": eps,
+        "images": images,
+        "clean": share(right, images),
+        "attacks": {},
+    }
+    x, y, attacked, threat = x[right], y[right], attack_view(model), Linf(eps)
+    for name, (ours, theirs) in pairs(eps, seed, queries).items():
+        runs: dict[str, Perturb] = {
+            "spikeproof": lambda m, x, y, ours=ours: (
+                ours.run(m, x, y, threat, seed=seed, stop=ours.white_box is False).x
+            ),
+            **theirs,
+        }
+        row: dict[str, Any] = {}
+        for library, perturb in runs.items():
+            started, held = time.monotonic(), 0
+            for part_x, part_y in zip(x.split(batch), y.split(batch), strict=True):
+                found = threat.project(perturb(attacked, part_x, part_y).detach(), part_x)
+                held += int((predict(model, found, batch=batch).argmax(1) == part_y).sum())
+            row[library] = {"robust": 100 * held / images, "seconds": time.monotonic() - started}
+        record["attacks"][name] = row
+        told = ", ".join(f"{library} {found['robust']:.1f} %" for library, found in row.items())
+        console.print(f"{run.name}: {name}: {told}")
+    return record
+
+
+def share(held: Tensor, images: int) -> float:
+    return 100 * int(held.sum()) / images
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders")
+    parser.add_argument("--eps", type=float, nargs="+", required=True, help="one radius a run")
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--batch", type=int, default=250)
+    parser.add_argument("--queries", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="JSON file")
+    options = parser.parse_args()
+    if len(options.eps) != len(options.runs):
+        parser.error(f"{len(options.runs)} runs need as many eps, not {len(options.eps)}")
+    logging.disable(logging.INFO)
+    warnings.simplefilter("ignore")  # the peers' own
+    rows = [
+        compared(run, eps, options.images, options.batch, options.seed, options.queries, Console())
+        for run, eps in zip(options.runs, options.eps, strict=True)
+    ]
+    if options.out:
+        record = {"networks": rows, "environment": environment()}
+        with written_whole(options.out) as path:
+            path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
