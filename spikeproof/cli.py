@@ -384,12 +384,15 @@ def list_names() -> None:
         console.print(f"{suite.name}: {', '.join(map(short, suite.attacks))}", highlight=False)
 
 
-def doctor(data_root: Path | None = None) -> None:
+def doctor(data_root: Path | None = None, controls: bool = False) -> None:
     """Check this installation: versions, compiler, accelerator, data.
 
     Args:
         data_root: folder of the data sets
+        controls: train networks that hide from attacks and honest ones, and see that the evaluation tells them apart
     """
+    if controls:
+        return _controls()
     from spikeproof.snn.kernels import can_compile
 
     facts = environment()
@@ -409,6 +412,24 @@ def doctor(data_root: Path | None = None) -> None:
         except UserError as error:
             state = str(error).splitlines()[0]
         console.print(f"  {name:12} {state}", highlight=False, soft_wrap=True)
+
+
+def _controls() -> None:
+    from spikeproof.controls import judged
+
+    with bar("controls") as progress:
+        found = judged(progress=progress)
+    table = Table("", "network", "", "verdict", "raised", box=None, header_style="bold")
+    for one in found:
+        flags = [flag.name for flag in one.verdicts.flags if flag.raised]
+        robust = one.verdicts.robust_accuracy(0)
+        verdict = f"{robust.value:.0%} robust" if robust else one.verdicts.diagnosis.status
+        kind = "honest" if one.control.honest else "hides"
+        table.add_row("ok" if one.right else "WRONG", one.control.name, kind, verdict, ", ".join(flags) or "-")
+    console.print(table)
+    if wrong := [one.control.name for one in found if not one.right]:
+        raise UserError(f"the evaluation was wrong about {len(wrong)} of {len(found)} controls: {', '.join(wrong)}")
+    _say(f"all {len(found)} controls are told apart")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -477,7 +498,7 @@ def _spelled(argument: str) -> str:
         return argument
     name, equals, value = argument[2:].partition("=")
     name = name.replace("-", "_")
-    return f"--{name}=true" if name in ("download", "trust") and not equals else f"--{name}{equals}{value}"
+    return f"--{name}=true" if name in ("download", "trust", "controls") and not equals else f"--{name}{equals}{value}"
 
 
 def _parser() -> jsonargparse.ArgumentParser:

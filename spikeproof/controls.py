@@ -18,13 +18,12 @@ from spikeproof.evaluation import Suite, Verdicts, evaluate, suite_named
 from spikeproof.models import load_model
 from spikeproof.objectives import Adversarial, Objective, Standard, ThresholdGuarding
 from spikeproof.progress import Report, silent
-from spikeproof.snn import LIF, RSC, Network, ReLU, SmallCNN, SpikingNetwork, Triangle, view
+from spikeproof.snn import LIF, RSC, Network, ReLU, SmallCNN, Triangle, view
 from spikeproof.snn.dynamics import integrate
 from spikeproof.snn.neurons import SpikingLayer
 from spikeproof.training import SGD, Recipe, Training, train
 
 THREAT = Linf(0.1)
-EPS = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Trained:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def by(self, name: str, objective: Objective, network: Network | None = None) -> SpikingNetwork:
+    def by(self, name: str, objective: Objective, network: Network | None = None) -> nn.Module:
         spiking = Network(architecture=SmallCNN(widths=(8, 16, 32)), neuron=LIF(), steps=4)
         recipe = Recipe(
             name=name,
@@ -71,15 +70,16 @@ class Trained:
             train(recipe, self.folder / name)
         return load_model(self.folder / name)
 
-    def plain(self) -> SpikingNetwork:
+    def plain(self) -> nn.Module:
         return self.by("plain", Standard())
 
-    def adversarial(self) -> SpikingNetwork:
+    def adversarial(self) -> nn.Module:
         return self.by("adversarial", Adversarial(threat=THREAT, attack=PGD(steps=3, keep="last")))
 
 
 def judged(images: int = 100, suite: Suite | None = None, progress: Report = silent) -> list[Judged]:
     """Every control with its verdicts on the first `images` test digits under Linf 0.1 (default suite: standard)."""
+    suite = suite or suite_named("standard")
     part = Digits().part("test").first(images)
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,7 @@ def judged(images: int = 100, suite: Suite | None = None, progress: Report = sil
         for number, control in enumerate(CONTROLS):
             progress(control.name, number, len(CONTROLS))
             network = control.network(trained)
-            found.append(Judged(control, evaluate(network, part, THREAT, suite or suite_named("standard"))))
+            found.append(Judged(control, evaluate(network, part, THREAT, suite)))
     progress("done", len(CONTROLS), len(CONTROLS))
     return found
 

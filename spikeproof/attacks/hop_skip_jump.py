@@ -14,6 +14,8 @@ from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
 
 STARTS = 100  # random images tried for each image
+# Probes at distance / D^RADIUS. The paper's power is 1: so near, a spiking network's decisions are a staircase.
+RADIUS = 0.25
 JUMPS = 12  # step sizes tried, from distance / sqrt(step) down by halves
 MANTISSA = 24  # bits: float32 has no more points between two images
 TOGETHER = 256  # images in one pass, where the batch is smaller
@@ -60,7 +62,7 @@ class HopSkipJump(Attack):
     def _jump(self, oracle: "Oracle", x: Tensor, z: Tensor, who: Tensor, threat: Threat, step: int) -> Tensor:
         """Off the boundary at `z`, into what is misclassified."""
         distance = threat.distance(z, x)
-        radius = torch.full_like(distance, 0.1) if step == 1 else distance / x[0].numel()
+        radius = distance / x[0].numel() ** RADIUS
         draws = min(int(self.draws * math.sqrt(step)), self.most_draws)
         uphill = threat.ascent(estimated_gradient(oracle, z, who, threat, radius, draws))
         return jumped(oracle, z, uphill, distance / math.sqrt(step), who)
@@ -129,8 +131,9 @@ def estimated_gradient(oracle: Oracle, z: Tensor, who: Tensor, threat: Threat, r
         verdict = oracle(there, who).to(z.dtype) * 2 - 1  # [n, b]
         ahead += (verdict.view(*verdict.shape, *[1] * (z.ndim - 1)) * direction).sum(0)
         every += direction.sum(0)
-        balance += verdict.sum(0) / draws
-    return ahead - per_image(balance.masked_fill(balance.abs() == 1, 0), z) * every
+        balance += verdict.sum(0)
+    mean = balance.masked_fill(balance.abs() == draws, 0) / draws
+    return ahead - per_image(mean, z) * every
 
 
 def jumped(oracle: Oracle, z: Tensor, uphill: Tensor, size: Tensor, who: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Some are about the network, whatever is attacked; the others run attacks that mu
 the images. A flag that spoils makes the number untrustworthy: the verdict is then `unreliable`.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -16,7 +17,7 @@ from spikeproof.attacks import APGD, FGSM, PGD, Attack, Margin, Square, Threat, 
 from spikeproof.attacks.attack import Query, as_evaluated
 from spikeproof.evaluation.predictions import predict
 from spikeproof.randomness import seeded
-from spikeproof.snn import GradientPath, Slope, attack_view, record, view
+from spikeproof.snn import GradientPath, Slope, attack_view, can_follow, record, view
 from spikeproof.specs import short
 
 __all__ = ["Flag"]
@@ -49,7 +50,8 @@ class Flag:
         return f"{self.name}: {self.number:.3g} (at most {self.threshold:.3g} is normal). {self.meaning}"
 
     def summary(self) -> dict[str, Any]:
-        return asdict(self) | {"raised": self.raised}
+        number = None if math.isnan(self.number) else self.number  # which JSON does not know
+        return asdict(self) | {"number": number, "raised": self.raised}
 
 
 def of_network(
@@ -97,7 +99,9 @@ def of_network(
             {},
         )
     attacked = attack_view(model)
-    views = {"its own path": attacked} | {short(path): view(attacked, gradient=path) for path in paths}
+    views = {"its own path": attacked} | {
+        short(path): view(attacked, gradient=path) for path in paths if can_follow(attacked, path)
+    }
     changed = {name: _share_changed(_logits(seen, x, batch, seed), usual) for name, seen in views.items()}
     yield Flag(
         "an attack sees other logits",

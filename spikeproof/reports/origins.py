@@ -11,7 +11,8 @@ TOLD = ("network", "objective", "training", "data", "seed")
 def origin(config: dict[str, Any]) -> list[tuple[str, str]]:
     """What a run's configuration says of it, in short: (caption, code); empty for a network trained from scratch."""
     ann, conversion = config.get("ann"), config.get("conversion")
-    told = [("converted by", spelled(conversion, depth=1))] if conversion else []
+    told = [("built by", str(config["model"]))] if config.get("model") else []
+    told += [("converted by", spelled(conversion, depth=1))] if conversion else []
     told += [("begun with", spelled(config["weights"], depth=1))] if config.get("weights") else []
     if ann:
         fields = recipe_fields(ann)
@@ -23,7 +24,8 @@ def origin(config: dict[str, Any]) -> list[tuple[str, str]]:
 def origin_in_full(config: dict[str, Any]) -> list[tuple[str, str]]:
     """The same with every setting: (caption, code), one for the conversion and one for each part of the ANN."""
     ann, conversion = config.get("ann"), config.get("conversion")
-    told = [("Conversion", spelled(conversion))] if conversion else []
+    told = [("Built by", str(config["model"]))] if config.get("model") else []
+    told += [("Conversion", spelled(conversion))] if conversion else []
     told += [("Begun with", spelled(config["weights"]))] if config.get("weights") else []
     if ann:
         fields = recipe_fields(ann)

@@ -39,7 +39,7 @@ class GradientPath(ABC):
         """The path as one layer of a view follows it: a path that remembers begins anew, one memory a layer."""
         return self
 
-    def attend(self, who: Tensor, images: int) -> None:
+    def attend(self, who: Tensor, images: int) -> None:  # noqa: B027 - most paths remember nothing
         """The next calls are about the images at the places `who` ``[b]`` among `images`; for a path that remembers."""
 
 

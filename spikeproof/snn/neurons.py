@@ -215,8 +215,8 @@ class SpikingLayer(nn.Module):
 
 
 class RateLayer(nn.Module):
-    """The unit of an ANN in the place of a layer of neurons: its rate under a constant current, with the same threshold
-    and mean gain; cut to [0, 1] and rounded to one of its steps where `clipped`."""
+    """The unit of an ANN in the place of a layer of neurons: their rate under a constant current if they had no leak,
+    with the same threshold and mean gain; cut to [0, 1] and rounded to one of the steps where `clipped`."""
 
     def __init__(self, layer: SpikingLayer, clipped: bool) -> None:
         super().__init__()

@@ -87,7 +87,8 @@ class DSR(GradientPath):
     """Differentiation on the spike representation: a layer maps a mean current to a mean rate, with the slope
     1 / threshold for means between 0 and the threshold, and 0 elsewhere.
 
-    Both means weigh step t of T by leak^(T - t). Source: Meng et al., CVPR 2022; there the spikes weigh the threshold.
+    Both means weigh step t of T by leak^(T - t). Source: Meng et al., CVPR 2022; there the reset is soft, and the
+    spikes weigh the threshold.
     """
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
@@ -172,7 +173,8 @@ class ASSG(GradientPath):
     gradients of an attack, M of the value and D of the deviation; its slope is (a/2) / (1 + (pi a u / 2)^2) with
     a = 2 tan(pi share / 2) / (pi (M + 1.5 D)). `share` in (0, 1) bounds the part of the gradient that is expected to
     vanish. Each layer of a view has a memory of its own; an attack that attends to some of its images alone says so
-    with `attend`. Source: CVPR 2026, arXiv 2512.22522.
+    with `attend`, as `Along` does. A view taken by hand remembers its last batch: take a new one for the next. Source:
+    CVPR 2026, arXiv 2512.22522.
     """
 
     share: float = 0.8

@@ -5,12 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
 import torch
 import yaml
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from spikeproof.models import read_weights
 from spikeproof.runs import sha256_of
 from spikeproof.specs import UserError
 
@@ -34,7 +33,7 @@ class Weights:
 
     def load_into(self, model: nn.Module) -> None:
         """Copy them into `model`; raises `UserError` that names what is missing, left over or of another shape."""
-        theirs, named = _read(Path(self.file)), _key_map(self.keys)
+        theirs, named = read_weights(Path(self.file)), _key_map(self.keys)
         wanted = {name: t for name, t in model.state_dict().items() if not _is_own(name)}
         pairs = {name: named.get(name, name) for name in wanted}
         if unknown := sorted(named.keys() - wanted.keys()):
@@ -54,23 +53,6 @@ class Weights:
         with torch.no_grad():
             for ours, name in pairs.items():
                 wanted[ours].copy_(theirs[name])
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UserError(f"there is no weights file {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, RuntimeError, OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} cannot be read as weights: {error}") from error
-    except Exception as error:  # pickle raises its own kinds
-        raise UserError(f"{path} holds more than weights, and is not read: save model.state_dict() alone") from error
-    found = found.get("state_dict", found) if isinstance(found, dict) else found
-    if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
-        raise UserError(f"{path} holds no state dict, a mapping from names to tensors: save model.state_dict()")
-    return found
 
 
 def _key_map(path: str | None) -> dict[str, str]:

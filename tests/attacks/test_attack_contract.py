@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,23 +13,34 @@ from torch import Tensor, nn
 from spikeproof.attacks import (
     APGD,
     DLR,
+    FAB,
     FGSM,
     L2,
     PGD,
     RFGSM,
+    SAPGD,
     Along,
     Attack,
+    CarliniWagner,
+    DeepFool,
     GaussianNoise,
+    HopSkipJump,
     Linf,
     Margin,
+    Square,
     Targeted,
     TargetedDLR,
     TargetedMargin,
     Threat,
+    Transfer,
+    TwinTransfer,
     UniformNoise,
 )
 from spikeproof.cli import choices
-from spikeproof.snn import ATan, SpikingNetwork, Triangle
+from spikeproof.data import Digits
+from spikeproof.models import write_model
+from spikeproof.runs import Run
+from spikeproof.snn import ASSG, ATan, Network, ReLU, SmallCNN, SpikingNetwork, Triangle
 from spikeproof.specs import UserError, from_config, short, to_config
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -52,17 +64,48 @@ ATTACKS: list[Attack] = [
     APGD(steps=5),
     Targeted(attack=APGD(steps=5, loss=TargetedDLR()), classes=2),
     Targeted(attack=PGD(steps=3, loss=TargetedMargin()), classes=20),
+    PGD(steps=3, start="clean", momentum=1.0, nesterov=True),
+    SAPGD(steps=5),
+    Along(attack=Targeted(attack=SAPGD(steps=4, loss=TargetedMargin()), classes=2), paths=(ASSG(), ATan())),
+    Transfer(file="another run", attack=PGD(steps=5)),
+    TwinTransfer(attack=APGD(steps=5)),
+    TwinTransfer(attack=PGD(steps=5, start="clean"), clipped=True),
+    FAB(steps=5, classes=3),
+    DeepFool(steps=5, classes=3),
+    CarliniWagner(steps=10, searches=3, learning_rate=0.05),
+    Square(queries=60),
+    HopSkipJump(steps=2, draws=20),
 ]
 ATTACKS += [kind() for kind in choices(Attack).values() if kind not in {type(attack) for attack in ATTACKS}]
-every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=short)
+every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=short, indirect=True)
 every_threat = pytest.mark.parametrize("threat", [Linf(0.1), L2(1.0)], ids=str)
 NOISE = (UniformNoise, GaussianNoise)
-WITHIN = (Along, Targeted)  # they hold another attack
+RANDOM = (*NOISE, RFGSM, APGD, SAPGD, Square, HopSkipJump)  # and PGD, unless it has a clean start
+WITHIN = (Along, Targeted, TwinTransfer)  # they hold another attack, and average where it does
+
+
+@pytest.fixture
+def attack(request: pytest.FixtureRequest) -> Attack:
+    """A transfer comes from the run folder of the trained ANN."""
+    chosen = request.param
+    return replace(chosen, file=request.getfixturevalue("another_run")) if isinstance(chosen, Transfer) else chosen
+
+
+@pytest.fixture(scope="module")
+def another_run(trained_ann: SpikingNetwork, tmp_path_factory: pytest.TempPathFactory) -> str:
+    run = Run(tmp_path_factory.mktemp("another") / "run")
+    network = Network(architecture=SmallCNN(widths=(8, 16, 16)), neuron=ReLU(), steps=1)
+    write_model(run, trained_ann.state_dict(), network, (1, 8, 8), 10, Digits.mean, Digits.std)
+    return str(run.path)
 
 
 @pytest.fixture(scope="module")
 def batch(digits: Examples) -> tuple[Tensor, Tensor]:
     return digits[2][:24], digits[3][:24]
+
+
+def innermost(attack: Attack) -> Attack:
+    return innermost(attack.attack) if isinstance(attack, WITHIN) else attack
 
 
 def broken(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -123,6 +166,8 @@ def test_modes_come_back_after_an_error(attack: Attack, batch: tuple[Tensor, Ten
             assert not self.training
             raise ZeroDivisionError
 
+    if isinstance(attack, Transfer):
+        pytest.skip("never asks the attacked network")
     model = Fails().train()
     state = torch.get_rng_state()
     with pytest.raises(ZeroDivisionError):
@@ -140,8 +185,8 @@ def test_the_same_seed_the_same_result_wherever_it_is_called(
     torch.rand(7)
     with torch.no_grad():
         assert torch.equal(attack(trained, *batch, threat, seed=1), first)
-    inside = attack.attack if isinstance(attack, WITHIN) else attack
-    draws_noise = isinstance(inside, (*NOISE, RFGSM)) or getattr(inside, "start", "clean") in ("random", "near")
+    inside = innermost(attack)
+    draws_noise = isinstance(inside, RANDOM) or getattr(inside, "start", "clean") in ("random", "near")
     if draws_noise and getattr(inside, "relative_start", 1) > 0:
         assert not torch.equal(attack(trained, *batch, threat, seed=2), first)
 
@@ -180,7 +225,7 @@ def test_stopping_early_spends_no_more_and_keeps_every_image(
     assert (stopped.gradients <= full.gradients).all()
     looks = len(attack.paths) if isinstance(attack, Along) else 2  # 'last' looks at its last image only where it stops
     assert (stopped.forwards <= full.forwards + looks).all()
-    if not isinstance(attack, NOISE):  # other draws break other images; noise is held to more in test_noise
+    if not isinstance(attack, (*NOISE, Square)):  # other draws break other images; these have tests of their own
         assert broken(trained, stopped.x, y).sum() >= 0.8 * broken(trained, full.x, y).sum()
 
 
@@ -205,8 +250,9 @@ def test_the_ann(attack: Attack, trained_ann: SpikingNetwork, batch: tuple[Tenso
 def test_one_image_and_flat_images(attack: Attack, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]) -> None:
     x, y = batch
     assert attack(trained, x[:1], y[:1], Linf(0.1)).shape == x[:1].shape
-    flat = nn.Sequential(nn.Unflatten(1, (1, 8, 8)), trained)
-    assert attack(flat, x.flatten(1), y, L2(0.5)).shape == (24, 64)
+    if not isinstance(attack, Transfer):  # its network takes pictures
+        flat = nn.Sequential(nn.Unflatten(1, (1, 8, 8)), trained)
+        assert attack(flat, x.flatten(1), y, L2(0.5)).shape == (24, 64)
 
 
 @every_attack
@@ -258,8 +304,7 @@ def test_averaging_is_the_same_attack_over_more_passes(
     assert type(averaged) is type(attack)
     assert attack.averaging(1) == attack
     assert averaged.averaging(5) == averaged  # the first setting holds
-    inside = attack.attack if isinstance(attack, WITHIN) else attack
-    times = 3 if getattr(inside, "eot", None) == 1 else 1
+    times = 3 if getattr(innermost(attack), "eot", None) == 1 else 1
     assert (averaged == attack) is (times == 1)
     x, y = batch
     once, thrice = attack.run(trained, x[:6], y[:6], Linf(0.1)), averaged.run(trained, x[:6], y[:6], Linf(0.1))

@@ -1,6 +1,7 @@
 """Does PGD walk as its paper says, keep the best it saw, and count what it spent?"""
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from spikeproof.attacks import (
 )
 from spikeproof.attacks.attack import Query
 from spikeproof.snn import Network, Poisson, SmallCNN, SpikingNetwork, view
+from spikeproof.specs import UserError
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 every_threat = pytest.mark.parametrize("threat", [Linf(0.1), L2(1.0)], ids=str)
@@ -259,3 +261,51 @@ def test_an_attack_on_a_stochastic_model_is_repeatable(trained: SpikingNetwork, 
     first = attack(model, *batch, Linf(0.1), seed=1)
     assert torch.equal(attack(model, *batch, Linf(0.1), seed=1), first)
     assert not torch.equal(attack(model, *batch, Linf(0.1), seed=2), first)
+
+
+@every_threat
+def test_nesterov_by_hand(threat: Threat, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]) -> None:
+    """The gradient is taken a momentum's step ahead, inside the threat or not; a change of 1 everywhere is 8 in L2."""
+    x, y = batch
+    z, velocity, size = x, torch.zeros_like(x), 0.4 * threat.eps
+    for _ in range(4):
+        g = gradient(trained, z + 0.75 * size * velocity / (1 if isinstance(threat, Linf) else 8), y)
+        velocity = 0.75 * velocity + g / g.abs().mean((1, 2, 3), keepdim=True)
+        z = onto(threat, z + size * steepest(threat, velocity), x)
+    attack = PGD(steps=4, relative_step=0.4, start="clean", momentum=0.75, nesterov=True, keep="last")
+    torch.testing.assert_close(attack(trained, x, y, threat), z, rtol=0, atol=1e-5)
+
+
+@every_threat
+def test_the_best_of_nesterov_is_no_look_ahead(
+    threat: Threat, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
+) -> None:
+    """What is kept was asked about itself: that costs a forward a step, and it is allowed."""
+    x, y = batch
+    attack = PGD(steps=6, momentum=1.0, nesterov=True, relative_step=1.0)
+    outcome = attack.run(trained, x, y, threat)
+    assert threat.contains(outcome.x, x).all()
+    assert counts(outcome.gradients) == {6}
+    assert counts(outcome.forwards) == {13}
+    last = replace(attack, keep="last").run(trained, x, y, threat)
+    assert at_least_as_good(trained, outcome.x, last.x, y).all()
+    assert counts(last.forwards) == {6}
+
+
+def test_nesterov_without_momentum_is_refused() -> None:
+    with pytest.raises(UserError, match="looks ahead along the momentum"):
+        PGD(nesterov=True)
+
+
+@pytest.mark.parametrize("nesterov", [False, True], ids=["MIFGSM", "NIFGSM"])
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_torchattacks_takes_the_same_steps(
+    nesterov: bool, decay: float, trained_ann: SpikingNetwork, batch: tuple[Tensor, Tensor]
+) -> None:
+    torchattacks = pytest.importorskip("torchattacks")
+    model, x, y = copy.deepcopy(trained_ann).double(), batch[0].double(), batch[1]
+    peer = torchattacks.NIFGSM if nesterov else torchattacks.MIFGSM
+    attack = PGD(steps=7, relative_step=0.3, start="clean", momentum=decay, nesterov=nesterov, keep="last")
+    theirs = peer(model, eps=0.1, alpha=0.03, steps=7, decay=decay)(x, y)
+    torch.testing.assert_close(attack(model, x, y, Linf(0.1)), theirs, rtol=0, atol=1e-9)
+    assert not torch.equal(theirs, replace(attack, momentum=0.0, nesterov=False)(model, x, y, Linf(0.1)))

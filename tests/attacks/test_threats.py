@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch import Tensor
 
-from spikeproof.attacks import L2, Linf, Threat
+from spikeproof.attacks.apgd import APGD
+from spikeproof.attacks.threats import L1, L2, SPREAD, Linf, Threat
 from spikeproof.cli import choices
+from spikeproof.snn import SpikingNetwork
 from spikeproof.specs import UserError, from_config, to_config
 
-THREATS = list(choices(Threat).values())
-ORDER = {Linf: math.inf, L2: 2}
+Examples = tuple[Tensor, Tensor, Tensor, Tensor]
+THREATS = sorted({L1, *choices(Threat).values()}, key=lambda kind: kind.__name__)
+ORDER = {Linf: math.inf, L2: 2, L1: 1}
 every_threat = pytest.mark.parametrize("kind", THREATS)
 quick = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 SHAPE = (3, 1, 2, 3)
@@ -29,7 +32,7 @@ gradients = arrays.arrays(np.float32, SHAPE, elements=st.floats(-1000, 1000, wid
 
 
 def norm(kind: type[Threat], delta: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(delta.double().flatten(1), ORDER.get(kind, 2), dim=1)
+    return torch.linalg.vector_norm(delta.double().flatten(1), ORDER[kind], dim=1)
 
 
 def random_images(*shape: int, seed: int = 0) -> Tensor:
@@ -95,7 +98,7 @@ def test_starts_differ_and_fill_the_set(kind: type[Threat]) -> None:
     assert 0.4 < (lengths < 0.25 * 0.5**0.25).double().mean() < 0.6
 
 
-@every_threat
+@pytest.mark.parametrize("kind", [Linf, L2])
 @given(gradient=gradients, d=anything)
 @quick
 def test_ascent_is_the_steepest_direction(kind: type[Threat], gradient: Tensor, d: Tensor) -> None:
@@ -110,6 +113,31 @@ def test_ascent_is_the_steepest_direction(kind: type[Threat], gradient: Tensor, 
     torch.testing.assert_close(gain, dual, rtol=1e-5, atol=0)
     unit = d.double().flatten(1) / norm(kind, d).clamp(min=1).unsqueeze(1)
     assert ((g * unit).sum(1) <= gain * (1 + 1e-5)).all()
+
+
+@given(gradient=gradients, d=anything)
+@quick
+def test_l1_ascent_is_the_steepest_direction_that_no_pixel_leads(gradient: Tensor, d: Tensor) -> None:
+    """Of all d of length at most 1 with at most 1/k in a pixel none has a larger <gradient, d>."""
+    k = math.ceil(0.6 * SPREAD)
+    ascent = L1(0.6).ascent(gradient).double().flatten(1)
+    assert (norm(L1, ascent) <= 1 + 1e-6).all()
+    assume(((gradient != 0).flatten(1).sum(1) >= k).all())
+    g = gradient.double().flatten(1)
+    gain = (g * ascent).sum(1)
+    torch.testing.assert_close(gain, g.abs().topk(k).values.sum(1) / k, rtol=1e-5, atol=0)
+    flat = d.double().flatten(1)
+    allowed = flat / norm(L1, flat).maximum(k * flat.abs().amax(1)).clamp(min=1).unsqueeze(1)
+    assert ((g * allowed).sum(1) <= gain * (1 + 1e-5)).all()
+
+
+def test_l1_ascent_leaves_out_what_can_go_no_further() -> None:
+    z = torch.tensor([[0.0, 1.0, 0.5, 0.0, 1.0, 0.5]])
+    gradient = torch.tensor([[-9.0, 9.0, 1.0, 8.0, -7.0, 2.0]])
+    assert L1(0.9).ascent(gradient, z).mul(3).tolist() == [[0, 0, 0, 1, -1, 1]]
+    assert L1(0.9).ascent(gradient).mul(3).tolist() == [[-1, 1, 0, 1, 0, 0]]
+    for kind in (Linf, L2):
+        assert torch.equal(kind().ascent(gradient, z), kind().ascent(gradient))
 
 
 @every_threat
@@ -223,6 +251,92 @@ def test_l2_projection_where_the_answer_is_plain() -> None:
     torch.testing.assert_close(L2(0.2).project(white + 1, white)[0, 0, 0], torch.tensor([1.0, 0.7]).double())
 
 
+def least_shrinking(delta: np.ndarray, x: np.ndarray, eps: float) -> np.ndarray:
+    """The projection on the L1 ball and the box found by bisection on the multiplier of the length."""
+
+    def shrunk(c: float) -> np.ndarray:
+        return np.clip(np.sign(delta) * np.maximum(np.abs(delta) - c, 0), -x, 1 - x)
+
+    low, high = 0.0, np.abs(delta).max()
+    if np.abs(shrunk(0)).sum() <= eps:
+        return shrunk(0)
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.abs(shrunk(middle)).sum() > eps else (low, middle)
+    return shrunk(high)
+
+
+@pytest.mark.parametrize("eps", [1e-3, 0.1, 1.5, 5.0, 20.0])
+@pytest.mark.parametrize("spread", [0.01, 0.3, 10.0])
+def test_l1_projection_equals_bisection(eps: float, spread: float) -> None:
+    x = random_images(20, 3, 4, 4).double()
+    x[:4] = x[:4].round()
+    z = x + spread * torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    z[2:6, :2] = x[2:6, :2]  # pixels that do not change
+    z[6:8] = z[6:8, :1, :1]  # and breaks that fall together
+    found = L1(eps).project(z, x) - x
+    for image, delta, mine in zip(x, z - x, found, strict=True):
+        np.testing.assert_allclose(mine.numpy(), least_shrinking(delta.numpy(), image.numpy(), eps), atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_l1_projection_equals_a_general_solver(seed: int) -> None:
+    """As a quadratic programme in the parts above and below the image."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(1, 1, 1, 5, generator=generator, dtype=torch.float64)
+    z = x + torch.randn(x.shape, generator=generator, dtype=torch.float64)
+    start, target, eps = x.flatten().numpy(), z.flatten().numpy(), 0.6
+    solved = minimize(
+        lambda p: ((start + p[:5] - p[5:] - target) ** 2).sum(),
+        np.zeros(10),
+        bounds=[*zip(np.zeros(5), 1 - start, strict=True), *zip(np.zeros(5), start, strict=True)],
+        constraints={"type": "ineq", "fun": lambda p: eps - p.sum()},
+        method="SLSQP",
+        options={"ftol": 1e-15, "maxiter": 500},
+    ).x
+    np.testing.assert_allclose(L1(eps).project(z, x).flatten().numpy(), start + solved[:5] - solved[5:], atol=1e-5)
+
+
+def test_l1_projection_where_the_answer_is_plain() -> None:
+    grey = torch.full((1, 1, 1, 3), 0.5, dtype=torch.float64)
+    z = grey + torch.tensor([0.4, -0.3, 0.1], dtype=torch.float64)
+    expected = torch.tensor([0.3, -0.2, 0.0], dtype=torch.float64)  # each shrinks by 0.1, the last one vanishes
+    torch.testing.assert_close(L1(0.5).project(z, grey), grey + expected)
+    torch.testing.assert_close(L1(1.5).project(grey + 3, grey), torch.ones_like(grey))
+    white = torch.tensor([[[[1.0, 0.5, 0.5]]]], dtype=torch.float64)  # what the first pixel cannot take is the others'
+    torch.testing.assert_close(L1(0.4).project(white + 1, white)[0, 0, 0], torch.tensor([1.0, 0.7, 0.7]).double())
+
+
+@pytest.mark.parametrize("grey", [0.3, 0.7, 0.999])
+def test_l1_of_a_change_of_very_many_pixels(grey: float) -> None:
+    """Each of them is rounded in the same direction, which would add up."""
+    x = torch.full((1, 3, 64, 64), grey)
+    for eps in (0.1, 1.0, 12.0):
+        found = L1(eps).project(x + torch.linspace(-0.4, 0.4, 4096).view(64, 64), x)
+        assert norm(L1, found.double() - x.double()).item() <= eps
+        assert norm(L1, found - x).item() > eps * 0.99
+        assert L1(eps).contains(L1(eps).start(x), x).all()
+
+
+def test_apgd_under_l1_is_no_weaker_than_autoattacks(trained_ann: SpikingNetwork, digits: Examples) -> None:
+    """Which adapts the number of pixels of a step, where ours follows from eps."""
+    oracle = pytest.importorskip("pyautoattack.autopgd_base")
+    x, y, eps = digits[2][:100], digits[3][:100], 2.0
+    theirs = oracle.APGDAttack(trained_ann, n_iter=20, norm="L1", eps=eps, device="cpu").perturb(x, y)
+    ours = APGD(steps=20)(trained_ann, x, y, L1(eps))
+    with torch.no_grad():
+        robust = [(trained_ann(z).argmax(1) == y).double().mean().item() for z in (ours, theirs)]
+    assert robust[0] <= robust[1] + 0.02
+    assert robust[0] < 0.35
+
+
+def test_an_l1_start_spends_the_budget_on_black_and_white_images() -> None:
+    x = random_images(50, 1, 8, 8).round()
+    spent = norm(L1, L1(4).start(x) - x)
+    assert spent.min() > 3.2
+    assert spent.max() > 3.95
+
+
 @every_threat
 @pytest.mark.parametrize("eps", [-1, -1e-9, "-1/255", math.nan, math.inf, "8/0", "eight", ""])
 def test_radii_that_are_none_are_refused_with_a_hint(kind: type[Threat], eps: object) -> None:
@@ -236,10 +350,13 @@ def test_the_scale_to_255_is_refused_with_what_was_meant(eps: object) -> None:
         Linf(eps)
 
 
-def test_l2_of_a_whole_picture_is_refused() -> None:
+def test_lengths_of_whole_pictures_are_refused() -> None:
     assert L2(3).eps == 3
-    with pytest.raises(UserError, match="0-255 scale"):
+    assert L1(255).eps == 255  # usual for 224x224
+    with pytest.raises(UserError, match=r"0-255 scale.*0\.5 is usual"):
         L2(128)
+    with pytest.raises(UserError, match=r"0-255 scale.*12 is usual"):
+        L1(12 * 255)
 
 
 def test_radii_can_be_written_as_fractions() -> None:
@@ -249,6 +366,13 @@ def test_radii_can_be_written_as_fractions() -> None:
     assert str(Linf("8/255")) == "Linf 8/255"
     assert str(Linf(0.0123)) == "Linf 0.0123"
     assert str(L2(0.5)) == "L2 0.5"
+    assert str(L1()) == "L1 12"
+
+
+@every_threat
+def test_a_threat_names_its_norm(kind: type[Threat]) -> None:
+    assert kind.norm == kind.__name__
+    assert "norm" not in to_config(kind())["init_args"]
 
 
 @every_threat

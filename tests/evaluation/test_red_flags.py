@@ -1,6 +1,7 @@
 """Are networks that hide from attacks flagged, each for its own reason, and honest ones not?"""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -153,6 +154,7 @@ def test_nan_raises_a_flag_and_its_sentence_says_number_and_threshold():
     flag = Flag("a name", float("nan"), 0.1, True, "What it means.", {})
     assert flag.raised
     assert flag.said() == "a name: nan (at most 0.1 is normal). What it means."
+    assert json.loads(json.dumps(flag.summary(), allow_nan=False))["number"] is None
 
 
 def test_flags_are_part_of_the_verdicts_and_spoil_them(trained, images):

@@ -1,11 +1,17 @@
 """Gradient paths: the forward is always the neuron's own, and each answers backward as its paper says."""
 
+import copy
+import math
+from typing import NamedTuple
+
 import pytest
 import torch
 
 import spikeproof as sp
 from spikeproof.cli import choices
+from spikeproof.snn import attend
 from spikeproof.snn.dynamics import Dynamics, integrate
+from spikeproof.snn.paths import Sharpness
 from spikeproof.specs import short
 
 PATHS = [kind() for kind in choices(sp.GradientPath).values()]
@@ -20,6 +26,12 @@ def gradient(path: sp.GradientPath, x: torch.Tensor, onward: torch.Tensor, const
     x = x.clone().requires_grad_()
     (found,) = torch.autograd.grad(path.spikes(x, constants, steps), x, onward)
     return found
+
+
+def firing(steps: int) -> sp.SpikingNetwork:
+    """A network, not trained, whose thresholds are low enough for spikes."""
+    network = sp.Network(architecture=sp.SmallCNN(widths=(4, 5, 6)), neuron=sp.LIF(threshold=0.2), steps=steps)
+    return network.build((1, 8, 8), 5).eval()
 
 
 X = torch.tensor([[0.6, -0.4], [0.7, 3.0], [0.2, 0.1]]).double().unsqueeze(1)  # [T = 3, B = 1, 2 neurons]
@@ -44,8 +56,10 @@ def test_the_forward_is_the_neurons_own(path: sp.GradientPath, constant: bool, h
 
 @every_path
 def test_the_logits_are_the_networks_own_bit_for_bit(path: sp.GradientPath) -> None:
-    model = sp.Network(architecture=sp.SmallCNN(widths=(4, 5, 6)), steps=4).build((1, 8, 8), 5).eval()
-    x = torch.rand(6, 1, 8, 8)
+    model, x = firing(4), torch.rand(6, 1, 8, 8)
+    with sp.record(model) as inside:
+        model(x)
+    assert all(0 < rate < 1 for rate in inside.rates().values())
     assert torch.equal(sp.view(model, gradient=path)(x), model(x))
     moved = sp.PGD(steps=2)(sp.view(model, gradient=path), x, torch.zeros(6, dtype=torch.long), sp.Linf(0.1))
     assert (moved - x).abs().max() <= 0.1 + 1e-6
@@ -121,8 +135,230 @@ def test_a_mixture_is_one() -> None:
         (lambda: sp.RGA(gamma=2), "gamma"),
         (lambda: sp.HART(width=0), "width"),
         (lambda: sp.Mixture(share=-1), "share"),
+        (lambda: sp.ASSG(share=0.0), "share"),
+        (lambda: sp.ASSG(share=1.0), "share"),
     ],
 )
 def test_impossible_paths_are_refused(make, said) -> None:
     with pytest.raises(sp.UserError, match=said):
         make()
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_dsr_by_hand(constant: bool) -> None:
+    """IF: the mean current 0.5 lies in (0, 2), 0.9 too: 1/2 of the summed gradients, 6 and 60, shared by three steps.
+
+    LIF, leak 0.5: weights 1/7, 2/7, 4/7; means (0.6 + 1.4 + 0.8) / 7 = 0.4 and (-0.4 + 6 + 0.4) / 7 = 6/7, inside
+    (0, 1): all of 6 and 60, shared by weight. Above a threshold of 0.6, nothing.
+    """
+    x = X.mean(0, keepdim=True) if constant else X
+    total = torch.tensor([6.0, 60.0]).double()
+    shares = {1.0: [1 / 3, 1 / 3, 1 / 3], 0.5: [1 / 7, 2 / 7, 4 / 7]}
+    for leak, threshold in ((1.0, 2.0), (0.5, 1.0)):
+        expected = torch.tensor(shares[leak]).double().view(3, 1, 1) * total / threshold
+        found = gradient(sp.DSR(), x, ONWARD, dynamics(leak, threshold, hard=False))
+        torch.testing.assert_close(found, expected.sum(0, keepdim=True) if constant else expected)
+    beyond = gradient(sp.DSR(), x, ONWARD, dynamics(0.5, 0.6, hard=False))  # the second mean is above the threshold
+    assert torch.equal(beyond[..., 1], torch.zeros_like(beyond[..., 1]))
+    assert (beyond[..., 0] > 0).all()
+    assert not gradient(sp.DSR(), -x.abs(), ONWARD, dynamics(hard=False)).any()
+
+
+def test_dsr_of_a_layer_that_forgets_all_is_its_last_step() -> None:
+    """leak 0: weights 0, 0, 1, and currents 0.2 and 0.1 there."""
+    found = gradient(sp.DSR(), X, ONWARD, dynamics(leak=0.0))
+    assert torch.equal(found[:2], torch.zeros_like(found[:2]))
+    assert found[2].flatten().tolist() == [6, 60]
+
+
+def test_the_slope_of_dsr_is_that_of_the_rate_of_a_soft_reset() -> None:
+    """Over many steps the rate of an IF neuron is its mean current over the threshold, 0 below and 1 above."""
+    currents = torch.linspace(-0.5, 3.5, 41).double().view(1, 1, -1)
+    rates = integrate(currents.expand(400, -1, -1), dynamics(1.0, 2.0, hard=False), sp.Triangle()).spikes.mean(0)
+    torch.testing.assert_close(rates, (currents[0] / 2).clamp(0, 1), rtol=0, atol=1 / 400)
+    inside = ((currents > 0) & (currents < 2)).double()
+    onward = torch.full((400, 1, 41), 1 / 400).double()  # the gradient on each spike, of their mean
+    found = gradient(sp.DSR(), currents, onward, dynamics(1.0, 2.0, hard=False), 400)
+    torch.testing.assert_close(found, inside / 2)
+
+
+def remembering(images: int, *, steps: int = 3) -> tuple[sp.SpikingNetwork, torch.Tensor]:
+    """A view that follows ASSG, in double, and images for it."""
+    model = firing(steps).double()
+    x = torch.rand(images, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    return sp.view(model, gradient=sp.ASSG()), x
+
+
+def slope_at(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(model(x).square().sum(), x)[0]
+
+
+def memories(model: torch.nn.Module) -> list[Sharpness]:
+    return [layer.gradient for layer in model.modules() if isinstance(getattr(layer, "gradient", None), Sharpness)]
+
+
+def test_assg_by_hand() -> None:
+    """One step, threshold 1. A current of 3, u = 2: M = 0.9 + 0.2 = 1.1, D = 0.1 |2 - 1.1| = 0.09; then one of 0.5,
+    u = -0.5: M = 0.99 + 0.05 = 1.04, D = 0.081 + 0.1 * 0.54 = 0.135.
+
+    The other neuron, currents 1 and 1.2, u = 0 and 0.2: M = 0.9, D = 0.09; M = 0.83, D = 0.081 + 0.1 * 0.63 = 0.144.
+    """
+    path = sp.ASSG(share=0.5).for_layer()
+    scale = 2 * math.tan(math.pi / 4) / math.pi
+    known = [([3.0, 1.0], [1.1, 0.9], [0.09, 0.09]), ([0.5, 1.2], [1.04, 0.83], [0.135, 0.144])]
+    for currents, means, deviations in known:
+        x, mean, deviation = (torch.tensor([[each]]).double() for each in (currents, means, deviations))
+        a = scale / (mean + 1.5 * deviation + 1e-4)
+        expected = (a / 2) / (1 + (math.pi / 2 * a * (x - 1)) ** 2)
+        torch.testing.assert_close(gradient(path, x, torch.ones(1, 1, 2).double(), dynamics(), 1), expected)
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_assg_is_bptt_with_one_slope_a_step(hard: bool) -> None:
+    """Three calls of the reference, its means written out; constant currents too."""
+    path, constants = sp.ASSG().for_layer(), dynamics(hard=hard)
+    means, deviations = torch.ones(4, 2, 3).double(), torch.zeros(4, 2, 3).double()
+    generator = torch.Generator().manual_seed(0)
+    for steps in (4, 4, 1):
+        x = torch.randn(steps, 2, 3, generator=generator).double() + 0.6
+        onward = torch.randn(4, 2, 3, generator=generator).double()
+        u = integrate(x.expand(4, 2, 3), constants, sp.Triangle()).potentials - 1
+        means = 0.9 * means + 0.1 * u.abs()
+        deviations = 0.9 * deviations + 0.1 * (u.abs() - means).abs()
+        sharpness = 2 * math.tan(0.4 * math.pi) / math.pi / (means + 1.5 * deviations + 1e-4)
+        z = x.clone().requires_grad_()
+        spikes = integrate(z.expand(4, 2, 3), constants, [Own(a) for a in sharpness]).spikes
+        (expected,) = torch.autograd.grad(spikes, z, onward)
+        torch.testing.assert_close(gradient(path, x, onward, constants, 4), expected)
+
+
+class Own(NamedTuple):
+    """The arctangent's slope, each neuron's as sharp as it is."""
+
+    sharpness: torch.Tensor
+
+    def derivative(self, u: torch.Tensor) -> torch.Tensor:
+        return sp.ATan(alpha=1.0).derivative(self.sharpness * u) * self.sharpness
+
+
+def test_the_share_bounds_what_is_expected_to_vanish() -> None:
+    """Potentials that stay 0.7 above the threshold: M = 0.7, D = 0, and the slope's area up to there is the share."""
+    path, x = sp.ASSG(share=0.6).for_layer(), torch.tensor([[[1.7]]]).double()
+    for _ in range(300):
+        found = gradient(path, x, torch.ones(1, 1, 1).double(), dynamics(), 1).item()
+    u = torch.linspace(-0.7, 0.7, 20001).double()
+    slope = sp.ATan(alpha=2 * math.tan(0.3 * math.pi) / math.pi / 0.7).derivative(u)
+    assert found == pytest.approx(slope[-1].item(), rel=1e-3)  # ASSG adds 1e-4 to M
+    assert torch.trapezoid(slope, u).item() == pytest.approx(0.6, abs=1e-4)
+
+
+def test_the_memory_follows_the_images_when_the_batch_shrinks() -> None:
+    """Every image sees the slopes that it sees where it is attacked alone, as often as it was attended to."""
+    model, x = remembering(6)
+    alone = [remembering(1)[0] for _ in x]
+    for who in ([0, 1, 2, 3, 4, 5], [0, 2, 5], [5], [1, 5], [0, 1, 2, 3, 4, 5]):
+        attend(model, torch.tensor(who), 6)
+        found = slope_at(model, x[who])
+        expected = torch.cat([slope_at(alone[image], x[image : image + 1]) for image in who])
+        torch.testing.assert_close(found, expected)
+        assert found.any()
+
+
+def test_the_draws_of_one_gradient_share_their_slopes() -> None:
+    """Of all passes the first is remembered; attended to again, the next."""
+    model, x = remembering(3)
+    for other in (x.flip(0), 1 - x):
+        attend(model, torch.arange(3), 3)
+        model(x.clone().requires_grad_())
+        before = [path.means.clone() for path in memories(model)]
+        first = slope_at(model, x)
+        slope_at(model, other)
+        assert torch.equal(slope_at(model, x), first)
+        assert all(torch.equal(path.means, mean) for path, mean in zip(memories(model), before, strict=True))
+    attend(model, torch.arange(3), 3)
+    assert not torch.equal(slope_at(model, x), first)
+
+
+def test_what_asks_for_no_gradient_is_not_remembered() -> None:
+    model, x = remembering(3)
+    slope_at(model, x)
+    with torch.no_grad():
+        model(1 - x)
+    again, _ = remembering(3)
+    slope_at(again, x)
+    assert torch.equal(slope_at(model, x), slope_at(again, x))
+
+
+def test_a_view_of_a_view_begins_anew() -> None:
+    """In its own steps too; and what it learns is its own."""
+    model, x = remembering(3)
+    first = slope_at(model, x)
+    second = slope_at(model, x)
+    assert not torch.equal(first, second)
+    model, _ = remembering(3)
+    slope_at(model, x)
+    assert torch.equal(slope_at(sp.view(model), x), first)
+    assert torch.equal(slope_at(sp.view(model, channels_last=False), x), slope_at(sp.view(model), x))
+    fewer, _ = remembering(3, steps=2)
+    assert torch.equal(slope_at(sp.view(model, steps=2), x), slope_at(fewer, x))
+    assert torch.equal(slope_at(model, x), second)
+    wide, _ = remembering(2)
+    slope_at(wide, x[:2])
+    assert torch.equal(slope_at(wide, x), first)  # more images than it knows
+
+
+def test_a_memory_of_other_steps_is_no_memory() -> None:
+    path, fresh = sp.ASSG().for_layer(), sp.ASSG().for_layer()
+    gradient(path, X, ONWARD, dynamics())
+    assert torch.equal(
+        gradient(path, X[:2], ONWARD[:2], dynamics(), 2), gradient(fresh, X[:2], ONWARD[:2], dynamics(), 2)
+    )
+
+
+def test_no_two_layers_share_a_memory_and_a_copy_has_its_own() -> None:
+    model, x = remembering(3)
+    slope_at(model, x)
+    assert len({id(path) for path in memories(model)}) == len(memories(model)) == 3
+    twin = copy.deepcopy(model)
+    assert torch.equal(slope_at(twin, x), slope_at(model, x))
+    slope_at(twin, 1 - x)
+    third = slope_at(model, x)
+    again, _ = remembering(3)
+    assert torch.equal(third, [slope_at(again, x) for _ in range(3)][-1])
+
+
+def test_memories_inside_a_mixture_and_in_the_readout() -> None:
+    """They are attended to wherever they are."""
+    mixture = sp.Mixture(second=sp.ASSG())
+    network = sp.Network(architecture=sp.MLP(hidden=(6,)), readout=sp.FirstSpike(), steps=3)
+    model = sp.view(network.build((1, 8, 8), 5).double().eval(), gradient=mixture)
+    x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    paths = [layer.gradient.second for layer in model.modules() if hasattr(layer, "gradient")]
+    paths.append(model.readout.gradient.second)
+    assert len({id(path) for path in paths}) == 2
+    for who in ([0, 1, 2, 3], [1, 3]):
+        attend(model, torch.tensor(who), 4)
+        slope_at(model, x[who])
+        assert all(path.means.shape[:2] == (3, 4) for path in paths)
+    assert mixture == sp.Mixture(second=sp.ASSG())  # the choice itself remembers nothing
+
+
+def test_attending_is_for_every_model() -> None:
+    """Whatever has no memory does not care."""
+    plain = sp.Network(architecture=sp.MLP(hidden=(6,)), readout=sp.FirstSpike(), steps=3).build((1, 8, 8), 5)
+    for model in (plain, sp.view(plain, gradient=sp.DSR()), torch.nn.Sequential(torch.nn.Flatten())):
+        attend(model, torch.arange(2), 2)
+        assert model(torch.rand(2, 1, 8, 8)).shape[0] == 2
+
+
+@pytest.mark.parametrize("path", [sp.ASSG(), sp.DSR()], ids=short)
+def test_in_bfloat16_the_gradient_is_there_and_the_memory_is_float32(path: sp.GradientPath) -> None:
+    network = firing(3)
+    model = sp.view(copy.deepcopy(network).bfloat16(), gradient=path)
+    x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = slope_at(model, x.bfloat16())
+    assert found.dtype == torch.bfloat16
+    expected = slope_at(sp.view(network, gradient=path), x)
+    assert torch.cosine_similarity(found.float().flatten(), expected.flatten(), dim=0) > 0.8
+    assert {memory.means.dtype for memory in memories(model)} <= {torch.float32}

@@ -10,19 +10,31 @@ from test_architectures import SHAPE, SMALL, images, randomise_norms
 from torch import nn
 
 from spikeproof.snn import (
+    DLIF,
+    IF,
     LIF,
     MLP,
     PLIF,
+    RSC,
     Architecture,
     ATan,
+    Direct,
+    Encoder,
+    FirstSpike,
+    GradedIF,
+    LastPotential,
     Latency,
+    MeanCurrent,
     Network,
     Neuron,
+    Poisson,
+    Readout,
     ReLU,
     SmallCNN,
     SpikingNetwork,
     StraightThrough,
     WideResNet,
+    ann_twin,
     attack_view,
     view,
 )
@@ -225,3 +237,122 @@ def test_an_attack_view_gives_the_very_same_logits_in_float32(trained: SpikingNe
     x = digits[2][:50]
     assert trained(x).abs().max() > 1
     assert torch.equal(attack_view(trained)(x), trained(x))
+
+
+def hidden_and_output(model: nn.Module) -> tuple[nn.Linear, nn.Linear]:
+    first, last = (module for module in model.modules() if isinstance(module, nn.Linear))
+    return first, last
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+def test_the_twin_is_an_ann_over_the_same_weights(clipped: bool) -> None:
+    """max(0, x / threshold), or cut to [0, 1] and rounded to quarters, between the two linear layers."""
+    neuron = LIF(threshold=0.3, reset="soft")
+    model = Network(architecture=MLP(hidden=(40,)), neuron=neuron, steps=4).build(SHAPE, 5, mean=(0.4, 0.6)).double()
+    first, last = hidden_and_output(model)
+    x = images(6, *SHAPE).double()
+    rate = (first((x - torch.tensor([0.4, 0.6]).view(2, 1, 1)).flatten(1)) / 0.3).clamp(min=0)
+    if clipped:
+        rate = (4 * rate.clamp(max=1)).add(0.5).floor() / 4
+        assert len(rate.unique()) == 5
+    torch.testing.assert_close(ann_twin(model, clipped=clipped)(x), last(rate))
+
+
+def test_the_twin_of_a_convolutional_network_is_the_network_of_relus() -> None:
+    model = network(LIF(), steps=3)
+    randomise_norms(model)
+    relus = network(ReLU(), steps=1)
+    relus.load_state_dict(model.state_dict(), strict=False)
+    x = images(4, *SHAPE)
+    torch.testing.assert_close(ann_twin(model.eval())(x), relus.eval()(x))
+    torch.testing.assert_close(ann_twin(attack_view(model))(x), relus(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 7])
+def test_the_clipped_unit_is_the_rate_of_a_charged_integrator(steps: int) -> None:
+    """IF with soft reset and half a threshold to begin with, at constant currents, between the ties of its rounding."""
+    threshold = 0.3
+    currents = torch.linspace(-0.2, 0.6, 403).double()
+    whole = currents * steps / threshold + 0.5
+    currents = currents[(whole - whole.round()).abs() > 1e-6]
+    neuron = IF(threshold=threshold, reset="soft", charge=0.5)
+    layer = neuron.layer(steps).double()
+    rate = layer(currents.view(1, 1, -1)).mean(0)
+    twin = ann_twin(nn.Sequential(layer), clipped=True)
+    torch.testing.assert_close(twin(currents.view(1, 1, -1))[0], rate)
+    assert len(rate.unique()) == steps + 1
+
+
+def test_the_clipped_unit_answers_straight_through() -> None:
+    twin = ann_twin(nn.Sequential(IF(threshold=0.5).layer(4)), clipped=True)
+    x = torch.tensor([-0.1, 0.1, 0.3, 0.7]).view(1, 1, 4).requires_grad_()
+    twin(x).sum().backward()
+    assert x.grad.flatten().tolist() == [0, 2, 2, 0]  # 1 / threshold inside
+
+
+@pytest.mark.parametrize("encoder", [Direct(), Latency(), Poisson(), RSC(sigma=0.1)], ids=short)
+@pytest.mark.parametrize("readout", [MeanCurrent(), LastPotential(), FirstSpike()], ids=short)
+def test_the_twin_sees_the_image_once_and_answers_at_once(encoder: Encoder, readout: Readout) -> None:
+    """A code of spikes needs time, and the twin has one step: it gets the image, normalised. Noise stays."""
+    model = network(encoder=encoder, readout=readout).eval()
+    plain = network().eval()
+    plain.load_state_dict(model.state_dict())
+    x = images(4, *SHAPE)
+    twin = ann_twin(model)
+    assert twin.stochastic is isinstance(encoder, RSC)
+    if not twin.stochastic:
+        assert torch.equal(twin(x), ann_twin(plain)(x))
+    else:
+        assert torch.equal(view(twin, encoder=Direct())(x), ann_twin(plain)(x))
+        assert not torch.equal(twin(x), twin(x))
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+def test_the_twin_of_graded_spikes_is_in_their_units(clipped: bool) -> None:
+    """Spikes that weigh the threshold: max(0, x) whatever it is, or cut to it."""
+    twin = ann_twin(nn.Sequential(GradedIF(threshold=0.4).layer(4)), clipped=clipped)
+    found = twin(torch.tensor([-1.0, 0.1, 0.26, 3.0]).view(1, 1, 4)).flatten().tolist()
+    assert found == pytest.approx([0, 0.1, 0.3, 0.4] if clipped else [0, 0.1, 0.26, 3.0])
+
+
+def test_the_twin_of_a_gain_has_its_mean() -> None:
+    layer = DLIF(threshold=0.5).layer(2)
+    with torch.no_grad():
+        layer.gain.copy_(torch.tensor([1.0, 2.0]))
+    assert ann_twin(nn.Sequential(layer))(torch.tensor([[[0.2]]])).item() == pytest.approx(1.5 * 0.2 / 0.5)
+
+
+def test_learned_thresholds_are_those_of_the_neurons() -> None:
+    """Floored, and shared: what trains the one changes the other."""
+    layer = PLIF(threshold=0.5, learn_threshold=True).layer(4)
+    twin, x = ann_twin(nn.Sequential(layer)), torch.full((1, 1, 1), 0.03)
+    with torch.no_grad():
+        layer.threshold.fill_(0.1)
+        assert twin(x).item() == pytest.approx(0.3)
+        layer.threshold.fill_(-5.0)
+        assert twin(x).item() == pytest.approx(1.0)
+
+
+def test_the_twin_leaves_its_model_as_it_was_and_shares_its_tensors() -> None:
+    model = network()
+    mixed_modes(model)
+    before = snapshot(model)
+    twin, x = ann_twin(model, clipped=True), images(2, *SHAPE).requires_grad_()
+    (slope,) = torch.autograd.grad(twin.eval()(x).square().sum(), x)
+    assert slope.any()
+    assert_unchanged(model, before)
+    assert {id(p) for p in twin.parameters()} == {id(p) for p in model.parameters()}
+
+
+def test_the_twin_of_a_twin_and_of_what_has_no_spikes() -> None:
+    model, x = network().eval(), images(4, *SHAPE)
+    for clipped in (False, True):
+        expected = ann_twin(model, clipped=clipped)(x)
+        assert torch.equal(ann_twin(ann_twin(model), clipped=clipped)(x), expected)
+        assert torch.equal(ann_twin(ann_twin(model, clipped=True), clipped=clipped)(x), expected)
+    relus = network(ReLU(), steps=1).eval()
+    stranger = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 3))
+    assert torch.equal(ann_twin(relus)(x), relus(x))
+    assert torch.equal(ann_twin(stranger)(x), stranger(x))
+    inside = nn.Sequential(nn.Identity(), model)
+    assert torch.equal(ann_twin(inside)(x), ann_twin(model)(x))

@@ -1,0 +1,155 @@
+"""Square: its pieces by hand, its robust accuracy against pyautoattack's, and what it asks of the model."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spikeproof.attacks import square
+from spikeproof.attacks.square import Square, bump, bumps, plane, window
+from spikeproof.attacks.threats import L1, L2, Linf, Threat
+from spikeproof.snn import SpikingNetwork
+from spikeproof.specs import UserError
+
+Examples = tuple[Tensor, Tensor, Tensor, Tensor]
+every_threat = pytest.mark.parametrize("threat", [Linf(0.1), L2(0.7), L1(3)], ids=str)
+
+
+def robust(model: nn.Module, x: Tensor, y: Tensor) -> float:
+    with torch.no_grad():
+        return (model(x).argmax(1) == y).double().mean().item()
+
+
+def test_the_share_is_halved_nine_times() -> None:
+    """On the schedule of the paper for 10000 queries, and on a tenth of it."""
+    long, short = Square(queries=10000, share=0.8), Square(queries=1000, share=0.8)
+    assert [long.share_after(n) for n in (1, 10, 11, 50, 51, 201)] == [0.8, 0.8, 0.4, 0.4, 0.2, 0.1]
+    assert long.share_after(9999) == 0.8 / 512
+    assert all(short.share_after(n) == long.share_after(10 * n) for n in range(1000))
+
+
+def test_bumps_by_hand() -> None:
+    """Terraces of 1 + 1/4, 1/4 and so on round the middle; with powers of 4 under L1."""
+    expected = torch.tensor([[1 / 4, 1 / 4, 1 / 4], [1 / 4, 5 / 4, 1 / 4], [1 / 4, 1 / 4, 1 / 4]])
+    torch.testing.assert_close(bump(3, 3, 2), expected)
+    torch.testing.assert_close(bump(2, 3, 1)[1], torch.tensor([1 / 16, 17 / 16, 1 / 16]))
+    torch.manual_seed(0)
+    for order in (1, 2):
+        pairs = bumps(50, 5, order, like=torch.zeros(1))
+        torch.testing.assert_close(pairs.flatten(1).norm(order, dim=1), torch.ones(50))
+        assert len(pairs.unique(dim=0)) == 2
+        assert ((pairs[:, :2] > 0).flatten(1).all(1) ^ (pairs[:, :, :2] > 0).flatten(1).all(1)).all()
+
+
+def test_windows_reach_every_pixel() -> None:
+    torch.manual_seed(0)
+    z = torch.zeros(500, 2, 5, 7)
+    covered = z.flatten(2).scatter(2, window(z, 3), 1).view_as(z)
+    assert (covered.sum((2, 3)) == 9).all()
+    assert torch.equal(covered[:, 0], covered[:, 1])
+    assert (covered.sum(0) > 0).all()
+
+
+@every_threat
+def test_the_first_image_spends_the_budget(threat: Threat) -> None:
+    x = torch.full((6, 3, 10, 9), 0.5)
+    start, _ = square.MOVES[threat.norm]
+    torch.manual_seed(0)
+    z = start(x, threat.eps)
+    torch.testing.assert_close(threat.distance(z, x), torch.full((6,), threat.eps))
+    if threat.norm == "Linf":
+        assert (z == z[:, :, :1]).all()  # vertical stripes
+    else:
+        assert (z != x).flatten(1).double().mean() > 0.85
+    assert len(z.unique(dim=0)) == 6
+
+
+@pytest.mark.parametrize("threat", [L2(0.7), L1(3)], ids=str)
+def test_a_move_keeps_the_budget(threat: Threat) -> None:
+    x = torch.full((6, 3, 9, 9), 0.5)
+    start, move = square.MOVES[threat.norm]
+    torch.manual_seed(0)
+    z = start(x, threat.eps)
+    for _ in range(20):
+        before, z = z, threat.project(move(z, x, 3, threat.eps), x)
+        torch.testing.assert_close(threat.distance(z, x), torch.full((6,), threat.eps))
+        assert (z != before).any()
+
+
+@every_threat
+def test_autoattack_finds_no_more(
+    threat: Threat, trained_ann: SpikingNetwork, digits: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of its windows reaches the last row or column, and ours do; with its windows we find as much."""
+    theirs = pytest.importorskip("pyautoattack.square")
+    x, y = digits[2][:80], digits[3][:80]
+    seeds, queries = range(3), 100
+    attack = Square(queries=queries + 1)  # it does not count the first image
+
+    def ours() -> float:
+        return sum(robust(trained_ann, attack(trained_ann, x, y, threat, seed=s), y) for s in seeds) / len(seeds)
+
+    def inner_window(z: Tensor, side: int) -> Tensor:
+        inner = max(z.shape[2] - 1, side)
+        places = window(z[:, :, :inner, :inner], side)
+        return places // inner * z.shape[3] + places % inner
+
+    expected = 0.0
+    for seed in seeds:
+        oracle = theirs.SquareAttack(trained_ann, threat.norm, queries, threat.eps, seed=seed, device="cpu")
+        expected += robust(trained_ann, oracle.perturb(x, y), y) / len(seeds)
+    assert ours() <= expected + 0.01
+    if threat.norm != "L1":  # there ours is stronger on grey images with any window
+        monkeypatch.setattr(square, "window", inner_window)
+        assert ours() == pytest.approx(expected, abs=0.06)  # a run of theirs scatters by 0.03
+
+
+@every_threat
+def test_it_counts_what_it_asks(threat: Threat, trained_ann: SpikingNetwork, digits: Examples) -> None:
+    x, y = digits[2][:40], digits[3][:40]
+    attack = Square(queries=20, restarts=2)
+    whole, early = attack.run(trained_ann, x, y, threat), attack.run(trained_ann, x, y, threat, stop=True)
+    assert (whole.gradients == 0).all()
+    assert (early.gradients == 0).all()
+    assert (whole.forwards == 40).all()
+    with torch.no_grad():
+        broken = trained_ann(early.x).argmax(1) != y
+    assert (early.forwards[~broken] == 40).all()
+    assert (early.forwards[broken] < 40).any()
+
+
+@every_threat
+@pytest.mark.parametrize("shape", [(3, 12, 4), (13,), (30,), (4, 6), (2, 2, 5, 5), (1, 1, 1), (1, 3, 2)], ids=str)
+def test_images_of_any_shape(threat: Threat, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    x, y = torch.rand(4, *shape), torch.zeros(4, dtype=torch.long)
+    found = Square(queries=12)(nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), x, y, threat)
+    assert found.shape == x.shape
+    assert threat.contains(found, x).all()
+    assert not torch.equal(found, x)
+
+
+def test_flat_images_are_folded_into_rows() -> None:
+    assert plane(torch.zeros(2, 64)) == (8, 8)
+    assert plane(torch.zeros(2, 30)) == (5, 6)
+    assert plane(torch.zeros(2, 13)) == (1, 13)
+    assert plane(torch.zeros(2, 3, 4, 5)) == (4, 5)
+
+
+def test_wrong_settings_are_refused() -> None:
+    for settings, said in (
+        ({"queries": 0}, "queries"),
+        ({"restarts": 0}, "restarts"),
+        ({"eot": 0}, "eot"),
+        ({"share": 0.0}, "share"),
+        ({"share": 1.5}, "share"),
+    ):
+        with pytest.raises(UserError, match=said):
+            Square(**settings)
+
+
+def test_a_norm_it_does_not_know_is_refused() -> None:
+    class L3(L2):
+        norm = "L3"
+
+    with pytest.raises(UserError, match="Linf, L2, L1"):
+        Square(queries=1)(nn.Flatten(), torch.rand(2, 1, 2, 2), torch.zeros(2, dtype=torch.long), L3(0.1))
