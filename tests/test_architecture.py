@@ -68,15 +68,15 @@ NAMES = set(
     """
     APGD ASSG ATan Activation AdamW Adversarial Along Architecture AsANN Attack AttackLoss Augmentation BPTR CIFAR10
     CIFAR100 Calibration CarliniWagner Constant Conversion ConvexCombination Cosine CrossEntropy Cutout DLIF DLR DSR
-    DataSet DeepFool Diagnosis Digits Direct Distillation Encoder Exponential FAB FGSM FashionMNIST FirstSpike Gaussian
-    GradedIF GradientPath HART HopSkipJump HorizontalFlip IF ImageNet Images Interval KullbackLeibler L2 LIF
-    LastPotential Latency LearnedBounds Linf MART MLP MNIST Margin MeanCurrent Mixture Network Neuron Objective
+    DataSet DeepFool Diagnosis Digits Direct Distillation Encoder Exponential FAB FGSM FashionMNIST FirstSpike
+    Gaussian GradedIF GradientPath HART HopSkipJump HorizontalFlip IF ImageNet Images Interval KullbackLeibler L1 L2
+    LIF LastPotential Latency LearnedBounds Linf MART MLP MNIST Margin MeanCurrent Mixture Network Neuron Objective
     Optimiser Outcome PDSG PGD PLIF PartName Poisson Probes QCFS RAT RFGSM RGA RSC RandomCrop RatePath ReLU Readout
     Recipe Recording Rectangle SAPGD SEWResNet SGD SUITES Schedule Selection Sigmoid Slope SmallCNN SparseGradient
     SpikingNetwork SpikingResNet Square StablePotential Standard Step StraightThrough Suite TRADES Targeted
     TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin Threat ThresholdBalancing ThresholdGuarding
-    TinyImageNet Training Transfer Triangle TwinTransfer UniformNoise UserError VGG Verdicts Weights WideResNet adapt
-    ann_twin attack_view attend augment can_follow convert diagnose download evaluate evaluate_run load_model
+    TinyImageNet Training Transfer Triangle TwinTransfer UniformNoise UserError VGG Verdicts Weights WideResNet
+    adapt ann_twin attack_view attend augment can_follow convert diagnose download evaluate evaluate_run load_model
     potential_perturbation predict probe probe_run qte record suite_named train view without_statistics
     """.split()  # noqa: SIM905
 )

@@ -24,7 +24,7 @@ from spikeproof.attacks.pgd import PGD
 from spikeproof.attacks.sa_pgd import SAPGD
 from spikeproof.attacks.square import Square
 from spikeproof.attacks.targeted import Targeted
-from spikeproof.attacks.threats import L2, Linf, Threat
+from spikeproof.attacks.threats import L1, L2, Linf, Threat
 from spikeproof.attacks.transfer import Transfer, TwinTransfer
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "DLR",
     "FAB",
     "FGSM",
+    "L1",
     "L2",
     "PGD",
     "RFGSM",

@@ -104,7 +104,7 @@ def climb(query: Query, x: Tensor, y: Tensor, threat: Threat, attack: APGD, best
 def _step(course: Course, query: Query, threat: Threat, attack: APGD, best: Best, momentum: float) -> None:
     c = course
     length = (c.step * threat.eps).view(-1, *[1] * (c.x.ndim - 1))
-    ahead = threat.project(c.z + length * threat.ascent(c.slope), c.x)
+    ahead = threat.project(c.z + length * threat.ascent(c.slope, c.z), c.x)
     onward = c.z + momentum * (ahead - c.z) + (1 - momentum) * (c.z - c.before)
     c.before, c.z = c.z, threat.project(onward, c.x)
     c.slope, answer = query.gradient(c.z, c.y, attack.loss, c.who, attack.eot)

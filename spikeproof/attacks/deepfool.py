@@ -55,7 +55,7 @@ class DeepFool(Attack):
         best, step = z.new_full((len(z),), torch.inf), torch.zeros_like(z)
         for goal in goals.unbind(1):
             slope, answer = query.gradient(z, goal, TargetedMargin(), who, self.eot)
-            way = threat.ascent(slope)
+            way = threat.ascent(slope, z)
             reach = answer.loss.abs() / ((slope * way).flatten(1).sum(1) + 1e-12)  # over the slope's dual norm
             rows = (reach < best).view(-1, *[1] * (z.ndim - 1))
             step = torch.where(rows, (reach + BEYOND).view_as(rows) * way, step)

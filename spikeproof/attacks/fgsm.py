@@ -27,7 +27,7 @@ class FGSM(Attack):
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         everyone = torch.arange(len(x), device=x.device)
         slope, _ = query.gradient(x, y, self.loss, everyone, self.eot)
-        return threat.project(x + threat.eps * threat.ascent(slope), x)
+        return threat.project(x + threat.eps * threat.ascent(slope, x), x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +46,9 @@ class RFGSM(Attack):
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         everyone = torch.arange(len(x), device=x.device)
         first = threat.eps * self.relative_start
-        z = threat.project(x + first * threat.ascent(torch.randn_like(x)), x)
+        z = threat.project(x + first * threat.ascent(torch.randn_like(x), x), x)
         slope, _ = query.gradient(z, y, self.loss, everyone, self.eot)
-        return threat.project(z + (threat.eps - first) * threat.ascent(slope), x)
+        return threat.project(z + (threat.eps - first) * threat.ascent(slope, z), x)
 
 
 def _check(eot: int) -> None:

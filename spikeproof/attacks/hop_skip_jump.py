@@ -64,7 +64,7 @@ class HopSkipJump(Attack):
         distance = threat.distance(z, x)
         radius = distance / x[0].numel() ** RADIUS
         draws = min(int(self.draws * math.sqrt(step)), self.most_draws)
-        uphill = threat.ascent(estimated_gradient(oracle, z, who, threat, radius, draws))
+        uphill = threat.ascent(estimated_gradient(oracle, z, who, threat, radius, draws), z)
         return jumped(oracle, z, uphill, distance / math.sqrt(step), who)
 
 

@@ -79,7 +79,7 @@ class PGD(Attack):
             if self.momentum:
                 length = slope.abs().flatten(1).mean(1).clamp(min=torch.finfo(x.dtype).tiny)
                 slope = velocity = self.momentum * velocity + slope / length.view(-1, *[1] * (x.ndim - 1))
-            z = threat.project(z + size * threat.ascent(slope), x[who])
+            z = threat.project(z + size * threat.ascent(slope, z), x[who])
         if keeps_best:
             best.offer(z, query.answer(z, y[who], self.loss, who, self.eot), who)
         return z

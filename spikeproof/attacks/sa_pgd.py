@@ -40,7 +40,7 @@ class SAPGD(Attack):
         return best.x
 
     def _climb(self, query: Query, x: Tensor, y: Tensor, threat: Threat, best: Best, who: Tensor) -> None:
-        z = threat.project(x[who] + threat.eps * threat.ascent(torch.randn_like(x[who])), x[who])
+        z = threat.project(x[who] + threat.eps * threat.ascent(torch.randn_like(x[who]), x[who]), x[who])
         m, v = torch.zeros_like(z), torch.zeros_like(z)
         size, checks, since = threat.eps, periods(self.steps), 0
         for _ in range(self.steps):

@@ -34,7 +34,7 @@ class Threat(ABC):
         """An allowed image drawn at random."""
 
     @abstractmethod
-    def ascent(self, gradient: Tensor, z: Tensor | None = None) -> Tensor:
+    def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
         """The direction of length 1 (in the threat's norm) along which `gradient` grows fastest; `z` is where it was
         taken, which matters where a pixel that is black or white already can go no further.
         """
@@ -70,7 +70,7 @@ class Linf(Threat):
     def start(self, x: Tensor) -> Tensor:
         return self.project(x + self.eps * (2 * torch.rand_like(x) - 1), x)
 
-    def ascent(self, gradient: Tensor, z: Tensor | None = None) -> Tensor:
+    def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
         return gradient.sign()
 
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class L2(Threat):
         size = torch.rand(len(x), 1, device=x.device, dtype=x.dtype) ** (1 / direction.shape[1])
         return self.project(x + (self.eps * size * _unit(direction)).view_as(x), x)
 
-    def ascent(self, gradient: Tensor, z: Tensor | None = None) -> Tensor:
+    def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
         return _unit(gradient.flatten(1)).view_as(gradient)
 
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
@@ -148,13 +148,12 @@ class L1(Threat):
         outside = (x + change < 0) | (x + change > 1)
         return self.project(x + torch.where(outside, -change, change), x)
 
-    def ascent(self, gradient: Tensor, z: Tensor | None = None) -> Tensor:
+    def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
         """The same change in `SPREAD` eps pixels: those with the largest gradient among all that `z` leaves free.
 
         One pixel alone would grow fastest, until it saturates, which takes 1 at most.
         """
-        if z is not None:
-            gradient = gradient.masked_fill(((z <= 0) & (gradient < 0)) | ((z >= 1) & (gradient > 0)), 0)
+        gradient = gradient.masked_fill(((z <= 0) & (gradient < 0)) | ((z >= 1) & (gradient > 0)), 0)
         rows = gradient.flatten(1)
         changed = min(max(math.ceil(SPREAD * self.eps), 1), rows.shape[1])
         top = rows.abs().topk(changed, dim=1).indices

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import Threat
 from spikeproof.evaluation.diagnosis import LOOKED_AT, Diagnosis, diagnose, judged
-from spikeproof.evaluation.predictions import Pool, device_of, predictions
+from spikeproof.evaluation.predictions import Pool, device_of
 from spikeproof.evaluation.red_flags import Flag
 from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
@@ -43,10 +43,10 @@ class Ledger:
         draws_if_stochastic: int,
         seed: int,
         state: Run | None,
+        logits: Tensor,
         flags: Sequence[Flag],
     ) -> "Ledger":
         settings = np.array(fingerprint(model, pool, threats, suite, batch, draws, seed))
-        logits = predictions(model, pool, batch, draws, suite.judged_by == "vote", seed)
         diagnosis = judged(flags)
         if diagnosis.status == "ok" or len(flags) > 1:  # else it keeps a state, and nothing can be asked of it twice
             x, y = (t.to(device_of(model)) for t in pool.batch(torch.arange(min(len(pool), LOOKED_AT))))

@@ -217,7 +217,7 @@ def _perturbed(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, attack: A
     found = threat.project(attack.run(model, x, y, threat, seed=seed).x, x)
     legal = threat.contains(found, x).view(-1, *[1] * (x.ndim - 1))
     with seeded(seed, x.device):
-        noisy = threat.project(x + threat.eps * threat.ascent(torch.randn_like(x)), x)
+        noisy = threat.project(x + threat.eps * threat.ascent(torch.randn_like(x), x), x)
     return {"adversarial": torch.where(legal, found, x), "random": noisy}
 
 

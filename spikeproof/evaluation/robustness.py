@@ -16,7 +16,7 @@ from spikeproof.attacks import Attack, Threat
 from spikeproof.data import Images
 from spikeproof.evaluation.diagnosis import judged
 from spikeproof.evaluation.ledger import Ledger, in_order
-from spikeproof.evaluation.predictions import Given, Pool, device_of, predict
+from spikeproof.evaluation.predictions import Given, Pool, device_of, predict, predictions
 from spikeproof.evaluation.red_flags import LOOKED_AT, of_attacks, of_network
 from spikeproof.evaluation.suites import QUICK, Suite
 from spikeproof.evaluation.verdicts import Verdicts
@@ -63,8 +63,9 @@ def evaluate(
     for name, value, least in (("batch", batch, 1), ("draws", draws, 1), ("seed", seed, 0)):
         if value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
+    logits = predictions(model, pool, batch, draws, suite.judged_by == "vote", seed)
     flags = list(of_network(model, *_images(model, pool, slice(LOOKED_AT)), suite.paths, batch=batch, seed=seed))
-    ledger = Ledger.opened(model, pool, threats, suite, batch, draws, if_stochastic, seed, state, flags)
+    ledger = Ledger.opened(model, pool, threats, suite, batch, draws, if_stochastic, seed, state, logits, flags)
     attacked = attack_view(model)
     for eps, threat in enumerate(threats):
         for number, attack in enumerate(suite.members):

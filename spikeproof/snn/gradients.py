@@ -40,7 +40,7 @@ class GradientPath(ABC):
         return self
 
     def attend(self, who: Tensor, images: int) -> None:  # noqa: B027 - most paths remember nothing
-        """The next calls are about the images at the places `who` ``[b]`` among `images`; for a path that remembers."""
+        """The next calls are about the images at `who` ``[b]`` among `images`; for a path that remembers."""
 
 
 class Slope(GradientPath):

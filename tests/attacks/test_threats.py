@@ -104,7 +104,7 @@ def test_starts_differ_and_fill_the_set(kind: type[Threat]) -> None:
 def test_ascent_is_the_steepest_direction(kind: type[Threat], gradient: Tensor, d: Tensor) -> None:
     """Of all d with length at most 1, none has a larger <gradient, d>; and the largest is the dual norm."""
     assume((gradient.flatten(1).abs().amax(1) > 1e-30).all())
-    ascent = kind().ascent(gradient)
+    ascent = kind().ascent(gradient, torch.full_like(gradient, 0.5))
     assert ascent.shape == gradient.shape
     assert (norm(kind, ascent) <= 1 + 1e-5).all()
     g = gradient.double().flatten(1)
@@ -120,7 +120,7 @@ def test_ascent_is_the_steepest_direction(kind: type[Threat], gradient: Tensor, 
 def test_l1_ascent_is_the_steepest_direction_that_no_pixel_leads(gradient: Tensor, d: Tensor) -> None:
     """Of all d of length at most 1 with at most 1/k in a pixel none has a larger <gradient, d>."""
     k = math.ceil(0.6 * SPREAD)
-    ascent = L1(0.6).ascent(gradient).double().flatten(1)
+    ascent = L1(0.6).ascent(gradient, torch.full_like(gradient, 0.5)).double().flatten(1)
     assert (norm(L1, ascent) <= 1 + 1e-6).all()
     assume(((gradient != 0).flatten(1).sum(1) >= k).all())
     g = gradient.double().flatten(1)
@@ -135,16 +135,19 @@ def test_l1_ascent_leaves_out_what_can_go_no_further() -> None:
     z = torch.tensor([[0.0, 1.0, 0.5, 0.0, 1.0, 0.5]])
     gradient = torch.tensor([[-9.0, 9.0, 1.0, 8.0, -7.0, 2.0]])
     assert L1(0.9).ascent(gradient, z).mul(3).tolist() == [[0, 0, 0, 1, -1, 1]]
-    assert L1(0.9).ascent(gradient).mul(3).tolist() == [[-1, 1, 0, 1, 0, 0]]
+    grey = torch.full_like(z, 0.5)
+    assert L1(0.9).ascent(gradient, grey).mul(3).tolist() == [[-1, 1, 0, 1, 0, 0]]
     for kind in (Linf, L2):
-        assert torch.equal(kind().ascent(gradient, z), kind().ascent(gradient))
+        assert torch.equal(kind().ascent(gradient, z), kind().ascent(gradient, grey))
 
 
 @every_threat
 def test_ascent_of_no_gradient_and_of_a_tiny_one(kind: type[Threat]) -> None:
-    assert (kind().ascent(torch.zeros(SHAPE)) == 0).all()
+    assert (kind().ascent(torch.zeros(SHAPE), torch.zeros(SHAPE)) == 0).all()
     tiny = torch.full(SHAPE, 1e-30)  # its square underflows
-    torch.testing.assert_close(norm(kind, kind().ascent(tiny)), torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(
+        norm(kind, kind().ascent(tiny, torch.full(SHAPE, 0.5))), torch.ones(3, dtype=torch.float64)
+    )
 
 
 @every_threat

@@ -79,16 +79,16 @@ def softplus(m):
 def test_the_gradient_of_a_linear_model_by_hand():
     """f = s(z_y - z_j), df/dx = s'(z_y - z_j) (w_y - w_j): which entries are zero or small does not depend on x.
 
-    Image 1, label 0: rival 1, w_0 - w_1 = (1, 0, -0.005, 2), z_0 - z_1 = 0.3975 - 0.5.
+    Image 1, label 0: rival 1, w_0 - w_1 = (1, 0, -1/256, 2), z_0 - z_1 = 0.3975 - 0.5.
     Image 2, label 2: rival 1, w_2 - w_1 = (0, 0, 0, 4), z_2 - z_1 = 0.4 - 1.5.
     """
-    model = Linear([[1.0, 0.0, 0.0, 2.0], [0.0, 0.0, 0.005, 0.0], [0.0, 0.0, 0.005, 4.0]], [0.0, 0.5, -1.0])
+    model = Linear([[1.0, 0.0, 0.0, 2.0], [0.0, 0.0, 1 / 256, 0.0], [0.0, 0.0, 1 / 256, 4.0]], [0.0, 0.5, -1.0])
     x = torch.tensor([[0.1975, 0.7, 0.0, 0.1], [0.0, 0.7, 0.5, 0.1]], dtype=torch.float64).view(2, 1, 2, 2)
     found = probe(model, x, torch.tensor([0, 2]), sp.Linf(0.0))
     one, two = (1 / (1 + math.exp(-m)) for m in (0.1975 + 0.2 - 0.5, 0.4 - 1.5))
     assert found.gradient.nonzero_share == pytest.approx((3 / 4 + 1 / 4) / 2)
     assert found.gradient.above_1_percent_share == pytest.approx((2 / 4 + 1 / 4) / 2)
-    assert found.gradient.l1 == pytest.approx((one * (1 - one) * 3.005 + two * (1 - two) * 4) / 2, rel=1e-9)
+    assert found.gradient.l1 == pytest.approx((one * (1 - one) * (3 + 1 / 256) + two * (1 - two) * 4) / 2, rel=1e-9)
 
 
 def test_of_equally_strong_rivals_the_first_one_counts():
