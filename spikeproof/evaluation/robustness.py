@@ -24,7 +24,7 @@ from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from
 from spikeproof.runs import Run
 from spikeproof.snn import adapt, attack_view
-from spikeproof.specs import UserError
+from spikeproof.specs import UserError, short
 
 __all__ = ["evaluate"]
 
@@ -72,7 +72,7 @@ def evaluate(
             ledger.begin(eps, number)
             while ledger.diagnosis.status == "ok" and (who := ledger.next_batch(batch)) is not None:
                 _attack(model, attacked, pool, who, threat, attack.averaging(draws), ledger, draws, seed)
-                progress(f"{threat}: {type(attack).__name__}", *ledger.done())
+                progress(f"{threat}: {short(attack)}", *ledger.done())
     return _examined(model, pool, ledger.close(), batch, seed)
 
 

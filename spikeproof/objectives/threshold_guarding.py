@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.objectives.objective import Objective, check_smoothing
-from spikeproof.snn import record
+from spikeproof.snn import Recording, record
 from spikeproof.specs import UserError
 
 
@@ -35,13 +35,17 @@ class ThresholdGuarding(Objective):
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         with record(model) as inside:
             logits = model(x)
+        terms = {"cross_entropy": F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)}
+        if self.weight > 0:
+            terms["near_threshold"] = self.weight * self.nearness(inside)
+        return terms
+
+    def nearness(self, inside: Recording) -> Tensor:
+        """The mean lack of distance from the threshold, summed over layers, a scalar."""
         if not inside.layers:
             raise UserError("ThresholdGuarding needs spiking layers, and this network has none")
-        near = []
+        lacking = []
         for name, layer in inside.layers.items():
             u = inside.potentials(name) - layer.dynamics().threshold
-            near.append((self.distance - u.abs()).clamp(min=0).mean())
-        return {
-            "cross_entropy": F.cross_entropy(logits, y, label_smoothing=self.label_smoothing),
-            "near_threshold": self.weight * torch.stack(near).sum(),
-        }
+            lacking.append((self.distance - u.abs()).clamp(min=0).mean())
+        return torch.stack(lacking).sum()

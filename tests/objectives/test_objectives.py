@@ -23,6 +23,7 @@ from spikeproof.objectives import (
     Objective,
     StablePotential,
     Standard,
+    ThresholdGuarding,
 )
 from spikeproof.snn import LIF, MLP, ATan, Network, ReLU, SmallCNN, SpikingNetwork
 from spikeproof.specs import UserError, from_config, short, to_config
@@ -63,7 +64,7 @@ def batch(images: int = 8) -> tuple[Tensor, Tensor]:
 
 def without_spikes(objective: Objective) -> Objective:
     """The objective as it may be used on a network that has no potentials to look at."""
-    return replace(objective, weight=0.0) if isinstance(objective, StablePotential) else objective
+    return replace(objective, weight=0.0) if isinstance(objective, StablePotential | ThresholdGuarding) else objective
 
 
 def prepared(objective: Objective) -> Objective:
