@@ -1,0 +1,84 @@
+"""How far does a weak evaluation overstate? `python -m benchmarks.suites RUN... --eps 8/255 --images 500`.
+
+The same networks and images under several suites, side by side: robust accuracy, what it cost in evaluations of
+gradients and of the network, and the red flags that were raised. Each suite has run folders of its own under
+`--folder`; stopped, the command goes on where it was.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from spikeproof.attacks import Linf
+from spikeproof.evaluation import evaluate_run, suite_named
+from spikeproof.progress import bar
+from spikeproof.runs import Run, environment, written_whole
+
+SUITES = ("quick", "habit", "autoattack", "standard", "ensemble19")
+NAIVE = 19 * 100  # gradients an image: every member of the ensemble on every image
+
+
+def judged(run: Path, suite: str, eps: str, images: int | None, folder: Path) -> dict[str, Any]:
+    """One network under one suite."""
+    copy = folder / suite / run.name
+    if not copy.exists():
+        unfinished = copy.with_name(f".{copy.name}")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(run, unfinished)
+        unfinished.rename(copy)
+    with bar(f"{suite} {run.name}") as progress:
+        evaluate_run(Run(copy), [Linf(eps)], suite_named(suite), images=images, progress=progress)
+    found = Run(copy).read_json("verdicts.json")
+    (threat,) = found["threats"]
+    kept = ("status", "reason", "images", "gradient_evaluations_per_image", "forward_evaluations_per_image", "seconds")
+    return {name: found[name] for name in kept} | {
+        "clean": found["clean_accuracy"],
+        "robust": threat["robust_accuracy"],
+        "broken_by": {name: count for name, count in threat["broken_by"].items() if count},
+        "raised": {flag["name"]: flag["number"] for flag in found["flags"] if flag["raised"]},
+        "environment": found["environment"],
+    }
+
+
+def table(networks: dict[str, dict[str, Any]], suites: list[str]) -> str:
+    """Markdown: a line a network, robust accuracy in % and, in brackets, gradients an image."""
+    lines = [f"| Network | Clean | {' | '.join(suites)} |", f"| --- | --: |{' --: |' * len(suites)}"]
+    for name, found in networks.items():
+        clean = next(iter(found.values()))["clean"]
+        cells = [_cell(found[suite]) for suite in suites]
+        lines.append(f"| {name} | {100 * clean['value']:.1f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(found: dict[str, Any]) -> str:
+    spent = f"({found['gradient_evaluations_per_image']:.0f})"
+    return f"{found['status']} {spent}" if found["robust"] is None else f"{100 * found['robust']['value']:.1f} {spent}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders")
+    parser.add_argument("--eps", required=True, help="radius of Linf in pixel units, 8/255 for example")
+    parser.add_argument("--images", type=int, help="how many test images (default: all)")
+    parser.add_argument("--suites", default=",".join(SUITES), help="names, separated by commas")
+    parser.add_argument("--folder", type=Path, default=Path("runs/suites"), help="for the run folders")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    options = parser.parse_args()
+    suites = options.suites.split(",")
+    networks = {
+        run.name: {suite: judged(run, suite, options.eps, options.images, options.folder) for suite in suites}
+        for run in options.runs
+    }
+    Console(width=200).print(table(networks, suites), markup=False, highlight=False)
+    if options.out:
+        record = {"eps": options.eps, "networks": networks, "naive_ensemble": NAIVE, "environment": environment()}
+        with written_whole(options.out) as path:
+            path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
