@@ -1,8 +1,8 @@
 """How far does a weak evaluation overstate? `python -m benchmarks.suites RUN... --eps 8/255 --images 500`.
 
-The same networks and images under several suites, side by side: robust accuracy, what it cost in evaluations of
-gradients and of the network, and the red flags that were raised. Each suite has run folders of its own under
-`--folder`; stopped, the command goes on where it was.
+The same networks and images under several suites, side by side: how many images no attack broke, what it cost in
+evaluations of gradients and of the network, and the red flags that were raised. Each suite has run folders
+of its own under `--folder`; stopped, the command goes on where it was.
 """
 
 import argparse
@@ -38,6 +38,7 @@ def judged(run: Path, suite: str, eps: str, images: int | None, folder: Path) ->
     return {name: found[name] for name in kept} | {
         "clean": found["clean_accuracy"],
         "robust": threat["robust_accuracy"],
+        "unbroken": float((Run(copy).read_arrays("verdicts.npz")["broken_at"] > 0).mean()),
         "broken_by": {name: count for name, count in threat["broken_by"].items() if count},
         "raised": {flag["name"]: flag["number"] for flag in found["flags"] if flag["raised"]},
         "environment": found["environment"],
@@ -45,7 +46,7 @@ def judged(run: Path, suite: str, eps: str, images: int | None, folder: Path) ->
 
 
 def table(networks: dict[str, dict[str, Any]], suites: list[str]) -> str:
-    """Markdown: a line a network, robust accuracy in % and, in brackets, gradients an image."""
+    """Markdown: a line a network; unbroken images in %, * where the verdict is not ok, and gradients an image."""
     lines = [f"| Network | Clean | {' | '.join(suites)} |", f"| --- | --: |{' --: |' * len(suites)}"]
     for name, found in networks.items():
         clean = next(iter(found.values()))["clean"]
@@ -55,8 +56,8 @@ def table(networks: dict[str, dict[str, Any]], suites: list[str]) -> str:
 
 
 def _cell(found: dict[str, Any]) -> str:
-    spent = f"({found['gradient_evaluations_per_image']:.0f})"
-    return f"{found['status']} {spent}" if found["robust"] is None else f"{100 * found['robust']['value']:.1f} {spent}"
+    doubt = "" if found["status"] == "ok" else "\\*"
+    return f"{100 * found['unbroken']:.1f}{doubt} ({found['gradient_evaluations_per_image']:.0f})"
 
 
 def main() -> None:
