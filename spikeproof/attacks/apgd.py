@@ -30,9 +30,7 @@ class APGD(Attack):
     eot: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "restarts", "eot"):
-            if getattr(self, name) < 1:
-                raise UserError(f"APGD needs {name} of at least 1, not {getattr(self, name)}")
+        self.refuse_below_one("steps", "restarts", "eot")
         if not 0 <= self.rho <= 1:
             raise UserError(f"rho is a share of steps in [0, 1], not {self.rho}")
 

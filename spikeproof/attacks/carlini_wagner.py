@@ -36,9 +36,7 @@ class CarliniWagner(Attack):
     eot: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "searches", "eot"):
-            if getattr(self, name) < 1:
-                raise UserError(f"CarliniWagner needs {name} of at least 1, not {getattr(self, name)}")
+        self.refuse_below_one("steps", "searches", "eot")
         for name in ("learning_rate", "initial_weight"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise UserError(f"{name} is positive, not {getattr(self, name)}")

@@ -29,9 +29,7 @@ class DeepFool(Attack):
     eot: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "classes", "eot"):
-            if getattr(self, name) < 1:
-                raise UserError(f"DeepFool needs {name} of at least 1, not {getattr(self, name)}")
+        self.refuse_below_one("steps", "classes", "eot")
         if not 0 <= self.overshoot < float("inf"):
             raise UserError(f"overshoot is a share of the change, and 0 or more; not {self.overshoot}")
 

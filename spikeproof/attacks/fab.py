@@ -33,9 +33,7 @@ class FAB(Attack):
     eot: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "classes", "restarts", "eot"):
-            if getattr(self, name) < 1:
-                raise UserError(f"FAB needs {name} of at least 1, not {getattr(self, name)}")
+        self.refuse_below_one("steps", "classes", "restarts", "eot")
         if not 0 <= self.alpha_max <= 1:
             raise UserError(f"alpha_max is a share in [0, 1], not {self.alpha_max}")
         if not 1 <= self.eta < float("inf"):

@@ -22,7 +22,7 @@ class FGSM(Attack):
     eot: int = 1
 
     def __post_init__(self) -> None:
-        _check(self.eot)
+        self.refuse_below_one("eot")
 
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         everyone = torch.arange(len(x), device=x.device)
@@ -39,7 +39,7 @@ class RFGSM(Attack):
     eot: int = 1
 
     def __post_init__(self) -> None:
-        _check(self.eot)
+        self.refuse_below_one("eot")
         if not 0 <= self.relative_start <= 1:
             raise UserError(f"relative_start is a share of eps in [0, 1], not {self.relative_start}")
 
@@ -49,8 +49,3 @@ class RFGSM(Attack):
         z = threat.project(x + first * threat.ascent(torch.randn_like(x), x), x)
         slope, _ = query.gradient(z, y, self.loss, everyone, self.eot)
         return threat.project(z + (threat.eps - first) * threat.ascent(slope, z), x)
-
-
-def _check(eot: int) -> None:
-    if eot < 1:
-        raise UserError(f"eot is the number of passes a gradient is averaged over, at least 1; not {eot}")

@@ -38,9 +38,7 @@ class HopSkipJump(Attack):
     white_box: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "draws", "most_draws", "eot"):
-            if getattr(self, name) < 1:
-                raise UserError(f"HopSkipJump needs {name} of at least 1, not {getattr(self, name)}")
+        self.refuse_below_one("steps", "draws", "most_draws", "eot")
 
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         if threat.norm not in GEOMETRIES:

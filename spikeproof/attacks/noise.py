@@ -22,7 +22,7 @@ class UniformNoise(Attack):
     white_box: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _check(self.draws, self.eot)
+        self.refuse_below_one("draws", "eot")
 
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         return _best_of(self.draws, self.eot, threat.start, query, x, y)
@@ -39,7 +39,7 @@ class GaussianNoise(Attack):
     white_box: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _check(self.draws, self.eot)
+        self.refuse_below_one("draws", "eot")
         if not self.relative_sigma > 0:
             raise UserError(f"relative_sigma is the deviation in units of eps, and positive; not {self.relative_sigma}")
 
@@ -56,8 +56,3 @@ def _best_of(draws: int, eot: int, draw: Callable[[Tensor], Tensor], query: Quer
             z = draw(x[who])
             best.offer(z, query.answer(z, y[who], loss, who, eot), who)
     return best.x
-
-
-def _check(draws: int, eot: int) -> None:
-    if draws < 1 or eot < 1:
-        raise UserError(f"noise needs draws and eot of at least 1, not {draws} and {eot}")

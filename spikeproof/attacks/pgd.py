@@ -35,9 +35,7 @@ class PGD(Attack):
     keep: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "restarts", "eot"):
-            if getattr(self, name) < 1:
-                raise UserError(f"PGD needs {name} of at least 1, not {getattr(self, name)}")
+        self.refuse_below_one("steps", "restarts", "eot")
         if self.relative_step is not None and not self.relative_step > 0:
             raise UserError(f"relative_step is the step size in units of eps, and positive; not {self.relative_step}")
         if not 0 <= self.momentum < float("inf"):

@@ -9,7 +9,6 @@ from spikeproof.attacks.apgd import periods
 from spikeproof.attacks.attack import Attack, Best, Query
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
 from spikeproof.attacks.threats import Linf, Threat
-from spikeproof.specs import UserError
 
 MOMENTUM, DECAY = 0.5, 0.8
 
@@ -28,9 +27,7 @@ class SAPGD(Attack):
     eot: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "restarts", "eot"):
-            if getattr(self, name) < 1:
-                raise UserError(f"SAPGD needs {name} of at least 1, not {getattr(self, name)}")
+        self.refuse_below_one("steps", "restarts", "eot")
 
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         best = Best(x)

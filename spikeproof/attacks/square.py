@@ -36,9 +36,7 @@ class Square(Attack):
     white_box: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name in ("queries", "restarts", "eot"):
-            if getattr(self, name) < 1:
-                raise UserError(f"Square needs {name} of at least 1, not {getattr(self, name)}")
+        self.refuse_below_one("queries", "restarts", "eot")
         if not 0 < self.share <= 1:
             raise UserError(f"share is the part of the image that a square covers, in (0, 1], not {self.share}")
 

@@ -24,8 +24,7 @@ class Targeted(Attack):
     classes: int = 9
 
     def __post_init__(self) -> None:
-        if self.classes < 1:
-            raise UserError(f"Targeted needs classes of at least 1, not {self.classes}")
+        self.refuse_below_one("classes")
         if not isinstance(loss := getattr(self.attack, "loss", None), TargetedLoss):
             raise UserError(
                 f"Targeted leads an attack to a class, which {type(loss or self.attack).__name__} cannot: give it a "

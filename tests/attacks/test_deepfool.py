@@ -1,10 +1,12 @@
 """DeepFool: one step over a known boundary, and against foolbox and torchattacks."""
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikeproof.attacks.deepfool import DeepFool
 from spikeproof.attacks.threats import L2, Linf, Threat
@@ -16,16 +18,11 @@ FAR = [(Linf(1.0), "LinfDeepFoolAttack"), (L2(10.0), "L2DeepFoolAttack")]
 
 
 @pytest.mark.parametrize(("threat", "dual"), [(Linf(1.0), 1), (L2(10.0), 2)], ids=str)
-def test_one_step_crosses_the_nearest_boundary_of_a_linear_model(threat: Threat, dual: int) -> None:
+def test_one_step_crosses_the_nearest_boundary_of_a_linear_model(
+    threat: Threat, dual: int, linear: Callable[[float], Any]
+) -> None:
     """|f| / |w| in the dual norm, and a bit more: 2 % of overshoot and 0.0001."""
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).double()
-    x = 0.4 + 0.2 * torch.rand(20, 3, 2, 2, dtype=torch.float64)
-    logits, weight = model(x).detach(), model[1].weight.detach()
-    y = logits.argmax(1)
-    margins = logits.gather(1, y.unsqueeze(1)) - logits
-    known = margins / (weight[y].unsqueeze(1) - weight).norm(p=dual, dim=2)
-    known = known.scatter(1, y.unsqueeze(1), torch.inf).amin(1)
+    model, x, y, known = linear(dual)
     free = known < 0.38  # the box is nowhere nearer than 0.4
     assert free.sum() > 10
     found = DeepFool().run(model, x, y, threat)

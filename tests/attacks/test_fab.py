@@ -1,5 +1,8 @@
 """FAB: the distance to a known boundary, and against pyautoattack."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,16 +23,11 @@ def distances(model: nn.Module, found: Tensor, x: Tensor, y: Tensor, threat: Thr
 
 
 @pytest.mark.parametrize(("norm", "dual"), [("Linf", 1), ("L2", 2), ("L1", torch.inf)])
-def test_the_distance_to_the_boundaries_of_a_linear_model(norm: str, dual: float) -> None:
+def test_the_distance_to_the_boundaries_of_a_linear_model(
+    norm: str, dual: float, linear: Callable[[float], Any]
+) -> None:
     """min over rivals of |f| / |w| in the dual norm; pixels in the middle of the box have room."""
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).double()
-    x = 0.4 + 0.2 * torch.rand(20, 3, 2, 2, dtype=torch.float64)
-    logits, weight = model(x).detach(), model[1].weight.detach()
-    y = logits.argmax(1)
-    margins = logits.gather(1, y.unsqueeze(1)) - logits
-    known = margins / (weight[y].unsqueeze(1) - weight).norm(p=dual, dim=2)
-    known = known.scatter(1, y.unsqueeze(1), torch.inf).amin(1)
+    model, x, y, known = linear(dual)
     threat = EVERYTHING[norm]
     found = distances(model, FAB(steps=20)(model, x, y, threat), x, y, threat)
     near = known < 0.3  # in L1 a single pixel has to have the room
