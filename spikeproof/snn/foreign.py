@@ -1,4 +1,4 @@
-"""How does a network take part that SpikingJelly, snnTorch or Norse built? It forgets round each call; slopes change.
+"""How does a network take part that SpikingJelly, snnTorch or Norse built? It forgets round each call; paths change.
 
 None of them is imported: a module belongs to a library if its class, or one that it derives from, is defined there.
 """
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.snn.gradients import GradientPath, Slope
-from spikeproof.snn.paths import as_answered
+from spikeproof.snn.paths import ASSG, Sharpness, as_answered
 
 __all__ = ["adapt", "can_follow"]
 
@@ -27,15 +27,15 @@ def adapt(model: nn.Module) -> nn.Module:
     """`model` as a function of the image alone, for attacks and evaluations; its logits are its own, bit for bit.
 
     What the neurons of SpikingJelly (all that has a `reset`, as in its reset_net), snnTorch and Norse keep is forgotten
-    before and after each call, and `view` exchanges their slopes. Any other model is returned as it is: state that is
-    kept by hand stays. Neurons of SpikingJelly before 2.0, which have no gradient in eval mode, get their own.
+    before and after each call, and `view` exchanges their gradient paths. Any other model is returned as it is: state
+    that is kept by hand stays. Neurons of SpikingJelly before 2.0, which have no gradient in eval mode, get their own.
     """
     return Foreign(model) if libraries(model) and not isinstance(model, Foreign) else model
 
 
 def can_follow(model: nn.Module, path: GradientPath) -> bool:
-    """Whether a view of `model` can answer along `path`: another library's neurons take slopes alone."""
-    return isinstance(path, Slope) or not any(map(_fires, model.modules()))
+    """Whether a view of `model` can answer along `path`: another library's neurons take slopes and ASSG."""
+    return isinstance(path, Slope | ASSG) or not any(map(_fires, model.modules()))
 
 
 class Foreign(nn.Module):
@@ -67,24 +67,83 @@ class Foreign(nn.Module):
         for module in self.modules():
             shared[id(module._forward_hooks)] = OrderedDict()  # who listens to a model does not listen to its views
             shared |= {id(tensor): tensor for tensor in _tensors(vars(module))}
+            if isinstance(module, ForeignSpike):
+                shared[id(module.gradient)] = module.gradient.for_layer()  # what remembers begins anew
         return copy.deepcopy(self, shared)
 
 
-class ForeignSpike(nn.Module):
-    """The spikes that a library's function `own` gives, exactly, answering backward with the slope `gradient`."""
+class StepByStep(Slope):
+    """What `ASSG` is in a neuron that is called once a step: the n-th call since `begin` has the n-th memory."""
 
-    def __init__(self, own: Callable[..., Tensor], gradient: Slope) -> None:
+    def __init__(self, path: ASSG) -> None:
+        self.path = path
+        self.calls: list[Sharpness] = []
+        self.turn = 0
+        self.attended: tuple[Tensor, int] | None = None
+
+    def __repr__(self) -> str:
+        return repr(self.path)
+
+    def for_layer(self) -> "StepByStep":
+        return StepByStep(self.path)
+
+    def attend(self, who: Tensor, images: int) -> None:
+        self.attended = who, images
+        for call in self.calls:
+            call.attend(who, images)
+
+    def begin(self) -> None:
+        """The next call is about the first step."""
+        self.turn = 0
+
+    def derivative(self, u: Tensor) -> Tensor:
+        if self.turn == len(self.calls):
+            self.calls.append(self.path.for_layer())
+            if self.attended:
+                self.calls[-1].attend(*self.attended)
+        self.turn += 1
+        return self.calls[self.turn - 1].derivative(u)
+
+
+class ForeignSpike(nn.Module):
+    """The spikes that a library's function `own` gives, exactly, answering backward along `path`."""
+
+    def __init__(self, own: Callable[..., Tensor], path: Slope | ASSG) -> None:
         super().__init__()
         self.own = own
-        self.gradient = gradient
+        self.gradient = StepByStep(path) if isinstance(path, ASSG) else path
 
     def forward(self, u: Tensor, *settings: Any) -> Tensor:
         with torch.no_grad():
-            spikes, slope = self.own(u, *settings), self.gradient.derivative(u)
+            spikes = self.own(u, *settings)
+        if not torch.is_grad_enabled():
+            return spikes
+        with torch.no_grad():
+            slope = self.gradient.derivative(u)
         return as_answered(spikes, u * slope)
 
     def extra_repr(self) -> str:
         return f"gradient={self.gradient}"
+
+
+class ForeignStep(nn.Module):
+    """A Norse neuron's function `own` for one step, but for `threshold`, a global function where it stands."""
+
+    def __init__(self, own: FunctionType, path: Slope | ASSG) -> None:
+        super().__init__()
+        self.own = own
+        self.around = nn.ModuleDict()
+        for name in set(own.__code__.co_names) & own.__globals__.keys():
+            found = own.__globals__[name]
+            if name == "threshold":
+                self.around[name] = ForeignSpike(found, path)
+            elif isinstance(found, FunctionType) and found.__module__.startswith("norse."):
+                self.around[name] = ForeignStep(found, path)
+
+    def forward(self, *given: Any, **named: Any) -> Any:
+        own = self.own
+        seen = {**own.__globals__, **dict(self.around.items())}
+        return FunctionType(own.__code__, seen, own.__name__, own.__defaults__, own.__closure__)(*given, **named)
 
 
 def libraries(model: nn.Module) -> list[str]:
@@ -98,14 +157,18 @@ def library_of(module: nn.Module) -> str | None:
     return next((root for root in roots if root in SPIKES), None)
 
 
-def exchange(module: nn.Module, slope: Slope) -> None:
-    """Make the neuron `module` of a view answer with `slope`; any other module stays as it is."""
-    if not _fires(module):
+def exchange(module: nn.Module, path: GradientPath) -> None:
+    """Make the neuron `module` of a view answer along `path`; any other module stays as it is."""
+    if not _fires(module) or not isinstance(path, Slope | ASSG):
         return
     neuron: Any = module
     name = SPIKES[str(library_of(module))]
-    changed = _with_slope if name == "activation" else _exchanged
-    setattr(neuron, name, changed(getattr(neuron, name), slope))
+    own = getattr(neuron, name)
+    own = own.own if isinstance(own, ForeignSpike | ForeignStep) else own
+    if name != "activation":
+        setattr(neuron, name, ForeignSpike(own, path))
+    elif isinstance(own, FunctionType):
+        setattr(neuron, name, ForeignStep(own, path))
     if getattr(neuron, "backend", "torch") != "torch":  # SpikingJelly before 2.0: its fused kernels know its own slopes
         neuron.backend = "torch"
 
@@ -119,30 +182,13 @@ def _fires(module: nn.Module) -> bool:
     return callable(getattr(module, SPIKES.get(library_of(module) or "", ""), None))
 
 
-def _exchanged(own: Callable[..., Tensor], slope: Slope) -> ForeignSpike:
-    return ForeignSpike(own.own if isinstance(own, ForeignSpike) else own, slope)
-
-
-def _with_slope(step: Any, slope: Slope) -> Any:
-    """A Norse neuron's function for one step, with another slope for `threshold`, a global function where it stands."""
-    if not isinstance(step, FunctionType):
-        return step
-    around: dict[str, Any] = {}
-    for name in set(step.__code__.co_names) & step.__globals__.keys():
-        found = step.__globals__[name]
-        if name == "threshold":
-            around[name] = _exchanged(found, slope)
-        elif isinstance(found, FunctionType) and found.__module__.startswith("norse."):
-            around[name] = _with_slope(found, slope)
-    same = (step.__name__, step.__defaults__, step.__closure__)
-    return FunctionType(step.__code__, step.__globals__ | around, *same)
-
-
 def _forget(network: nn.Module) -> None:
     jelly = "spikingjelly" in libraries(network)
     module: Any
     for module in network.modules():
-        if library_of(module) == "snntorch" and hasattr(module, "reset_mem"):
+        if isinstance(path := getattr(module, "gradient", None), StepByStep):
+            path.begin()
+        elif library_of(module) == "snntorch" and hasattr(module, "reset_mem"):
             module.reset_mem()
         elif jelly and callable(getattr(module, "reset", None)):
             memories: dict[str, Any] = vars(module).get("_memories", {})

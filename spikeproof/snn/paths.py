@@ -183,7 +183,7 @@ class ASSG(GradientPath):
         if not 0 < self.share < 1:
             raise UserError(f"share is the part of the gradient that may vanish, inside (0, 1), not {self.share}")
 
-    def for_layer(self) -> GradientPath:
+    def for_layer(self) -> "Sharpness":
         return Sharpness(self.share)
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
@@ -214,16 +214,24 @@ class Sharpness(GradientPath):
             sharpness = self._remembered(x, dynamics, steps)
         return fused_spikes(x, dynamics, OwnATan(), steps, sharpness)
 
+    def derivative(self, u: Tensor) -> Tensor:
+        """The slope at u = potential - threshold ``[B, *n]``, in the memory of one step alone."""
+        _, back = laid_out(u[None])
+        zero = u.new_zeros(())  # to a step that comes first, `u` is a current over no threshold
+        sharpness = self._remembered(u[None], Dynamics(zero, zero), 1)
+        return OwnATan().derivative(u, back(sharpness)[0]).to(u.dtype)
+
     def _remembered(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         """The sharpness ``[steps, N]`` of every neuron, after what these currents add to the memory."""
         flat, _ = laid_out(x)
-        images, neurons = (x.shape[1] if self.who is None else self.images), x[0, 0].numel()
+        who = self.who if self.who is not None and len(self.who) == x.shape[1] else None  # else rows are no images
+        images, neurons = (x.shape[1] if who is None else self.images), x[0, 0].numel()
         if self.means is None or self.deviations is None or self.means.shape != (steps, images, neurons):
             wide = torch.promote_types(x.dtype, torch.float32)
             self.means = torch.ones(steps, images, neurons, dtype=wide, device=x.device)
             self.deviations = torch.zeros_like(self.means)
-        everyone = self.who is None or len(self.who) == images  # in order, as they are attacked
-        kept = [memory if everyone else memory[:, self.who] for memory in (self.means, self.deviations)]
+        everyone = who is None or len(who) == images  # in order, as they are attacked
+        kept = [memory if everyone else memory[:, who] for memory in (self.means, self.deviations)]
         mean, deviation = (each.flatten(1) for each in kept)
         scale = mean.new_tensor(2 * math.tan(math.pi * self.share / 2) / math.pi)
         if not self.learning:
@@ -234,7 +242,7 @@ class Sharpness(GradientPath):
         if everyone:
             self.means, self.deviations = mean, deviation
         else:
-            self.means[:, self.who], self.deviations[:, self.who] = mean, deviation
+            self.means[:, who], self.deviations[:, who] = mean, deviation
         return sharpness
 
 

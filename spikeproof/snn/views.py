@@ -10,7 +10,7 @@ from torch import nn
 
 from spikeproof.snn.encoders import Direct, Encoder
 from spikeproof.snn.foreign import Foreign, adapt, can_follow, exchange
-from spikeproof.snn.gradients import GradientPath, Slope
+from spikeproof.snn.gradients import GradientPath
 from spikeproof.snn.layers import Normed, PerStep
 from spikeproof.snn.network import SpikingNetwork
 from spikeproof.snn.neurons import RateLayer, SpikingLayer
@@ -38,7 +38,7 @@ def view(
     if gradient is not None and not can_follow(model, gradient):
         raise UserError(
             f"{short(gradient)} needs the neurons of spikeproof, which see all time steps at once; those of another "
-            "library take a slope, such as Triangle or ATan"
+            "library take ASSG or a slope, such as Triangle or ATan"
         )
 
     def change(module: nn.Module) -> nn.Module:
@@ -50,7 +50,7 @@ def view(
             if isinstance(readout := module.readout, FirstSpike):
                 module.readout = replace(readout, gradient=(gradient or readout.gradient).for_layer())
             module.steps = steps or module.steps
-        if isinstance(gradient, Slope):
+        if gradient is not None:
             exchange(module, gradient)
         if channels_last is not None:
             _lay_out(module, torch.channels_last if channels_last else torch.contiguous_format)

@@ -1,14 +1,31 @@
 """Networks of SpikingJelly and snnTorch, as they are installed, and of Norse, as a small imitation has it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import FGSM, PGD, Along, Linf
-from spikeproof.snn import BPTR, LIF, ATan, Sigmoid, StraightThrough, Triangle, adapt, attack_view, can_follow, view
+from spikeproof.attacks import FGSM, PGD, SAPGD, Along, Linf, Margin
+from spikeproof.snn import (
+    ASSG,
+    BPTR,
+    IF,
+    LIF,
+    ATan,
+    Mixture,
+    Neuron,
+    Sigmoid,
+    StraightThrough,
+    Triangle,
+    adapt,
+    attack_view,
+    attend,
+    can_follow,
+    view,
+)
 from spikeproof.snn.foreign import Foreign, ForeignSpike
 from spikeproof.specs import UserError
 
@@ -198,11 +215,11 @@ def own_logits(network: nn.Module, x: Tensor) -> Tensor:
     return answer[0] if isinstance(answer, tuple) else answer
 
 
-def test_logits_are_the_networks_own_in_every_call_and_along_every_slope(network: nn.Module, x: Tensor) -> None:
+def test_logits_are_the_networks_own_in_every_call_and_along_every_path(network: nn.Module, x: Tensor) -> None:
     expected = own_logits(network, x)
     model = adapt(network)
     assert expected.std() > 0
-    views = [view(model, gradient=slope) for slope in (Triangle(width=0.3), Sigmoid(), StraightThrough())]
+    views = [view(model, gradient=path) for path in (Triangle(width=0.3), Sigmoid(), StraightThrough(), ASSG())]
     for each in (model, *views, view(views[0], gradient=ATan()), nn.Sequential(nn.Identity(), model)):
         for _ in range(2):
             assert torch.equal(each(x), expected)
@@ -291,7 +308,9 @@ def test_an_attack_along_a_view_leaves_the_model_as_it_was(network: nn.Module, x
 def test_paths_that_pass_over_time_cannot_be_followed(network: nn.Module, x: Tensor) -> None:
     model, y, plain = adapt(network), torch.arange(6), PGD(steps=2, start="clean")
     assert can_follow(model, Triangle())
+    assert can_follow(model, ASSG())
     assert not can_follow(model, BPTR())
+    assert not can_follow(model, Mixture())
     with pytest.raises(UserError, match="BPTR needs the neurons of spikeproof"):
         view(model, gradient=BPTR())
     skipping = Along(attack=plain, paths=(BPTR(), Triangle(width=2.0))).run(model, x, y, THREAT)
@@ -465,3 +484,173 @@ def test_another_slope_breaks_what_a_narrow_one_hides(digits: Any) -> None:
     assert right["wide"] < right["own"] - 10
     found = Along(attack=FGSM(), paths=(Triangle(), ATan()))(hidden, x, y, THREAT)
     assert (model(found).argmax(1) == y).sum() < right["own"] - 10
+
+
+class OurNetwork(nn.Module):
+    def __init__(self, neuron: Neuron) -> None:
+        super().__init__()
+        self.fc1, self.fc2, self.fc3 = nn.Linear(64, 24), nn.Linear(24, 24), nn.Linear(24, 10)
+        self.fire1, self.fire2 = neuron.layer(STEPS), neuron.layer(STEPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        currents = self.fc1(5 * x.flatten(1)).unsqueeze(0)  # [1, B, 24], constant in time
+        return self.fc3(self.fire2(5 * self.fc2(self.fire1(currents)))).mean(0)
+
+
+class TheirNetwork(nn.Module):
+    """`ours` with the neurons of another library, called step by step, or with all steps at once where they can."""
+
+    def __init__(self, ours: OurNetwork, neuron: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.fc1, self.fc2, self.fc3 = ours.fc1, ours.fc2, ours.fc3
+        self.fire1, self.fire2 = neuron(), neuron()
+        self.steps = STEPS
+
+    def forward(self, x: Tensor) -> Tensor:
+        currents = self.fc1(5 * x.flatten(1))
+        if getattr(self.fire1, "step_mode", "s") == "m":
+            return self.after(self.fire1(currents.expand(self.steps, *currents.shape))).mean(0)
+        return torch.stack([self.after(self.fire1(currents)) for _ in range(self.steps)]).mean(0)
+
+    def after(self, spikes: Tensor) -> Tensor:
+        spikes = self.fire2(5 * self.fc2(spikes.to(self.fc2.weight)))  # snnTorch's are float32 always
+        return self.fc3(spikes.to(self.fc3.weight))
+
+
+Makers = tuple[Neuron, Callable[[], nn.Module]]
+SAME_DYNAMICS: dict[str, Makers] = {
+    "SpikingJelly, LIF": (LIF(), lambda: jelly.LIFNode(tau=2.0, decay_input=False)),
+    "SpikingJelly, LIF, all steps at once": (LIF(), lambda: jelly.LIFNode(tau=2.0, decay_input=False, step_mode="m")),
+    "SpikingJelly, IF, soft": (IF(reset="soft"), lambda: jelly.IFNode(v_reset=None)),
+    "SpikingJelly, IF, detached": (IF(detach_reset=True), lambda: jelly.IFNode(detach_reset=True, step_mode="m")),
+    "snnTorch, LIF": (
+        LIF(detach_reset=True),
+        lambda: snntorch.Leaky(beta=0.5, init_hidden=True, reset_mechanism="zero"),
+    ),
+    "snnTorch, IF, soft": (
+        IF(reset="soft", detach_reset=True),
+        lambda: snntorch.Leaky(beta=1.0, init_hidden=True, reset_mechanism="subtract"),
+    ),
+}
+
+
+@pytest.fixture(params=SAME_DYNAMICS)
+def twins(request: pytest.FixtureRequest) -> tuple[nn.Module, nn.Module]:
+    """The same function of the image, built of our neurons and of another library's."""
+    neuron, theirs = SAME_DYNAMICS[request.param]
+    torch.manual_seed(0)
+    ours = OurNetwork(neuron)
+    return ours.double().eval(), adapt(TheirNetwork(ours, theirs).double().eval())
+
+
+def along_assg(name: str) -> nn.Module:
+    return view(adapt(built(name)), gradient=ASSG())
+
+
+def test_assg_is_that_of_our_neurons_call_after_call(twins: tuple[nn.Module, nn.Module], x: Tensor) -> None:
+    ours, theirs = (view(model, gradient=ASSG()) for model in twins)
+    x = x.double()
+    torch.testing.assert_close(theirs(x.clone()), ours(x.clone()))
+    found = []
+    for _ in range(3):
+        found.append(gradient(theirs, x))
+        torch.testing.assert_close(found[-1], gradient(ours, x), rtol=1e-5, atol=1e-7)
+    assert found[0].any()
+    assert not torch.allclose(found[0], found[1])  # what was seen has sharpened the slopes
+
+
+def test_an_attack_along_assg_finds_what_it_finds_on_our_neurons(twins: tuple[nn.Module, nn.Module]) -> None:
+    """Images drop out of the batch as they are broken."""
+    x = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(3)).double()
+    y = twins[0](x).argmax(1)
+    attack = Along(attack=SAPGD(steps=5, loss=Margin()), paths=(ASSG(),))
+    ours, theirs = (attack.run(model, x, y, Linf(0.02), stop=True) for model in twins)
+    broken = twins[0](ours.x).argmax(1) != y
+    assert 0 < broken.sum() < len(x)
+    assert len(ours.gradients.unique()) > 2
+    torch.testing.assert_close(theirs.x, ours.x, rtol=0, atol=1e-5)
+    assert torch.equal(theirs.gradients, ours.gradients)
+    own = replace(attack, paths=(BPTR(),)).run(twins[1], x, y, Linf(0.02), stop=True)  # left out: its own slope
+    assert not torch.allclose(own.x, theirs.x)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_memory_follows_the_images_when_the_batch_shrinks(name: str, x: Tensor) -> None:
+    """Every image sees the slopes that it sees where it is attacked alone, as often as it was attended to."""
+    model, alone = along_assg(name), [along_assg(name) for _ in x]
+    for who in ([0, 1, 2, 3, 4, 5], [0, 2, 5], [5], [1, 5], [0, 1, 2, 3, 4, 5]):
+        attend(model, torch.tensor(who), len(x))
+        expected = torch.cat([gradient(alone[image], x[image : image + 1]) for image in who])
+        torch.testing.assert_close(gradient(model, x[who]), expected)
+        assert expected.any()
+
+
+def test_what_is_remembered_is_the_first_gradient_since_attending(network: nn.Module, x: Tensor) -> None:
+    """Not its later draws, and no pass without a gradient."""
+    model = view(adapt(network), gradient=ASSG())
+    attend(model, torch.arange(6), 6)
+    with torch.no_grad():
+        model(1 - x)
+    first = gradient(model, x)
+    gradient(model, 1 - x)
+    assert torch.equal(gradient(model, x), first)
+    assert torch.equal(first, gradient(view(adapt(network), gradient=ASSG()), x))
+    attend(model, torch.arange(6), 6)
+    assert not torch.equal(gradient(model, x), first)
+
+
+def test_views_of_a_view_begin_anew(network: nn.Module, x: Tensor) -> None:
+    """And what they learn is their own."""
+    model = view(adapt(network), gradient=ASSG())
+    first = gradient(model, x)
+    for other in (view(model), view(model, gradient=ASSG()), view(view(model, gradient=ATan()), gradient=ASSG())):
+        assert torch.equal(gradient(other, x), first)
+    second = gradient(model, x)
+    assert not torch.equal(second, first)
+    assert torch.equal(gradient(other, x), second)
+    assert "gradient=ASSG(share=0.8)" in repr(model)
+
+
+def test_any_number_of_steps_and_of_calls_has_its_memories(x: Tensor) -> None:
+    """A call that was never seen begins anew, as does one of another shape."""
+
+    class Shared(nn.Module):
+        """Its one neuron fires three times a step, for layers of two widths, and for each image twice."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1, self.fc2 = nn.Linear(64, 24), nn.Linear(24, 10)
+            self.fire, self.steps = snntorch.Leaky(beta=0.9), 3
+
+        def forward(self, x: Tensor) -> Tensor:
+            one = two = three = total = torch.zeros(())
+            for _ in range(self.steps):
+                spikes, one = self.fire(self.fc1(5 * x.flatten(1)), one)
+                outputs, two = self.fire(5 * self.fc2(spikes), two)
+                twice, three = self.fire(5 * self.fc2(torch.cat([spikes, spikes])), three)
+                total = total + outputs + twice[: len(x)] + twice[len(x) :]
+            return total
+
+    torch.manual_seed(0)
+    for network in (Shared(), TheirNetwork(OurNetwork(LIF()), jelly.LIFNode)):
+        model: Any = view(adapt(network), gradient=ASSG())
+        for steps in (3, 5, 2, 5):
+            model.network.steps = steps
+            for who in (torch.arange(6), torch.tensor([1, 4])):
+                attend(model, who, 6)
+                found = gradient(model, x[who])
+                assert found.isfinite().all()
+                assert found.any()
+
+
+def test_a_neuron_that_sees_all_steps_in_one_call_takes_assg(x: Tensor) -> None:
+    """SpikingJelly's parallel neuron; what it calls rows are time steps, known by their place."""
+    torch.manual_seed(0)
+    network = JellyNetwork("m")
+    network.body[1] = jelly.PSN(T=STEPS)
+    model = view(adapt(network), gradient=ASSG())
+    for who in ([0, 1, 2, 3, 4, 5], [0, 2, 5], [0, 1, 2, 3], [5]):
+        attend(model, torch.tensor(who), 6)
+        assert gradient(model, x[who]).any()
+        with torch.no_grad():
+            assert torch.equal(model(x), adapt(network)(x))
