@@ -3,6 +3,7 @@
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -123,7 +124,7 @@ def evaluate(
         out: its run folder (default: runs/FUNCTION)
         threat: what the adversary may do (default: Linf)
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
-        suite: name of a suite, or a YAML file with a name and attacks
+        suite: name of a suite, or a YAML file with a name and attacks; quick is for development, standard for a claim
         images: how many images, from the first on (default: all)
         part: which part of the data
         batch: images attacked at once
@@ -587,7 +588,8 @@ def _show(rows: list[Row]) -> None:
         robust = [_percent(row.robust.get(label)) for label in radii]
         cost = "-" if row.gradient_evaluations is None else f"{row.gradient_evaluations:.1f}"
         seconds = "-" if row.training_seconds is None else f"{row.training_seconds:.0f} s"
-        name = row.name if row.status == "ok" else f"{row.name}  ({row.status}: {row.reason})"
+        doubt = f"  ({row.status}: {textwrap.shorten(row.reason, 100, placeholder=' ...')})"
+        name = row.name if row.status == "ok" else row.name + doubt
         table.add_row(str(row.rank or "-"), escape(name), _percent(row.clean), *robust, cost, seconds)
     console.print(table)
 

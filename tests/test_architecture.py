@@ -76,8 +76,8 @@ NAMES = set(
     SpikingNetwork SpikingResNet Square StablePotential Standard Step StraightThrough Suite TRADES Targeted
     TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin Threat ThresholdBalancing ThresholdGuarding
     TinyImageNet Training Transfer Triangle TwinTransfer UniformNoise UserError VGG Verdicts Weights WideResNet
-    adapt ann_twin attack_view attend augment can_follow convert diagnose download evaluate evaluate_run load_model
-    potential_perturbation predict probe probe_run qte record suite_named train view without_statistics
+    adapt ann_twin attack_view attend augment can_follow convert diagnose download evaluate evaluate_run has_spikes
+    load_model potential_perturbation predict probe probe_run qte record suite_named train view without_statistics
     """.split()  # noqa: SIM905
 )
 

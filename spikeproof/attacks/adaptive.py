@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeproof.attacks.attack import Attack, Best, Query
 from spikeproof.attacks.losses import CrossEntropy
 from spikeproof.attacks.pgd import PGD
 from spikeproof.attacks.threats import Threat
-from spikeproof.snn import ATan, GradientPath, Triangle, attend, can_follow, view
+from spikeproof.snn import ATan, GradientPath, Triangle, attend, can_follow, has_spikes, view
 from spikeproof.specs import UserError, short
 
 
@@ -17,10 +17,10 @@ from spikeproof.specs import UserError, short
 class Along(Attack):
     """`attack`, with its gradients taken along each of `paths` in turn; the best image of all is kept.
 
-    An image that one path breaks is not attacked along the next where the evaluation stops at a break. A model without
-    spiking layers has one path, its own, and is attacked once for each; paths that another library's neurons cannot
-    follow are left out, and where none is left its own is taken. Source: the adaptive ensembles of Ozdenizci
-    and Legenstein, TMLR 2024, and Liu et al., ICML 2024.
+    An image that one path breaks is not attacked along the next where the evaluation stops at a break. Paths that the
+    neurons of another library cannot follow are left out; a model without spiking neurons has its own path alone, and
+    `attack` is run on it once. Source: the adaptive ensembles of Ozdenizci and Legenstein, TMLR 2024, and Liu et al.,
+    ICML 2024.
     """
 
     attack: Attack = PGD(steps=50, restarts=2)
@@ -33,21 +33,31 @@ class Along(Attack):
     def __str__(self) -> str:
         return f"{short(self.attack)} along {' and '.join(map(short, self.paths))}"
 
+    @property
+    def white_box(self) -> bool:
+        return self.attack.white_box
+
     def members(self) -> list[Attack]:
         return [replace(self, paths=(path,)) for path in self.paths]
+
+    def on(self, model: nn.Module) -> Attack:
+        paths = tuple(path for path in self.paths if has_spikes(model) and can_follow(model, path))
+        return replace(self, paths=paths) if paths else self.attack
 
     def averaging(self, draws: int) -> "Along":
         return replace(self, attack=self.attack.averaging(draws))
 
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        found = self.on(query.model)
+        if not isinstance(found, Along) or found is self.attack:
+            return found.search(query, x, y, threat)
         best, loss = Best(x), getattr(self.attack, "loss", CrossEntropy())
-        paths: list[GradientPath | None] = [path for path in self.paths if can_follow(query.model, path)]
-        for path in paths or [None]:
+        for path in found.paths:
             if not len(who := query.left(best)):
                 break
             followed = view(query.model, gradient=path)
             attending = partial(attend, followed, images=len(who))
             with query.among(who, followed, before=attending) as other:
-                found = self.attack.search(other, x[who], y[who], threat)
-            best.offer(found, query.answer(found, y[who], loss, who, getattr(self.attack, "eot", 1)), who)
+                z = self.attack.search(other, x[who], y[who], threat)
+            best.offer(z, query.answer(z, y[who], loss, who, getattr(self.attack, "eot", 1)), who)
         return best.x

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -32,14 +32,20 @@ class Attack(ABC):
     """Searches for allowed images that a model gets wrong; called with ``(model, x, y, threat)``.
 
     `search` is the attack itself; `run`, round it, checks the input and guards the model and the random state.
-    `white_box`: whether it takes gradients of the attacked network itself.
     """
-
-    white_box: ClassVar[bool] = True
 
     @abstractmethod
     def search(self, query: "Query", x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         """Perturbed images for `x` and targets `y`, from what `query` answers."""
+
+    @property
+    def white_box(self) -> bool:
+        """Whether it takes gradients of the attacked network itself."""
+        return True
+
+    def on(self, model: nn.Module) -> "Attack":
+        """What the attack comes down to on `model`."""
+        return self
 
     def members(self) -> "list[Attack]":
         """The attacks that this one is made of, each of which may be run alone; their worst case is this attack's."""
@@ -73,6 +79,14 @@ class Attack(ABC):
             query = Query(model, len(x), x.device, stop)
             found = self.search(query, x.detach(), y, threat).detach()
         return Outcome(found, query.gradients, query.forwards)
+
+
+class BlackBox(Attack):
+    """An attack that takes no gradient of the attacked network: a control."""
+
+    @property
+    def white_box(self) -> bool:
+        return False
 
 
 class Query:

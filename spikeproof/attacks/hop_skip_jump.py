@@ -3,12 +3,11 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Attack, Query
+from spikeproof.attacks.attack import BlackBox, Query
 from spikeproof.attacks.losses import labels_of
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
@@ -22,7 +21,7 @@ TOGETHER = 256  # images in one pass, where the batch is smaller
 
 
 @dataclass(frozen=True, kw_only=True)
-class HopSkipJump(Attack):
+class HopSkipJump(BlackBox):
     """`steps` steps along the boundary, each from a gradient that `draws` sqrt(step) decisions estimate; the nearest
     misclassified image is kept, projected into the threat.
 
@@ -35,7 +34,6 @@ class HopSkipJump(Attack):
     draws: int = 100
     most_draws: int = 10000
     eot: int = 1
-    white_box: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self.refuse_below_one("steps", "draws", "most_draws", "eot")

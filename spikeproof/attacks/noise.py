@@ -2,24 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Attack, Best, Query
+from spikeproof.attacks.attack import Best, BlackBox, Query
 from spikeproof.attacks.losses import KullbackLeibler, Margin
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class UniformNoise(Attack):
+class UniformNoise(BlackBox):
     """The best of `draws` images drawn uniformly from the threat; each is judged by the mean of `eot` passes."""
 
     draws: int = 1
     eot: int = 1
-    white_box: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self.refuse_below_one("draws", "eot")
@@ -29,14 +27,13 @@ class UniformNoise(Attack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianNoise(Attack):
+class GaussianNoise(BlackBox):
     """The best of `draws` images with normal noise of deviation `relative_sigma` eps, projected into the threat;
     each is judged by the mean of `eot` passes."""
 
     relative_sigma: float = 1.0
     draws: int = 1
     eot: int = 1
-    white_box: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self.refuse_below_one("draws", "eot")

@@ -4,12 +4,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Answer, Attack, Best, Query
+from spikeproof.attacks.attack import Answer, Best, BlackBox, Query
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
@@ -20,7 +19,7 @@ SURPLUS = 3.0  # as AutoAttack's on RGB images; there it is the number of channe
 
 
 @dataclass(frozen=True, kw_only=True)
-class Square(Attack):
+class Square(BlackBox):
     """`queries` images a restart, each the best so far but for one square; it is kept where the loss is larger.
 
     A square covers `share` of the image at first, halved nine times on the published schedule. Windows lie in the last
@@ -33,7 +32,6 @@ class Square(Attack):
     restarts: int = 1
     loss: AttackLoss = Margin()
     eot: int = 1
-    white_box: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self.refuse_below_one("queries", "restarts", "eot")

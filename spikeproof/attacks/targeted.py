@@ -31,6 +31,10 @@ class Targeted(Attack):
                 "targeted loss, TargetedDLR for example"
             )
 
+    @property
+    def white_box(self) -> bool:
+        return self.attack.white_box
+
     def averaging(self, draws: int) -> "Targeted":
         return replace(self, attack=self.attack.averaging(draws))
 

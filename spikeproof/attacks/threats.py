@@ -24,6 +24,7 @@ class Threat(ABC):
 
     eps: float
     norm: ClassVar[str]
+    largest: ClassVar[float]  # the largest radius that is accepted
 
     @abstractmethod
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:

@@ -1,13 +1,12 @@
 """Transfer: images that break another network, tried on this one. A control; it should never beat a white box."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks.apgd import APGD
-from spikeproof.attacks.attack import Attack, Query
+from spikeproof.attacks.attack import Attack, BlackBox, Query
 from spikeproof.attacks.threats import Threat
 from spikeproof.models import load_model
 from spikeproof.snn import ann_twin, attack_view
@@ -15,12 +14,11 @@ from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transfer(Attack):
+class Transfer(BlackBox):
     """`attack`, run to its end on the network of the run folder `file`. Source: Papernot et al., 2016."""
 
     file: str
     attack: Attack = APGD()
-    white_box: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not self.file:
@@ -31,7 +29,7 @@ class Transfer(Attack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwinTransfer(Attack):
+class TwinTransfer(BlackBox):
     """`attack`, run to its end on the network's own ANN twin: its weights, one step, and for neurons ReLU or, with
     `clipped`, the clipped and quantised rate of a neuron that integrates and fires.
 
@@ -41,7 +39,6 @@ class TwinTransfer(Attack):
 
     attack: Attack = APGD()
     clipped: bool = False
-    white_box: ClassVar[bool] = False
 
     def averaging(self, draws: int) -> "TwinTransfer":
         return replace(self, attack=self.attack.averaging(draws))

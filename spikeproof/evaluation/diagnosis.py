@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import Margin
-from spikeproof.attacks.attack import Query, as_evaluated
-from spikeproof.evaluation.red_flags import Flag
+from spikeproof.attacks.attack import as_evaluated
+from spikeproof.evaluation.red_flags import Flag, along, blind
+from spikeproof.models import tensors_of
 from spikeproof.randomness import seeded
-from spikeproof.snn import attack_view, record
+from spikeproof.snn import GradientPath, adapt, record
 
 Status = Literal["ok", "silent", "constant", "nan", "zero_gradient", "unreliable"]
 
@@ -31,14 +31,23 @@ def judged(flags: Sequence[Flag]) -> Diagnosis:
     return Diagnosis("unreliable", " ".join(said)) if said else Diagnosis("ok")
 
 
-def diagnose(model: nn.Module, x: Tensor, y: Tensor, *, batch: int = 256, seed: int = 0) -> Diagnosis:
+def diagnose(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    paths: Sequence[GradientPath] = (),
+    *,
+    batch: int = 256,
+    seed: int = 0,
+) -> Diagnosis:
     """What is wrong with `model` on images `x` ``[B, C, H, W]`` that keeps attacks from telling anything.
 
     Looks at weights and logits that are not finite, at layers that never fire, at logits that are the same for all
-    images, and at input gradients of the margin (whose gradient, unlike that of cross-entropy, does not vanish where
-    a network is merely sure) that are exactly zero. `batch` bounds memory alone.
+    images, and at input gradients of the margin that are exactly zero along the network's own path and all of `paths`.
+    `batch` bounds memory alone.
     """
-    for name, tensor in model.state_dict().items():
+    model = adapt(model)
+    for name, tensor in tensors_of(model).items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             return Diagnosis("nan", f"{name} holds NaN or infinite numbers")
     logits, silent = _watched(model, x, batch, seed)
@@ -48,7 +57,14 @@ def diagnose(model: nn.Module, x: Tensor, y: Tensor, *, batch: int = 256, seed: 
         if silent:
             return Diagnosis("silent", f"layer {silent[0]} never fires on {len(x)} images: the output is constant")
         return Diagnosis("constant", f"the logits are the same for all {len(x)} images")
-    return _gradients(model, x, y, batch, seed)
+    zero = int(blind(along(model, paths), x, y, batch, seed).sum())
+    if zero > MOST * len(x):
+        return Diagnosis(
+            "zero_gradient",
+            f"the input gradient is exactly zero for {zero} of {len(x)} images: gradient attacks see nothing, "
+            "which says nothing about robustness",
+        )
+    return Diagnosis("ok")
 
 
 def _watched(model: nn.Module, x: Tensor, batch: int, seed: int) -> tuple[Tensor, list[str]]:
@@ -61,19 +77,3 @@ def _watched(model: nn.Module, x: Tensor, batch: int, seed: int) -> tuple[Tensor
                 logits.append(model(chunk.clone()))
             fires |= {name: fires.get(name, False) or bool(s.any()) for name, s in inside.spikes.items()}
     return torch.cat(logits), [name for name, ever in fires.items() if not ever]
-
-
-def _gradients(model: nn.Module, x: Tensor, y: Tensor, batch: int, seed: int) -> Diagnosis:
-    attacked, zero = attack_view(model), 0
-    with seeded(seed, x.device), as_evaluated(attacked):
-        for part, labels in zip(x.split(batch), y.split(batch), strict=True):
-            query = Query(attacked, len(part), x.device, stop=False)
-            slope, _ = query.gradient(part, labels, Margin(), torch.arange(len(part), device=x.device))
-            zero += int((slope == 0).flatten(1).all(1).sum())
-    if zero > MOST * len(x):
-        return Diagnosis(
-            "zero_gradient",
-            f"the input gradient is exactly zero for {zero} of {len(x)} images: gradient attacks see nothing, "
-            "which says nothing about robustness",
-        )
-    return Diagnosis("ok")

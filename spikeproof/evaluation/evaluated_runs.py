@@ -9,6 +9,7 @@ from spikeproof.data import PartName
 from spikeproof.evaluation.examples import examples, strongest
 from spikeproof.evaluation.ledger import STATE, fingerprint
 from spikeproof.evaluation.opened_runs import opened
+from spikeproof.evaluation.predictions import device_of
 from spikeproof.evaluation.robustness import evaluate
 from spikeproof.evaluation.suites import Suite
 from spikeproof.progress import Report, silent
@@ -53,7 +54,7 @@ def evaluate_run(
     run.write_arrays("verdicts.npz", found.arrays())
     right = (found.clean_prediction == found.label).nonzero()[0][:SHOWN]
     if found.diagnosis.status == "ok" and len(right):
-        at = next(model.parameters()).device
+        at = device_of(model)
         x, y = (t.to(at) for t in chosen.batch(right.tolist()))
         shown = examples(
             model, x, y, found.threats[-1], strongest(suite.attacks).averaging(found.draws), chosen.classes

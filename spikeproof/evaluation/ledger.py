@@ -8,16 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import Threat
+from spikeproof.attacks import Threat, Transfer
 from spikeproof.evaluation.diagnosis import LOOKED_AT, Diagnosis, diagnose, judged
-from spikeproof.evaluation.predictions import Pool, device_of
+from spikeproof.evaluation.predictions import Pool, device_of, predict
 from spikeproof.evaluation.red_flags import Flag
 from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
+from spikeproof.models import load_model, tensors_of
 from spikeproof.runs import Run
 from spikeproof.specs import UserError, to_config
 
 STATE = "verdicts.partial.npz"
+ANSWERED = 64  # images whose logits tell networks apart that share their weights
 
 
 class Ledger:
@@ -50,7 +52,7 @@ class Ledger:
         diagnosis = judged(flags)
         if diagnosis.status == "ok" or len(flags) > 1:  # else it keeps a state, and nothing can be asked of it twice
             x, y = (t.to(device_of(model)) for t in pool.batch(torch.arange(min(len(pool), LOOKED_AT))))
-            found = diagnose(model, x, y, batch=batch, seed=seed)
+            found = diagnose(model, x, y, suite.paths, batch=batch, seed=seed)
             diagnosis = found if found.status != "ok" else diagnosis
         if broken := int((~logits.isfinite()).any(1).sum()):
             diagnosis = Diagnosis("nan", f"logits are NaN or infinite for {broken} of {len(pool)} images")
@@ -126,10 +128,14 @@ def fingerprint(
     draws: int | None,
     seed: int,
 ) -> str:
-    """A digest of all that verdicts depend on: the network, its weights, images, labels and protocol."""
+    """A digest of all that verdicts depend on: the network, its weights, what it answers to the first images, images,
+    labels, the networks that images are transferred from, and the protocol."""
     protocol = (to_config(in_order(threats)), to_config(suite), batch, draws, seed)
-    digest = hashlib.sha256(f"{protocol}{model}".encode())
-    for tensor in model.state_dict().values():
+    digest = hashlib.sha256(f"{protocol}{model}{getattr(model, 'stochastic', None)}".encode())
+    first, _ = pool.batch(torch.arange(min(len(pool), batch, ANSWERED)))
+    sources = [load_model(attack.file) for attack in suite.attacks if isinstance(attack, Transfer)]
+    tensors = [tensor for network in (model, *sources) for tensor in tensors_of(network).values()]
+    for tensor in (predict(model, first, seed=seed), *tensors):
         digest.update(_bytes(tensor))
     for who in torch.arange(len(pool)).split(batch):
         for tensor in pool.batch(who):

@@ -9,6 +9,7 @@ from torch import nn
 from spikeproof.data import DataSet, Images, PartName
 from spikeproof.models import load_model
 from spikeproof.runs import Run
+from spikeproof.snn import adapt
 from spikeproof.specs import UserError, from_config
 
 
@@ -40,7 +41,7 @@ def opened(
         raise UserError(f"batch must be at least 1, not {batch}")
     if not run.record["finished"]:
         raise UserError(f"the training of {run.path} has not finished: start its command again, then {then}")
-    model = load_model(run.path, trust=trust).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model = adapt(load_model(run.path, trust=trust)).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     data: DataSet = from_config(run.record["config"]["data"], DataSet, trust=trust)
     everything = data.part(part, data_root)
     if images is not None and not 1 <= images <= len(everything):

@@ -48,7 +48,7 @@ def predict(
     with torch.no_grad(), as_evaluated(model), seeded(seed, device):
         parts = []
         for chunk in x.split(batch):
-            passes = torch.stack([_logits(model, chunk.to(device)) for _ in range(draws)])
+            passes = torch.stack([checked_logits(model, chunk.to(device)) for _ in range(draws)])
             parts.append((_votes(passes) if vote else passes.mean(0)).float().cpu())
     return torch.cat(parts)
 
@@ -59,7 +59,8 @@ def _votes(passes: Tensor) -> Tensor:
     return named.mean(0) + passes.softmax(2).mean(0) / (2 * len(passes))
 
 
-def _logits(model: nn.Module, x: Tensor) -> Tensor:
+def checked_logits(model: nn.Module, x: Tensor) -> Tensor:
+    """One pass; refuses what is no logits ``[B, K]``, and a model that writes into its input."""
     given = x.clone()
     logits = model(given)
     check_unwritten(given, x)

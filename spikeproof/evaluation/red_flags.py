@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import APGD, FGSM, PGD, Attack, Margin, Square, Threat, UniformNoise
+from spikeproof.attacks import APGD, FGSM, PGD, Attack, Margin, Square, Threat, TwinTransfer, UniformNoise
 from spikeproof.attacks.attack import Query, as_evaluated
-from spikeproof.evaluation.predictions import predict
-from spikeproof.randomness import seeded
-from spikeproof.snn import GradientPath, Slope, attack_view, can_follow, record, view
+from spikeproof.evaluation.judging import Judge
+from spikeproof.evaluation.predictions import checked_logits
+from spikeproof.randomness import seed_from, seeded
+from spikeproof.snn import GradientPath, Slope, SpikingNetwork, attack_view, can_follow, has_spikes, record, view
 from spikeproof.specs import short
 
 __all__ = ["Flag"]
@@ -26,6 +27,7 @@ CHANGED = 1e-3  # a relative change of logits that rounding alone does not expla
 LOOKED_AT = 64  # images for what needs no attack
 STEPS = (10, 50, 100, 500)
 QUERIES = 1000
+LUCK = 2  # images by which a comparison of two attacks may fail without a flag, whatever the threshold
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def of_network(
         return  # nothing can be asked of it twice
     usual = _logits(model, x, batch, seed)
     if not getattr(model, "stochastic", False):
-        yield Flag(
+        random = Flag(
             "undeclared randomness",
             _share_changed(_logits(model, x, batch, seed + 1), usual),
             0.0,
@@ -89,6 +91,8 @@ def of_network(
             "attacks and judgements average over draws.",
             {},
         )
+        yield random
+    if not (getattr(model, "stochastic", False) or random.raised):  # else they would differ anyway
         alone = torch.cat([_logits(model, one, 1, seed) for one in x[:16].split(1)])
         yield Flag(
             "images of a batch meet",
@@ -98,10 +102,7 @@ def of_network(
             "An image's logits depend on the others in its batch: statistics of the batch are in use.",
             {},
         )
-    attacked = attack_view(model)
-    views = {"its own path": attacked} | {
-        short(path): view(attacked, gradient=path) for path in paths if can_follow(attacked, path)
-    }
+    views = along(model, paths)
     changed = {name: _share_changed(_logits(seen, x, batch, seed), usual) for name, seen in views.items()}
     yield Flag(
         "an attack sees other logits",
@@ -111,50 +112,55 @@ def of_network(
         "What is attacked is not what is evaluated.",
         {name: share for name, share in changed.items() if share},
     )
-    yield _gradients(list(views.values()), x, y, batch, seed)
+    yield Flag(
+        "zero input gradients",
+        _share(blind(views, x, y, batch, seed)),
+        0.1,
+        True,
+        "The gradient of the margin is exactly zero at these images, along every path that is attacked: gradient "
+        "attacks see nothing there.",
+        {"images": len(x), "paths": len(views)},
+    )
     yield from _layers(model, x, batch, seed)
 
 
-def of_attacks(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    threat: Threat,
-    broken: Tensor,
-    *,
-    batch: int,
-    draws: int,
-    seed: int,
-) -> Iterator[Flag]:
+def of_attacks(judge: Judge, x: Tensor, y: Tensor, threat: Threat, broken: Tensor, spent: "Spent") -> Iterator[Flag]:
     """The flags that attacks raise on images `x` that are classified right, `broken` ``[B]`` by the suite's attacks
-    with gradients or not."""
-    ask = _Asked(model, x, y, batch, draws, seed)
+    with gradients or not. What they cost is added to `spent`.
+    """
     few, _, usual, most = STEPS
-    noise = ask.broken_by(UniformNoise(draws=10), threat)
-    one = ask.broken_by(FGSM(), threat)
-    by_steps = {steps: ask.broken_by(APGD(steps=steps), threat) for steps in STEPS}
+    images = len(x)
+
+    def by(attack: Attack, within: Threat = threat, draws: int | None = None) -> Tensor:
+        return spent.broken_by(judge, attack, x, y, within, draws)
+
+    def limit(least: float) -> float:
+        return max(least, (LUCK + 0.5) / images)
+
+    noise, one = _share(by(UniformNoise(draws=10))), _share(by(FGSM()))
+    by_steps = {steps: by(APGD(steps=steps)) for steps in STEPS}
     shares = {steps: _share(found) for steps, found in by_steps.items()}
-    curve = {f"APGD {steps}": share for steps, share in shares.items()}
+    curve = {f"APGD {steps}": found for steps, found in shares.items()} | {"images": images}
     yield Flag(
         "one step beats many",
-        _share(one) - shares[few],
-        0.03,
+        one - shares[few],
+        limit(0.03),
         True,
         f"FGSM breaks more images than {few} steps of APGD: the gradient leads astray.",
-        {"FGSM": _share(one), f"APGD {few}": shares[few]},
+        {"FGSM": one, f"APGD {few}": shares[few], "images": images},
     )
     yield Flag(
         "noise beats gradients",
-        _share(noise) - shares[few],
-        0.0,
+        noise - shares[few],
+        limit(0.0),
         True,
         f"Ten random images break more than {few} gradient steps: the gradient carries no information.",
-        {"10 random images": _share(noise), f"APGD {few}": shares[few]},
+        {"10 random images": noise, f"APGD {few}": shares[few], "images": images},
     )
     yield Flag(
         "more steps do not help",
         max(shares[fewer] - shares[more] for fewer, more in pairwise(STEPS)),
-        0.05,
+        limit(0.05),
         True,
         "An attack with more steps breaks fewer images.",
         curve,
@@ -162,106 +168,105 @@ def of_attacks(
     yield Flag(
         "steps have not levelled off",
         shares[most] - shares[usual],
-        0.08,
+        limit(0.08),
         False,
         f"{most} steps break clearly more than {usual}: a longer attack would lower the accuracy further.",
         curve,
     )
-    again = _share(by_steps[few] | ask.broken_by(APGD(steps=few, restarts=4), threat))
+    starts = _share(by(APGD(steps=few, restarts=5)))
     yield Flag(
         "restarts have not levelled off",
-        again - shares[usual],
-        0.05,
+        starts - shares[usual],
+        limit(0.05),
         False,
         f"Five random starts of {few} steps break more than one of {usual}: the start matters more than the climb.",
-        {f"APGD {few}, 5 starts": again, f"APGD {usual}": shares[usual]},
+        {f"APGD {few}, 5 starts": starts, f"APGD {usual}": shares[usual], "images": images},
     )
-    if draws > 1:
-        alone = _share(_Asked(model, x, y, batch, 1, seed, judged=draws).broken_by(APGD(steps=few), threat))
+    if judge.draws > 1:
+        alone = _share(by(APGD(steps=few), draws=1))
         yield Flag(
             "more draws do not help",
             alone - shares[few],
-            0.05,
+            limit(0.05),
             True,
-            f"Gradients of one draw break more images than means over {draws}.",
-            {f"APGD {few}, 1 draw": alone, f"APGD {few}, {draws} draws": shares[few]},
+            f"Gradients of one draw break more images than means over {judge.draws}.",
+            {f"APGD {few}, 1 draw": alone, f"APGD {few}, {judge.draws} draws": shares[few], "images": images},
         )
     by_gradients = broken | by_steps[most]
-    black = ask.broken_by(Square(queries=QUERIES), threat) & ~by_gradients
+    found = {"Square": by(Square(queries=QUERIES)) & ~by_gradients}
+    if any(isinstance(module, SpikingNetwork) for module in judge.model.modules()) and has_spikes(judge.model):
+        found["ANN twin"] = by(TwinTransfer(attack=APGD(steps=usual))) & ~by_gradients
     yield Flag(
         "black box beats white box",
-        _share(black),
-        0.05,
+        _share(torch.stack(list(found.values())).any(0)),
+        limit(0.05),
         True,
-        "Square, which sees scores alone, breaks images that no attack with gradients breaks.",
-        {"Square alone": _share(black), "queries": QUERIES},
+        f"Square, which sees scores alone ({QUERIES:,} queries), or the network's ANN twin breaks images that no "
+        "attack with gradients breaks.",
+        {f"{name} alone": _share(these) for name, these in found.items()} | {"images": images},
     )
     yield Flag(
         "default path far from the worst",
         _share(by_gradients) - shares[usual],
-        0.3,
+        limit(0.3),
         False,
         "The network's own gradients hide what other gradient paths find: a number from that path alone would be far "
         "too high.",
-        {"all paths": _share(by_gradients), f"APGD {usual}, default path": shares[usual]},
+        {"all paths": _share(by_gradients), f"APGD {usual}, default path": shares[usual], "images": images},
     )
-    unbounded = _unbounded(threat, x)
-    anywhere = by_gradients | ask.broken_by(PGD(steps=50, loss=Margin(), restarts=2), unbounded)
+    unbounded = replace(threat, eps=type(threat).largest)  # type: ignore[type-var]
     yield Flag(
         "holds without a bound",
-        1 - _share(anywhere),
-        0.05,
+        1 - _share(by_gradients | by(PGD(steps=50, loss=Margin(), restarts=2), unbounded)),
+        limit(0.05),
         True,
-        f"Some images cannot be broken under {unbounded}, which allows nearly any image: the attacks are blind.",
-        {},
+        f"Some images cannot be broken under {unbounded}, far beyond any radius in use: the attacks are blind.",
+        {"images": images},
     )
 
 
-class _Asked:
-    """Which images does an attack break, judged as the evaluation judges?"""
+class Spent:
+    """What the flags cost: evaluations of gradients and of the network, of all images together."""
 
-    def __init__(
-        self, model: nn.Module, x: Tensor, y: Tensor, batch: int, draws: int, seed: int, judged: int | None = None
-    ) -> None:
-        self.model, self.x, self.y, self.batch, self.draws, self.seed = model, x, y, batch, draws, seed
-        self.judged = judged or draws
-        self.attacked = attack_view(model)
-        self.gradients = 0
+    def __init__(self, batch: int, seed: int) -> None:
+        self.batch = batch
+        self.seed = seed
+        self.asked = self.gradients = self.forwards = 0
 
-    def broken_by(self, attack: Attack, threat: Threat) -> Tensor:
-        found = []
-        stop = self.judged == 1 and not getattr(self.model, "stochastic", False)
-        for x, y in zip(self.x.split(self.batch), self.y.split(self.batch), strict=True):
-            outcome = attack.averaging(self.draws).run(self.attacked, x, y, threat, seed=self.seed, stop=stop)
-            logits = predict(self.model, threat.project(outcome.x, x), batch=len(x), draws=self.judged, seed=self.seed)
-            found.append(logits.argmax(1) != y.cpu())
-        return torch.cat(found)
-
-
-def _unbounded(threat: Threat, x: Tensor) -> Threat:
-    """The threat grown until it holds every image there is, or as far as its kind allows."""
-    size = x[0].numel()
-    everything = {"Linf": 1.0, "L2": size**0.5, "L1": float(size)}[type(threat).__name__]
-    return replace(threat, eps=min(everything, type(threat).largest))  # type: ignore[type-var, attr-defined]
+    def broken_by(
+        self, judge: Judge, attack: Attack, x: Tensor, y: Tensor, threat: Threat, draws: int | None
+    ) -> Tensor:
+        """Which images ``[B]`` the attack breaks."""
+        broken = []
+        for part, labels in zip(x.split(self.batch), y.split(self.batch), strict=True):
+            self.asked += 1
+            found = judge(attack, part, labels, threat, seed_from(self.seed, self.asked), draws)
+            broken.append(found.broken)
+            self.gradients += int(found.gradients.sum())
+            self.forwards += int(found.forwards.sum())
+        return torch.cat(broken)
 
 
-def _gradients(views: list[nn.Module], x: Tensor, y: Tensor, batch: int, seed: int) -> Flag:
+def along(model: nn.Module, paths: Sequence[GradientPath]) -> dict[str, nn.Module]:
+    """The network as it is attacked: along its own path, and along each other that its neurons can follow."""
+    attacked = attack_view(model)
+    others = [path for path in paths if has_spikes(attacked) and can_follow(attacked, path)]
+    return {"its own path": attacked} | {short(path): view(attacked, gradient=path) for path in others}
+
+
+def blind(views: dict[str, nn.Module], x: Tensor, y: Tensor, batch: int, seed: int) -> Tensor:
+    """Whether the margin's gradient at each image is exactly zero along every path ``[B]``.
+
+    The margin's, unlike that of cross-entropy, does not vanish where a network is merely sure.
+    """
     zero = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    for seen in views:
+    for seen in views.values():
         with seeded(seed, x.device), as_evaluated(seen):
             for who in torch.arange(len(x), device=x.device).split(batch):
                 query = Query(seen, len(who), x.device, stop=False)
                 slope, _ = query.gradient(x[who], y[who], Margin(), torch.arange(len(who), device=x.device))
                 zero[who] &= (slope == 0).flatten(1).all(1)
-    return Flag(
-        "zero input gradients",
-        _share(zero),
-        0.1,
-        True,
-        "The gradient of the margin is exactly zero at these images, along every path that is attacked: gradient "
-        "attacks see nothing there.",
-        {"images": len(x), "paths": len(views)},
-    )
+    return zero
 
 
 def _layers(model: nn.Module, x: Tensor, batch: int, seed: int) -> Iterator[Flag]:
@@ -276,14 +281,18 @@ def _layers(model: nn.Module, x: Tensor, batch: int, seed: int) -> Iterator[Flag
                 if isinstance(slope := inside.layers[name].gradient, Slope):
                     u = inside.potentials(name) - inside.layers[name].dynamics().threshold
                     highest = slope.derivative(torch.zeros(1, device=u.device))
-                    here["window"] = (slope.derivative(u) >= 0.01 * highest).float().mean(dtype=torch.float64)
+                    here["window"] = (slope.derivative(u) >= 0.01 * highest).float().mean(dtype=torch.float64) * len(
+                        part
+                    )
                 kept = seen.setdefault(name, here)
-                kept["ever"], kept["always"] = kept["ever"] | here["ever"], kept["always"] & here["always"]
+                if kept is not here:
+                    kept["ever"], kept["always"] = kept["ever"] | here["ever"], kept["always"] & here["always"]
+                    kept |= {"window": kept["window"] + here["window"]} if "window" in here else {}
     if not seen:
         return
     dead = {name: 1 - _share(layer["ever"]) for name, layer in seen.items()}
     saturated = {name: _share(layer["always"]) for name, layer in seen.items()}
-    outside = {name: 1 - float(layer["window"]) for name, layer in seen.items() if "window" in layer}
+    outside = {name: 1 - float(layer["window"]) / len(x) for name, layer in seen.items() if "window" in layer}
     yield Flag(
         "a dead layer",
         max(dead.values()),
@@ -314,13 +323,14 @@ def _layers(model: nn.Module, x: Tensor, batch: int, seed: int) -> Iterator[Flag
 
 def _logits(model: nn.Module, x: Tensor, batch: int, seed: int) -> Tensor:
     with torch.no_grad(), seeded(seed, x.device), as_evaluated(model):
-        return torch.cat([model(part.clone()) for part in x.split(batch)])
+        return torch.cat([checked_logits(model, part) for part in x.split(batch)])
 
 
 def _share_changed(logits: Tensor, usual: Tensor) -> float:
     """The share of images whose logits differ by more than rounding."""
     size = usual.abs().amax(1).clamp(min=1e-6)
-    return float(((logits - usual).abs().amax(1) > CHANGED * size).float().mean())
+    same = (logits - usual).abs().amax(1) <= CHANGED * size
+    return _share(~(same | ~usual.isfinite().all(1)))  # what is NaN already is told elsewhere
 
 
 def _share(images: Tensor) -> float:

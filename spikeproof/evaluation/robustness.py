@@ -15,15 +15,16 @@ from torch import Tensor, nn
 from spikeproof.attacks import Attack, Threat
 from spikeproof.data import Images
 from spikeproof.evaluation.diagnosis import judged
+from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.ledger import Ledger, in_order
-from spikeproof.evaluation.predictions import Given, Pool, device_of, predict, predictions
-from spikeproof.evaluation.red_flags import LOOKED_AT, of_attacks, of_network
+from spikeproof.evaluation.predictions import Given, Pool, device_of, predictions
+from spikeproof.evaluation.red_flags import LOOKED_AT, Spent, of_attacks, of_network
 from spikeproof.evaluation.suites import QUICK, Suite
 from spikeproof.evaluation.verdicts import Verdicts
 from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from
 from spikeproof.runs import Run
-from spikeproof.snn import adapt, attack_view
+from spikeproof.snn import adapt
 from spikeproof.specs import UserError, short
 
 __all__ = ["evaluate"]
@@ -63,59 +64,52 @@ def evaluate(
     for name, value, least in (("batch", batch, 1), ("draws", draws, 1), ("seed", seed, 0)):
         if value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
-    logits = predictions(model, pool, batch, draws, suite.judged_by == "vote", seed)
-    flags = list(of_network(model, *_images(model, pool, slice(LOOKED_AT)), suite.paths, batch=batch, seed=seed))
+    vote = suite.judged_by == "vote"
+    network = of_network(model, *_images(model, pool, slice(LOOKED_AT)), suite.paths, batch=batch, seed=seed)
+    flags = [next(network)]  # whether it keeps a state, which would make all that follows a matter of chance
+    logits = predictions(model, pool, batch, draws, vote, seed)
+    flags += network
     ledger = Ledger.opened(model, pool, threats, suite, batch, draws, if_stochastic, seed, state, logits, flags)
-    attacked = attack_view(model)
+    judge = Judge(model, draws, vote)
+    as_run = _as_run(suite, model)
     for eps, threat in enumerate(threats):
-        for number, attack in enumerate(suite.members):
+        for number, attack in enumerate(as_run):
             ledger.begin(eps, number)
-            while ledger.diagnosis.status == "ok" and (who := ledger.next_batch(batch)) is not None:
-                _attack(model, attacked, pool, who, threat, attack.averaging(draws), ledger, draws, seed)
+            while attack and ledger.diagnosis.status == "ok" and (who := ledger.next_batch(batch)) is not None:
+                drawn = seed_from(seed, eps, number, int(who[0]))
+                found = judge(attack, *_images(model, pool, who), threat, drawn)
+                if found.undefined:
+                    undefined = f"{found.undefined} of {len(who)} images under {threat}"
+                    ledger.spoil(f"logits are NaN or infinite for {undefined}")
+                ledger.note(who, found.broken, found.gradients, found.forwards)
                 progress(f"{threat}: {short(attack)}", *ledger.done())
-    return _examined(model, pool, ledger.close(), batch, seed)
+    return _examined(judge, pool, ledger.close(), batch, seed, progress)
 
 
-def _images(model: nn.Module, pool: Pool, who: slice | np.ndarray) -> tuple[Tensor, Tensor]:
-    x, y = pool.batch(torch.from_numpy(np.arange(len(pool))[who]))
+def _as_run(suite: Suite, model: nn.Module) -> list[Attack | None]:
+    """What each member comes down to on this model; None for one that would only repeat another."""
+    found: list[Attack | None] = []
+    for member in suite.members:
+        attack = member.on(model)
+        found.append(None if attack in found else attack)
+    return found
+
+
+def _images(model: nn.Module, pool: Pool, who: slice | np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
+    x, y = pool.batch(who if isinstance(who, Tensor) else torch.from_numpy(np.arange(len(pool))[who]))
     return x.to(device_of(model)), y.to(device_of(model))
 
 
-def _examined(model: nn.Module, pool: Pool, found: Verdicts, batch: int, seed: int) -> Verdicts:
+def _examined(judge: Judge, pool: Pool, found: Verdicts, batch: int, seed: int, progress: Report) -> Verdicts:
     """The verdicts with the flags that attacks raise; unreliable where one of them spoils the number."""
     who = np.flatnonzero(found.broken_at >= 0)[: found.suite.examined]
     if found.diagnosis.status != "ok" or not len(who):
         return found
-    x, y = _images(model, pool, who)
     by_gradients = np.array([attack.white_box for attack in found.suite.members] + [False])  # the last: by none
     broken = torch.from_numpy(by_gradients[found.broken_by[who]])
-    raised = of_attacks(model, x, y, found.threats[-1], broken, batch=batch, draws=found.draws, seed=seed)
-    flags = (*found.flags, *raised)
-    return replace(found, flags=flags, diagnosis=judged(flags))
-
-
-def _attack(
-    model: nn.Module,
-    attacked: nn.Module,
-    pool: Pool,
-    who: Tensor,
-    threat: Threat,
-    attack: Attack,
-    ledger: "Ledger",
-    draws: int,
-    seed: int,
-) -> None:
-    device = device_of(model)
-    x, y = (t.to(device) for t in pool.batch(who))
-    drawn = seed_from(seed, ledger.eps, ledger.attack, int(who[0]))
-    outcome = attack.run(
-        attacked, x, y, threat, seed=drawn, stop=draws == 1 and not getattr(model, "stochastic", False)
-    )
-    found = threat.project(outcome.x, x)
-    legal = threat.contains(found, x).cpu()
-    vote = ledger.verdicts.suite.judged_by == "vote"
-    logits = predict(model, found, batch=len(found), draws=draws, vote=vote, seed=drawn + 1)
-    broken = legal & (logits.argmax(1) != y.cpu())
-    if not_finite := int((~logits.isfinite()).any(1).sum()):
-        ledger.spoil(f"logits are NaN or infinite for {not_finite} of {len(found)} images under {threat}")
-    ledger.note(who, broken, outcome.gradients.cpu(), outcome.forwards.cpu() + draws)
+    spent, flags = Spent(batch, seed_from(seed, len(found.threats))), list(found.flags)
+    for flag in of_attacks(judge, *_images(judge.model, pool, who), found.threats[-1], broken, spent):
+        flags.append(flag)
+        progress(f"red flags: {flag.name}", 1, 1)
+    cost = spent.gradients, spent.forwards
+    return replace(found, flags=tuple(flags), spent_on_flags=cost, diagnosis=judged(flags))

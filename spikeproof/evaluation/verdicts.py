@@ -24,7 +24,8 @@ class Verdicts:
     `broken_at` is the index of the smallest threat that breaks the image, ``len(threats)`` where none does, -1 where
     the clean prediction is wrong already; `broken_by` is the index of the suite's member that did it, -1 where none.
     `draws` passes are averaged in every judgement and gradient; a stochastic network in its place would have had
-    `draws_if_stochastic`. `gradients` and `forwards` count evaluations.
+    `draws_if_stochastic`. `gradients` and `forwards` count evaluations of the suite; `spent_on_flags` those of all
+    images together that red flags took.
     """
 
     threats: Sequence[Threat]
@@ -39,6 +40,7 @@ class Verdicts:
     gradients: np.ndarray
     forwards: np.ndarray
     flags: tuple[Flag, ...] = ()
+    spent_on_flags: tuple[int, int] = (0, 0)
 
     def clean_accuracy(self) -> Interval:
         return Interval.of(int((self.clean_prediction == self.label).sum()), len(self.label))
@@ -82,6 +84,8 @@ class Verdicts:
             "gradient_evaluations": int(self.gradients.sum()),
             "gradient_evaluations_per_image": float(self.gradients.mean()),
             "forward_evaluations_per_image": float(self.forwards.mean()),
+            "gradient_evaluations_of_flags": self.spent_on_flags[0],
+            "forward_evaluations_of_flags": self.spent_on_flags[1],
         }
 
     def _at(self, index: int, threat: Threat) -> dict[str, Any]:

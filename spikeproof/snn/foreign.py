@@ -35,7 +35,7 @@ def adapt(model: nn.Module) -> nn.Module:
 
 def can_follow(model: nn.Module, path: GradientPath) -> bool:
     """Whether a view of `model` can answer along `path`: another library's neurons take slopes and ASSG."""
-    return isinstance(path, Slope | ASSG) or not any(map(_fires, model.modules()))
+    return isinstance(path, Slope | ASSG) or not any(map(fires, model.modules()))
 
 
 class Foreign(nn.Module):
@@ -159,7 +159,7 @@ def library_of(module: nn.Module) -> str | None:
 
 def exchange(module: nn.Module, path: GradientPath) -> None:
     """Make the neuron `module` of a view answer along `path`; any other module stays as it is."""
-    if not _fires(module) or not isinstance(path, Slope | ASSG):
+    if not fires(module) or not isinstance(path, Slope | ASSG):
         return
     neuron: Any = module
     name = SPIKES[str(library_of(module))]
@@ -178,7 +178,8 @@ def _tensors(kept: Any) -> Iterator[Tensor]:
     yield from (kept,) if isinstance(kept, Tensor) else (tensor for value in inside for tensor in _tensors(value))
 
 
-def _fires(module: nn.Module) -> bool:
+def fires(module: nn.Module) -> bool:
+    """Whether `module` is a neuron of another library."""
     return callable(getattr(module, SPIKES.get(library_of(module) or "", ""), None))
 
 

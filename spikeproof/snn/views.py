@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from spikeproof.snn.encoders import Direct, Encoder
-from spikeproof.snn.foreign import Foreign, adapt, can_follow, exchange
+from spikeproof.snn.foreign import Foreign, adapt, can_follow, exchange, fires
 from spikeproof.snn.gradients import GradientPath
 from spikeproof.snn.layers import Normed, PerStep
 from spikeproof.snn.network import SpikingNetwork
@@ -17,7 +17,7 @@ from spikeproof.snn.neurons import RateLayer, SpikingLayer
 from spikeproof.snn.readouts import FirstSpike, MeanCurrent
 from spikeproof.specs import UserError, short
 
-__all__ = ["ann_twin", "attack_view", "view", "without_statistics"]
+__all__ = ["ann_twin", "attack_view", "has_spikes", "view", "without_statistics"]
 
 
 def view(
@@ -76,6 +76,11 @@ def attack_view(model: nn.Module) -> nn.Module:
         return _fold(module) if isinstance(module, Normed) else module
 
     return _structural_copy(model, change)
+
+
+def has_spikes(model: nn.Module) -> bool:
+    """Whether the model has spiking neurons, of ours or of a library that `adapt` knows."""
+    return any(isinstance(module, SpikingLayer) or fires(module) for module in model.modules())
 
 
 def ann_twin(model: nn.Module, *, clipped: bool = False) -> nn.Module:
