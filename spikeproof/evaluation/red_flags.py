@@ -27,7 +27,8 @@ CHANGED = 1e-3  # a relative change of logits that rounding alone does not expla
 LOOKED_AT = 64  # images for what needs no attack
 STEPS = (10, 50, 100, 500)
 QUERIES = 1000
-LUCK = 2  # images by which a comparison of two attacks may fail without a flag, whatever the threshold
+LUCK = 2  # images that raise no flag, whatever the threshold
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -137,30 +138,31 @@ def of_attacks(judge: Judge, x: Tensor, y: Tensor, threat: Threat, broken: Tenso
     def limit(least: float) -> float:
         return max(least, (LUCK + 0.5) / images)
 
-    noise, one = _share(by(UniformNoise(draws=10))), _share(by(FGSM()))
+    noise, one = by(UniformNoise(draws=10)), by(FGSM())
     by_steps = {steps: by(APGD(steps=steps)) for steps in STEPS}
     shares = {steps: _share(found) for steps, found in by_steps.items()}
     curve = {f"APGD {steps}": found for steps, found in shares.items()} | {"images": images}
     yield Flag(
         "one step beats many",
-        one - shares[few],
-        limit(0.03),
+        _share(one) - shares[few],
+        by_chance(one, by_steps[few], 0.03),
         True,
         f"FGSM breaks more images than {few} steps of APGD: the gradient leads astray.",
-        {"FGSM": one, f"APGD {few}": shares[few], "images": images},
+        {"FGSM": _share(one), f"APGD {few}": shares[few], "images": images},
     )
     yield Flag(
         "noise beats gradients",
-        noise - shares[few],
-        limit(0.0),
+        _share(noise) - shares[few],
+        by_chance(noise, by_steps[few], 0.0),
         True,
         f"Ten random images break more than {few} gradient steps: the gradient carries no information.",
-        {"10 random images": noise, f"APGD {few}": shares[few], "images": images},
+        {"10 random images": _share(noise), f"APGD {few}": shares[few], "images": images},
     )
+    fewer, more = max(pairwise(STEPS), key=lambda steps: shares[steps[0]] - shares[steps[1]])
     yield Flag(
         "more steps do not help",
-        max(shares[fewer] - shares[more] for fewer, more in pairwise(STEPS)),
-        limit(0.05),
+        shares[fewer] - shares[more],
+        by_chance(by_steps[fewer], by_steps[more], 0.05),
         True,
         "An attack with more steps breaks fewer images.",
         curve,
@@ -168,29 +170,29 @@ def of_attacks(judge: Judge, x: Tensor, y: Tensor, threat: Threat, broken: Tenso
     yield Flag(
         "steps have not levelled off",
         shares[most] - shares[usual],
-        limit(0.08),
+        by_chance(by_steps[most], by_steps[usual], 0.08),
         False,
         f"{most} steps break clearly more than {usual}: a longer attack would lower the accuracy further.",
         curve,
     )
-    starts = _share(by(APGD(steps=few, restarts=5)))
+    starts = by(APGD(steps=few, restarts=5))
     yield Flag(
         "restarts have not levelled off",
-        starts - shares[usual],
-        limit(0.05),
+        _share(starts) - shares[usual],
+        by_chance(starts, by_steps[usual], 0.05),
         False,
         f"Five random starts of {few} steps break more than one of {usual}: the start matters more than the climb.",
-        {f"APGD {few}, 5 starts": starts, f"APGD {usual}": shares[usual], "images": images},
+        {f"APGD {few}, 5 starts": _share(starts), f"APGD {usual}": shares[usual], "images": images},
     )
     if judge.draws > 1:
-        alone = _share(by(APGD(steps=few), draws=1))
+        alone = by(APGD(steps=few), draws=1)
         yield Flag(
             "more draws do not help",
-            alone - shares[few],
-            limit(0.05),
+            _share(alone) - shares[few],
+            by_chance(alone, by_steps[few], 0.05),
             True,
             f"Gradients of one draw break more images than means over {judge.draws}.",
-            {f"APGD {few}, 1 draw": alone, f"APGD {few}, {judge.draws} draws": shares[few], "images": images},
+            {f"APGD {few}, 1 draw": _share(alone), f"APGD {few}, {judge.draws} draws": shares[few], "images": images},
         )
     by_gradients = broken | by_steps[most]
     found = {"Square": by(Square(queries=QUERIES)) & ~by_gradients}
@@ -223,6 +225,17 @@ def of_attacks(judge: Judge, x: Tensor, y: Tensor, threat: Threat, broken: Tenso
         f"Some images cannot be broken under {unbounded}, far beyond any radius in use: the attacks are blind.",
         {"images": images},
     )
+
+
+def by_chance(one: Tensor, other: Tensor, least: float) -> float:
+    """By how much the share of images that one attack breaks may exceed another's, starts and noise being random.
+
+    That is `least`, or more where the images that only one of the two breaks are too few for a sign test at 5 %.
+    """
+    differing = int((one ^ other).sum())
+    tail = [sum(math.comb(differing, k) for k in range(wins, differing + 1)) for wins in range(differing + 2)]
+    enough = next(wins for wins, count in enumerate(tail) if count < SIGNIFICANT * 2**differing)
+    return max(least, (2 * enough - differing - 0.5) / len(one))
 
 
 class Spent:
