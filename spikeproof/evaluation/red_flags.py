@@ -28,7 +28,7 @@ LOOKED_AT = 64  # images for what needs no attack
 STEPS = (10, 50, 100, 500)
 QUERIES = 1000
 LUCK = 2  # images that raise no flag, whatever the threshold
-SIGNIFICANT = 0.05
+SIGNIFICANT = 0.01
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def of_attacks(judge: Judge, x: Tensor, y: Tensor, threat: Threat, broken: Tenso
     yield Flag(
         "default path far from the worst",
         _share(by_gradients) - shares[usual],
-        limit(0.3),
+        limit(0.4),
         False,
         "The network's own gradients hide what other gradient paths find: a number from that path alone would be far "
         "too high.",
@@ -230,7 +230,7 @@ def of_attacks(judge: Judge, x: Tensor, y: Tensor, threat: Threat, broken: Tenso
 def by_chance(one: Tensor, other: Tensor, least: float) -> float:
     """By how much the share of images that one attack breaks may exceed another's, starts and noise being random.
 
-    That is `least`, or more where the images that only one of the two breaks are too few for a sign test at 5 %.
+    That is `least`, or more where the images that only one of the two breaks are too few for a sign test at 1 %.
     """
     differing = int((one ^ other).sum())
     tail = [sum(math.comb(differing, k) for k in range(wins, differing + 1)) for wins in range(differing + 2)]

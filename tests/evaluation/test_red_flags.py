@@ -223,12 +223,11 @@ def test_noise_that_was_attacked_does_not_judge(trained, images):
 
 
 def test_what_chance_allows_is_a_sign_test():
-    """Of n differing images at least k have to fall one way, with P(Bin(n, 1/2) >= k) < 5 %: all of 5, 8 of 9."""
-    none, five = torch.zeros(100, dtype=torch.bool), torch.arange(100) < 5
-    assert by_chance(five, none, 0.0) < 0.05  # 5 of 5: p = 1/32
-    assert by_chance(torch.arange(100) < 4, none, 0.0) > 0.04  # 4 of 4: p = 1/16
-    nine = torch.arange(100) < 9  # 8 and 1 differ by 7 of 100: p = 10/512
-    one, other = nine & (torch.arange(100) > 0), nine & (torch.arange(100) == 0)
-    assert 0.05 < by_chance(one, other, 0.0) < 0.07
+    """Of n differing images at least k have to fall one way, with P(Bin(n, 1/2) >= k) < 1 %: all of 7, 10 of 11."""
+    place, none = torch.arange(100), torch.zeros(100, dtype=torch.bool)
+    assert by_chance(place < 7, none, 0.0) < 0.07  # 7 of 7: p = 1/128
+    assert by_chance(place < 6, none, 0.0) > 0.06  # 6 of 6: p = 1/64
+    one, other = (place > 0) & (place < 11), place == 0  # 10 and 1, which differ by 9 of 100: p = 12/2048
+    assert 0.07 < by_chance(one, other, 0.0) < 0.09
     assert by_chance(one, other, 0.2) == 0.2
     assert by_chance(none, none, 0.0) > 0  # no difference is never beyond it
