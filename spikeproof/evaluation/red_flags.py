@@ -227,6 +227,22 @@ def of_attacks(judge: Judge, x: Tensor, y: Tensor, threat: Threat, broken: Tenso
     )
 
 
+def of_suite(members: Sequence[Attack], broken_by: Sequence[int]) -> Iterator[Flag]:
+    """The flag that the suite's own verdicts raise, `broken_by` member for each image that is classified right."""
+    gradients = [number for number, attack in enumerate(members) if attack.white_box]
+    controls = range(gradients[-1] + 1, len(members)) if gradients else ()
+    if controls and len(broken_by):
+        yield Flag(
+            "controls found more than gradients",
+            sum(number in controls for number in broken_by) / len(broken_by),
+            max(0.05, (LUCK + 0.5) / len(broken_by)),
+            False,
+            "These images were broken by Square or another control alone, after all attacks with gradients: they are "
+            "counted as broken, but there must be stronger gradients, and more such images.",
+            {"images": len(broken_by)},
+        )
+
+
 def by_chance(one: Tensor, other: Tensor, least: float) -> float:
     """By how much the share of images that one attack breaks may exceed another's, starts and noise being random.
 

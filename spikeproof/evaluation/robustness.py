@@ -18,7 +18,7 @@ from spikeproof.evaluation.diagnosis import judged
 from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.ledger import Ledger, in_order
 from spikeproof.evaluation.predictions import Given, Pool, device_of, predictions
-from spikeproof.evaluation.red_flags import LOOKED_AT, Spent, of_attacks, of_network
+from spikeproof.evaluation.red_flags import LOOKED_AT, Spent, of_attacks, of_network, of_suite
 from spikeproof.evaluation.suites import QUICK, Suite
 from spikeproof.evaluation.verdicts import Verdicts
 from spikeproof.progress import Report, silent
@@ -102,8 +102,11 @@ def _images(model: nn.Module, pool: Pool, who: slice | np.ndarray | Tensor) -> t
 
 def _examined(judge: Judge, pool: Pool, found: Verdicts, batch: int, seed: int, progress: Report) -> Verdicts:
     """The verdicts with the flags that attacks raise; unreliable where one of them spoils the number."""
-    who = np.flatnonzero(found.broken_at >= 0)[: found.suite.examined]
-    if found.diagnosis.status != "ok" or not len(who):
+    if found.diagnosis.status != "ok":
+        return found
+    right = np.flatnonzero(found.broken_at >= 0)
+    found = replace(found, flags=(*found.flags, *of_suite(found.suite.members, found.broken_by[right].tolist())))
+    if not len(who := right[: found.suite.examined]):
         return found
     by_gradients = np.array([attack.white_box for attack in found.suite.members] + [False])  # the last: by none
     broken = torch.from_numpy(by_gradients[found.broken_by[who]])

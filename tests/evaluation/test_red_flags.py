@@ -10,7 +10,7 @@ from torch import nn
 import spikeproof as sp
 from spikeproof.controls import CONTROLS, Amplified, OfTheBatch, Outside, Stateful, with_layers
 from spikeproof.evaluation.judging import Judge
-from spikeproof.evaluation.red_flags import Flag, Spent, by_chance, of_attacks, of_network
+from spikeproof.evaluation.red_flags import Flag, Spent, by_chance, of_attacks, of_network, of_suite
 
 SMALL = sp.Suite(name="small", attacks=(sp.PGD(steps=5),))
 THREAT = sp.Linf(0.1)
@@ -231,3 +231,15 @@ def test_what_chance_allows_is_a_sign_test():
     assert 0.07 < by_chance(one, other, 0.0) < 0.09
     assert by_chance(one, other, 0.2) == 0.2
     assert by_chance(none, none, 0.0) > 0  # no difference is never beyond it
+
+
+def test_what_controls_break_after_all_gradients_is_a_warning():
+    """Of 100 images FGSM broke 20 and Square 10: 0.1. Noise before FGSM is no such control, and no member no flag."""
+    members = (sp.UniformNoise(), sp.FGSM(), sp.Square(queries=10))
+    (flag,) = of_suite(members, [0] * 30 + [1] * 20 + [2] * 10 + [-1] * 40)
+    assert flag.number == pytest.approx(0.1)
+    assert flag.raised
+    assert not flag.spoils
+    assert not next(of_suite(members, [2] * 2 + [-1] * 8)).raised  # two images are luck
+    assert list(of_suite(members[:2], [0] * 5)) == []
+    assert list(of_suite(members[:1], [0] * 5)) == []
