@@ -51,7 +51,7 @@ def tar(files: dict[str, bytes]) -> bytes:
 
 
 def test_single_files_over_http(site: Path, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    contents = {name: gzip.compress(name.encode()) for name in ("one.gz", "two.gz")}
+    contents = {name: gzip.compress(name.encode(), mtime=0) for name in ("one.gz", "two.gz")}
     items = tuple(
         Download(url=f"{address}/{name}", md5=md5_of(content), path=f"MNIST/raw/{name}")
         for name, content in contents.items()
