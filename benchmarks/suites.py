@@ -50,7 +50,7 @@ def table(networks: dict[str, dict[str, Any]], suites: list[str]) -> str:
     lines = [f"| Network | Clean | {' | '.join(suites)} |", f"| --- | --: |{' --: |' * len(suites)}"]
     for name, found in networks.items():
         clean = next(iter(found.values()))["clean"]
-        cells = [_cell(found[suite]) for suite in suites]
+        cells = [_cell(found[suite]) if suite in found else "–" for suite in suites]
         lines.append(f"| {name} | {100 * clean['value']:.1f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
