@@ -59,7 +59,7 @@ def fused_spikes(
     A leading 1 (with ``steps > 1``) means a current that is constant in time. Keeps the memory layout of `x`.
     `sharpness` ``[steps, N]`` is for a slope that every neuron has of its own, in the order of `laid_out`.
     """
-    flat, back = laid_out(x)
+    flat, back = laid_out(x, images_first=sharpness is not None)
     constant = x.shape[0] == 1 and steps > 1
     learned = dynamics.leak.requires_grad or dynamics.threshold.requires_grad
     plan = _Plan(_Course(steps, constant, dynamics.hard_reset), slope, dynamics.detach_reset, learned)
@@ -67,9 +67,11 @@ def fused_spikes(
     return back(spikes)
 
 
-def laid_out(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """`x` ``[T, B, *n]`` as rows ``[T, N]`` in the order of its memory, images outermost; and the way back."""
-    order = [1, *sorted(range(2, x.ndim), key=x.stride, reverse=True)]
+def laid_out(x: Tensor, *, images_first: bool) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """`x` ``[T, B, *n]`` as rows ``[T, N]`` in the order of its memory (`images_first`: image by image), and the way
+    back."""
+    inner = sorted(range(2 if images_first else 1, x.ndim), key=x.stride, reverse=True)
+    order = [1, *inner] if images_first else inner
     rows = x.permute(0, *order)
     back = [0] * x.ndim
     for place, d in enumerate([0, *order]):

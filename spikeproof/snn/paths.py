@@ -216,14 +216,14 @@ class Sharpness(GradientPath):
 
     def derivative(self, u: Tensor) -> Tensor:
         """The slope at u = potential - threshold ``[B, *n]``, in the memory of one step alone."""
-        _, back = laid_out(u[None])
+        _, back = laid_out(u[None], images_first=True)
         zero = u.new_zeros(())  # to a step that comes first, `u` is a current over no threshold
         sharpness = self._remembered(u[None], Dynamics(zero, zero), 1)
         return OwnATan().derivative(u, back(sharpness)[0]).to(u.dtype)
 
     def _remembered(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         """The sharpness ``[steps, N]`` of every neuron, after what these currents add to the memory."""
-        flat, _ = laid_out(x)
+        flat, _ = laid_out(x, images_first=True)
         who = self.who if self.who is not None and len(self.who) == x.shape[1] else None  # else rows are no images
         images, neurons = (x.shape[1] if who is None else self.images), x[0, 0].numel()
         if self.means is None or self.deviations is None or self.means.shape != (steps, images, neurons):
