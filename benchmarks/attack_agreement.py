@@ -88,11 +88,13 @@ def compared(
     """Robust accuracies of one network, in % of its first test images."""
     model = load_model(run)
     data: DataSet = from_config(Run(run).record["config"]["data"], DataSet)
-    part = data.part("test").first(images)
-    x, y = part.batch(torch.arange(images))
+    part = data.part("test")
+    images = min(images, len(part))
+    x, y = part.first(images).batch(torch.arange(images))
     right = predict(model, x, batch=batch).argmax(1) == y
     record: dict[str, Any] = {
         "run": run.name,
+        "data": type(data).__name__,
         "eps": eps,
         "images": images,
         "clean": share(right, images),
@@ -127,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="run folders")
     parser.add_argument("--eps", type=float, nargs="+", required=True, help="one radius a run")
-    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--images", type=int, default=500, help="at most so many of the test part")
     parser.add_argument("--batch", type=int, default=250)
     parser.add_argument("--queries", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
