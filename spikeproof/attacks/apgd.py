@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Attack, Best, Query
+from spikeproof.attacks.attack import Attack, Best, Query, per_image
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
@@ -101,7 +101,7 @@ def climb(query: Query, x: Tensor, y: Tensor, threat: Threat, attack: APGD, best
 
 def _step(course: Course, query: Query, threat: Threat, attack: APGD, best: Best, momentum: float) -> None:
     c = course
-    length = (c.step * threat.eps).view(-1, *[1] * (c.x.ndim - 1))
+    length = per_image(c.step * threat.eps, c.x)
     ahead = threat.project(c.z + length * threat.ascent(c.slope, c.z), c.x)
     onward = c.z + momentum * (ahead - c.z) + (1 - momentum) * (c.z - c.before)
     c.before, c.z = c.z, threat.project(onward, c.x)
@@ -111,7 +111,7 @@ def _step(course: Course, query: Query, threat: Threat, attack: APGD, best: Best
     c.last_loss = answer.loss
     better = answer.loss > c.best_loss
     c.best_loss = torch.where(better, answer.loss, c.best_loss)
-    rows = better.view(-1, *[1] * (c.x.ndim - 1))
+    rows = per_image(better, c.x)
     c.best, c.best_slope = torch.where(rows, c.z, c.best), torch.where(rows, c.slope, c.best_slope)
 
 
@@ -120,6 +120,6 @@ def _check(course: Course, period: int, rho: float) -> None:
     c = course
     stuck = (c.rises <= rho * period) | (~c.halved & (c.best_loss <= c.checked_loss))
     c.step = torch.where(stuck, c.step / 2, c.step)
-    rows = stuck.view(-1, *[1] * (c.x.ndim - 1))
+    rows = per_image(stuck, c.x)
     c.z, c.slope = torch.where(rows, c.best, c.z), torch.where(rows, c.best_slope, c.slope)
     c.halved, c.checked_loss, c.rises = stuck, c.best_loss, torch.zeros_like(c.rises)

@@ -199,6 +199,11 @@ class Best:
         self.broken[place] = answer.broken[better]
 
 
+def per_image(values: Tensor, x: Tensor) -> Tensor:
+    """Values ``[..., B]`` in the shape that multiplies images like `x` ``[B, C, H, W]``."""
+    return values.view(*values.shape, *[1] * (x.ndim - 1))
+
+
 @contextmanager
 def as_evaluated(model: nn.Module) -> Iterator[None]:
     """The model in eval mode inside the block, every module in its own mode again after it."""

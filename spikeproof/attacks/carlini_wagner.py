@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Attack, Query
+from spikeproof.attacks.attack import Attack, Query, per_image
 from spikeproof.attacks.losses import Margin
 from spikeproof.attacks.nearest import Nearest, first_look
 from spikeproof.attacks.threats import Threat
@@ -66,7 +66,7 @@ class CarliniWagner(Attack):
             sure = answer.broken & (answer.loss >= self.confidence)
             nearest.offer(z, sure, who)
             found[who] |= sure
-            pull = torch.where(answer.loss < self.confidence, weight[who], 0).view(-1, *[1] * (z.ndim - 1))
+            pull = per_image(torch.where(answer.loss < self.confidence, weight[who], 0), z)
             downhill = (2 * (z - nearest.x[who]) - pull * slope) * 2 * z * (1 - z)  # dz/dw = 2 z (1 - z)
             mean = DECAY * mean + (1 - DECAY) * downhill
             mean2 = DECAY2 * mean2 + (1 - DECAY2) * downhill**2

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Attack, Query
+from spikeproof.attacks.attack import Attack, Query, per_image
 from spikeproof.attacks.losses import Margin, TargetedMargin
 from spikeproof.attacks.nearest import first_look
 from spikeproof.attacks.threats import Threat
@@ -55,7 +55,6 @@ class DeepFool(Attack):
             slope, answer = query.gradient(z, goal, TargetedMargin(), who, self.eot)
             way = threat.ascent(slope, z)
             reach = answer.loss.abs() / ((slope * way).flatten(1).sum(1) + 1e-12)  # over the slope's dual norm
-            rows = (reach < best).view(-1, *[1] * (z.ndim - 1))
-            step = torch.where(rows, (reach + BEYOND).view_as(rows) * way, step)
+            step = torch.where(per_image(reach < best, z), per_image(reach + BEYOND, z) * way, step)
             best = best.minimum(reach)
         return step

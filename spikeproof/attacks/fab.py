@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Attack, Query
+from spikeproof.attacks.attack import Attack, Query, per_image
 from spikeproof.attacks.hyperplanes import least_change
 from spikeproof.attacks.losses import Margin, TargetedMargin
 from spikeproof.attacks.nearest import Nearest, first_look
@@ -56,7 +56,7 @@ class FAB(Attack):
             z = self._step(query, z, x, toward[who], nearest.threat, who)
             broken = query.answer(z, toward[who, 0], Margin(), who, self.eot).broken
             nearest.offer(z, broken, who)
-            z = torch.where(broken.view(-1, *[1] * (x.ndim - 1)), x + self.beta * (z - x), z)
+            z = torch.where(per_image(broken, x), x + self.beta * (z - x), z)
             if query.stop:
                 left = nearest.distance[who] > nearest.threat.eps
                 z, who = z[left], who[left]
@@ -70,12 +70,12 @@ class FAB(Attack):
         gap = gap + (normal * (z - x).flatten(1)).sum(1)
         from_x = least_change(threat, x.flatten(1), normal, gap).view_as(z)
         near, far = (threat.distance(change, torch.zeros_like(change)).clamp(min=1e-8) for change in (from_z, from_x))
-        alpha = (near / (near + far)).clamp(max=self.alpha_max).view(-1, *[1] * (z.ndim - 1))
+        alpha = per_image((near / (near + far)).clamp(max=self.alpha_max), z)
         return ((1 - alpha) * (z + self.eta * from_z) + alpha * (x + self.eta * from_x)).clamp(0, 1)
 
 
 def _start(nearest: Nearest, who: Tensor) -> Tensor:
     """Points drawn within half the threat's radius, or half the distance found so far where that is less."""
     x, threat = nearest.x[who], nearest.threat
-    share = (nearest.distance[who] / max(threat.eps, 1e-30)).clamp(max=1).view(-1, *[1] * (x.ndim - 1))
+    share = per_image((nearest.distance[who] / max(threat.eps, 1e-30)).clamp(max=1), x)
     return x + share * (threat.scaled(0.5).start(x) - x)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import BlackBox, Query
+from spikeproof.attacks.attack import BlackBox, Query, per_image
 from spikeproof.attacks.losses import labels_of
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
@@ -121,11 +121,11 @@ def estimated_gradient(oracle: Oracle, z: Tensor, who: Tensor, threat: Threat, r
     every, balance = torch.zeros_like(z), torch.zeros_like(radius)
     for done in range(0, draws, together(who)):
         direction = GEOMETRIES[threat.norm].draw(z.new_empty(min(together(who), draws - done), *z.shape))
-        direction = direction / direction.flatten(2).norm(dim=2).view(*direction.shape[:2], *[1] * (z.ndim - 1))
+        direction = direction / per_image(direction.flatten(2).norm(dim=2), z)
         there = (z + length * direction).clamp(0, 1)
         direction = (there - z) / length
         verdict = oracle(there, who).to(z.dtype) * 2 - 1  # [n, b]
-        ahead += (verdict.view(*verdict.shape, *[1] * (z.ndim - 1)) * direction).sum(0)
+        ahead += (per_image(verdict, z) * direction).sum(0)
         every += direction.sum(0)
         balance += verdict.sum(0)
     mean = balance.masked_fill(balance.abs() == draws, 0) / draws
@@ -135,7 +135,7 @@ def estimated_gradient(oracle: Oracle, z: Tensor, who: Tensor, threat: Threat, r
 def jumped(oracle: Oracle, z: Tensor, uphill: Tensor, size: Tensor, who: Tensor) -> Tensor:
     """As far `uphill` as `size`, or half, a quarter, ... of it stays misclassified."""
     sizes = size * 0.5 ** torch.arange(JUMPS).to(size).view(-1, 1)  # [N, b]
-    there = (z + sizes.view(*sizes.shape, *[1] * (z.ndim - 1)) * uphill).clamp(0, 1)
+    there = (z + per_image(sizes, z) * uphill).clamp(0, 1)
     wrong = oracle(there, who)
     first = there[wrong.int().argmax(0), torch.arange(len(z), device=z.device)]
     return torch.where(per_image(wrong.any(0), z), first, z)
@@ -144,11 +144,6 @@ def jumped(oracle: Oracle, z: Tensor, uphill: Tensor, size: Tensor, who: Tensor)
 def together(who: Tensor) -> int:
     """How many times the images at the places `who` go into one pass."""
     return max(1, TOGETHER // len(who))
-
-
-def per_image(values: Tensor, x: Tensor) -> Tensor:
-    """Values ``[B]`` in the shape that multiplies images like `x`."""
-    return values.view(-1, *[1] * (x.ndim - 1))
 
 
 @dataclass(frozen=True)

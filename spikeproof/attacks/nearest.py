@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Query
+from spikeproof.attacks.attack import Query, per_image
 from spikeproof.attacks.losses import others
 from spikeproof.attacks.threats import Threat
 
@@ -29,7 +29,7 @@ class Nearest:
 
     def allowed(self) -> Tensor:
         """The nearest ones in the threat; of those outside, what the threat allows of them; `x` where there is none."""
-        inside = (self.distance <= self.threat.eps).view(-1, *[1] * (self.x.ndim - 1))
+        inside = per_image(self.distance <= self.threat.eps, self.x)
         return torch.where(inside, self.found, self.threat.project(self.found, self.x))
 
 

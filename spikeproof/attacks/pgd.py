@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Attack, Best, Query
+from spikeproof.attacks.attack import Attack, Best, Query, per_image
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
@@ -76,7 +76,7 @@ class PGD(Attack):
                     return z
             if self.momentum:
                 length = slope.abs().flatten(1).mean(1).clamp(min=torch.finfo(x.dtype).tiny)
-                slope = velocity = self.momentum * velocity + slope / length.view(-1, *[1] * (x.ndim - 1))
+                slope = velocity = self.momentum * velocity + slope / per_image(length, x)
             z = threat.project(z + size * threat.ascent(slope, z), x[who])
         if keeps_best:
             best.offer(z, query.answer(z, y[who], self.loss, who, self.eot), who)

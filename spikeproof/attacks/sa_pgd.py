@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.apgd import periods
-from spikeproof.attacks.attack import Attack, Best, Query
+from spikeproof.attacks.attack import Attack, Best, Query, per_image
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
 from spikeproof.attacks.threats import Linf, Threat
 
@@ -62,4 +62,4 @@ class SAPGD(Attack):
 
 def _mean(values: Tensor) -> Tensor:
     """Over all but the first dimension, which it keeps; never 0."""
-    return values.flatten(1).mean(1).clamp(min=torch.finfo(values.dtype).tiny).view(-1, *[1] * (values.ndim - 1))
+    return per_image(values.flatten(1).mean(1).clamp(min=torch.finfo(values.dtype).tiny), values)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, Threat
-from spikeproof.attacks.attack import as_evaluated, check_logits, check_targets
+from spikeproof.attacks.attack import as_evaluated, check_logits, check_targets, per_image
 from spikeproof.attacks.losses import pairwise_probability, strongest_rival
 from spikeproof.data import PartName
 from spikeproof.evaluation.ledger import fingerprint
@@ -215,7 +215,7 @@ def _logits(model: nn.Module, x: Tensor, y: Tensor, draws: int) -> Tensor:
 def _perturbed(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, attack: Attack, seed: int) -> dict[str, Tensor]:
     """The images after the attack, and after random noise of the same size; an illegal image counts as unmoved."""
     found = threat.project(attack.run(model, x, y, threat, seed=seed).x, x)
-    legal = threat.contains(found, x).view(-1, *[1] * (x.ndim - 1))
+    legal = per_image(threat.contains(found, x), x)
     with seeded(seed, x.device):
         noisy = threat.project(x + threat.eps * threat.ascent(torch.randn_like(x), x), x)
     return {"adversarial": torch.where(legal, found, x), "random": noisy}
