@@ -1,5 +1,6 @@
 """Attacks that know they face a spiking network: they change how it answers backward, never what it answers."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -41,23 +42,28 @@ class Along(Attack):
         return [replace(self, paths=(path,)) for path in self.paths]
 
     def on(self, model: nn.Module) -> Attack:
-        paths = tuple(path for path in self.paths if has_spikes(model) and can_follow(model, path))
+        paths = followed(model, self.paths)
         return replace(self, paths=paths) if paths else self.attack
 
     def averaging(self, draws: int) -> "Along":
         return replace(self, attack=self.attack.averaging(draws))
 
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        found = self.on(query.model)
-        if not isinstance(found, Along) or found is self.attack:
-            return found.search(query, x, y, threat)
+        paths = followed(query.model, self.paths)
+        if not paths:
+            return self.attack.search(query, x, y, threat)
         best, loss = Best(x), getattr(self.attack, "loss", CrossEntropy())
-        for path in found.paths:
+        for path in paths:
             if not len(who := query.left(best)):
                 break
-            followed = view(query.model, gradient=path)
-            attending = partial(attend, followed, images=len(who))
-            with query.among(who, followed, before=attending) as other:
+            along = view(query.model, gradient=path)
+            attending = partial(attend, along, images=len(who))
+            with query.among(who, along, before=attending) as other:
                 z = self.attack.search(other, x[who], y[who], threat)
             best.offer(z, query.answer(z, y[who], loss, who, getattr(self.attack, "eot", 1)), who)
         return best.x
+
+
+def followed(model: nn.Module, paths: Iterable[GradientPath]) -> tuple[GradientPath, ...]:
+    """Those of `paths` that the model's neurons can follow; none where it has no spiking ones."""
+    return tuple(path for path in paths if can_follow(model, path)) if has_spikes(model) else ()

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import APGD, FGSM, PGD, Attack, Margin, Square, Threat, TwinTransfer, UniformNoise
+from spikeproof.attacks.adaptive import followed
 from spikeproof.attacks.attack import Query, as_evaluated
 from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.predictions import checked_logits
 from spikeproof.randomness import seed_from, seeded
-from spikeproof.snn import GradientPath, Slope, SpikingNetwork, attack_view, can_follow, has_spikes, record, view
+from spikeproof.snn import GradientPath, Slope, SpikingNetwork, attack_view, has_spikes, record, view
 from spikeproof.specs import short
 
 __all__ = ["Flag"]
@@ -279,8 +280,8 @@ class Spent:
 def along(model: nn.Module, paths: Sequence[GradientPath]) -> dict[str, nn.Module]:
     """The network as it is attacked: along its own path, and along each other that its neurons can follow."""
     attacked = attack_view(model)
-    others = [path for path in paths if has_spikes(attacked) and can_follow(attacked, path)]
-    return {"its own path": attacked} | {short(path): view(attacked, gradient=path) for path in others}
+    others = {short(path): view(attacked, gradient=path) for path in followed(attacked, paths)}
+    return {"its own path": attacked} | others
 
 
 def blind(views: dict[str, nn.Module], x: Tensor, y: Tensor, batch: int, seed: int) -> Tensor:
