@@ -66,12 +66,12 @@ class Course:
         return Course(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def periods(steps: int) -> list[int]:
-    """After how many steps each check comes, counted from the one before."""
-    length, found, passed = max(int(FIRST * steps), 1), [], 0
+def periods(steps: int) -> dict[int, int]:
+    """The steps that are followed by a check, and how many steps each looks back on."""
+    length, found, passed = max(int(FIRST * steps), 1), {}, 0
     while passed + length <= steps:
-        found.append(length)
         passed += length
+        found[passed] = length
         length = max(length - max(int(SHORTER * steps), 1), max(int(SHORTEST * steps), 1))
     return found
 
@@ -86,17 +86,14 @@ def climb(query: Query, x: Tensor, y: Tensor, threat: Threat, attack: APGD, best
         who, x[who], y[who], z, z, slope, 2 * one, z, slope, answer.loss, zero, zero, answer.loss, one.bool()
     )
     checks = periods(attack.steps)
-    since = 0
-    for number in range(attack.steps):
+    for number in range(1, attack.steps + 1):
         if query.stop:
             course = course.of(~best.broken[course.who])
         if not len(course.who):
             return
-        _step(course, query, threat, attack, best, MOMENTUM if number else 1.0)
-        since += 1
-        if checks and since == checks[0]:
-            _check(course, checks.pop(0), attack.rho)
-            since = 0
+        _step(course, query, threat, attack, best, MOMENTUM if number > 1 else 1.0)
+        if number in checks:
+            _check(course, checks[number], attack.rho)
 
 
 def _step(course: Course, query: Query, threat: Threat, attack: APGD, best: Best, momentum: float) -> None:

@@ -39,8 +39,8 @@ class SAPGD(Attack):
     def _climb(self, query: Query, x: Tensor, y: Tensor, threat: Threat, best: Best, who: Tensor) -> None:
         z = threat.project(x[who] + threat.eps * threat.ascent(torch.randn_like(x[who]), x[who]), x[who])
         m, v = torch.zeros_like(z), torch.zeros_like(z)
-        size, checks, since = threat.eps, periods(self.steps), 0
-        for _ in range(self.steps):
+        size, checks = threat.eps, periods(self.steps)
+        for number in range(1, self.steps + 1):
             slope, answer = query.gradient(z, y[who], self.loss, who, self.eot)
             best.offer(z, answer, who)
             if query.stop and answer.broken.any():
@@ -53,10 +53,8 @@ class SAPGD(Attack):
             way = m / (v.sqrt() + 1e-12)
             step = way.clamp(-1, 1) if isinstance(threat, Linf) else threat.ascent(way, z)
             z = threat.project(z + size * step, x[who])
-            since += 1
-            if checks and since == checks[0]:
-                size, since = size / 2, 0
-                checks.pop(0)
+            if number in checks:
+                size = size / 2
         best.offer(z, query.answer(z, y[who], self.loss, who, self.eot), who)
 
 

@@ -17,9 +17,9 @@ Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 
 def test_the_schedule_by_hand() -> None:
     """100 steps: p = 0.22, 0.41, 0.57, 0.70, 0.80, 0.87, then 0.06 more each (Croce and Hein, section 3.1)."""
-    assert periods(100) == [22, 19, 16, 13, 10, 7, 6, 6]
-    assert periods(10) == [2, 1, 1, 1, 1, 1, 1, 1, 1]
-    assert periods(1) == [1]
+    assert periods(100) == {22: 22, 41: 19, 57: 16, 70: 13, 80: 10, 87: 7, 93: 6, 99: 6}
+    assert list(periods(10).items()) == [(2, 2), *((step, 1) for step in range(3, 11))]
+    assert periods(1) == {1: 1}
 
 
 @dataclass(frozen=True)
