@@ -14,7 +14,6 @@ from spikeproof.snn import GradientPath, adapt, record
 
 Status = Literal["ok", "silent", "constant", "nan", "zero_gradient", "unreliable"]
 
-LOOKED_AT = 256  # images, whatever the batch
 MOST = 0.5  # a share of images above which a failure is the network's and not the images'
 
 

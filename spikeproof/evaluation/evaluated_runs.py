@@ -4,12 +4,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from spikeproof.attacks import Threat
 from spikeproof.data import PartName
 from spikeproof.evaluation.examples import examples, strongest
 from spikeproof.evaluation.ledger import STATE, fingerprint
 from spikeproof.evaluation.opened_runs import opened
-from spikeproof.evaluation.predictions import device_of
+from spikeproof.evaluation.predictions import taken
 from spikeproof.evaluation.robustness import evaluate
 from spikeproof.evaluation.suites import Suite
 from spikeproof.progress import Report, silent
@@ -54,8 +56,7 @@ def evaluate_run(
     run.write_arrays("verdicts.npz", found.arrays())
     right = (found.clean_prediction == found.label).nonzero()[0][:SHOWN]
     if found.diagnosis.status == "ok" and len(right):
-        at = device_of(model)
-        x, y = (t.to(at) for t in chosen.batch(right.tolist()))
+        x, y = taken(model, chosen, torch.from_numpy(right))
         shown = examples(
             model, x, y, found.threats[-1], strongest(suite.attacks).averaging(found.draws), chosen.classes
         )

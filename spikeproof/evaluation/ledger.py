@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Threat, Transfer
-from spikeproof.evaluation.diagnosis import LOOKED_AT, Diagnosis, diagnose, judged
-from spikeproof.evaluation.predictions import Pool, device_of, predict
+from spikeproof.evaluation.diagnosis import Diagnosis, diagnose, judged
+from spikeproof.evaluation.predictions import Pool, predict, taken
 from spikeproof.evaluation.red_flags import Flag
 from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
@@ -19,6 +19,7 @@ from spikeproof.runs import Run
 from spikeproof.specs import UserError, to_config
 
 STATE = "verdicts.partial.npz"
+DIAGNOSED = 256  # images, whatever the batch
 ANSWERED = 64  # images whose logits tell networks apart that share their weights
 
 
@@ -51,7 +52,7 @@ class Ledger:
         settings = np.array(fingerprint(model, pool, threats, suite, batch, draws, seed))
         diagnosis = judged(flags)
         if diagnosis.status == "ok" or len(flags) > 1:  # else it keeps a state, and nothing can be asked of it twice
-            x, y = (t.to(device_of(model)) for t in pool.batch(torch.arange(min(len(pool), LOOKED_AT))))
+            x, y = taken(model, pool, torch.arange(min(len(pool), DIAGNOSED)))
             found = diagnose(model, x, y, suite.paths, batch=batch, seed=seed)
             diagnosis = found if found.status != "ok" else diagnosis
         if broken := int((~logits.isfinite()).any(1).sum()):

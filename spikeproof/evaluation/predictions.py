@@ -89,6 +89,12 @@ def check_classes(logits: Tensor, data: object) -> None:
         raise UserError(f"the model tells {logits.shape[1]} classes apart, and the data set has {len(known)}")
 
 
+def taken(model: nn.Module, pool: Pool, who: Tensor) -> tuple[Tensor, Tensor]:
+    """The images and labels at the places `who` in the pool, on the model's device."""
+    x, y = pool.batch(who)
+    return x.to(device_of(model)), y.to(device_of(model))
+
+
 def device_of(model: nn.Module) -> torch.device:
     tensor = next((t for t in (*model.parameters(), *model.buffers())), None)
     return tensor.device if tensor is not None else torch.device("cpu")

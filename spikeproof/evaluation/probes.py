@@ -21,7 +21,7 @@ from spikeproof.attacks.losses import pairwise_probability, strongest_rival
 from spikeproof.data import PartName
 from spikeproof.evaluation.ledger import fingerprint
 from spikeproof.evaluation.opened_runs import opened
-from spikeproof.evaluation.predictions import Given, device_of
+from spikeproof.evaluation.predictions import Given, taken
 from spikeproof.evaluation.suites import Suite
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.runs import Run, environment
@@ -127,9 +127,9 @@ def probe(
     for name, value, least in (("batch", batch, 1), ("draws", draws, 1), ("seed", seed, 0)):
         if value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
-    attacked, device, sums = attack_view(model), device_of(model), dict[str, Tensor]()
+    attacked, sums = attack_view(model), dict[str, Tensor]()
     for who in torch.arange(len(pool)).split(batch):
-        chunk, labels = (t.to(device) for t in pool.batch(who))
+        chunk, labels = taken(model, pool, who)
         drawn = seed_from(seed, int(who[0]))
         _add(sums, _gradient(attacked, chunk, labels, draws, drawn))
         moved = _perturbed(attacked, chunk, labels, threat, attack.averaging(draws), drawn)

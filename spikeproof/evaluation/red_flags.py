@@ -25,7 +25,7 @@ from spikeproof.specs import short
 __all__ = ["Flag"]
 
 CHANGED = 1e-3  # a relative change of logits that rounding alone does not explain
-LOOKED_AT = 64  # images for what needs no attack
+CHECKED = 64  # images for the flags that need no attack
 STEPS = (10, 50, 100, 500)
 QUERIES = 1000
 LUCK = 2  # images that raise no flag, whatever the threshold
@@ -65,7 +65,7 @@ def of_network(
 
     `paths` are the gradient paths that will be attacked beside the network's own.
     """
-    x, y = x[:LOOKED_AT], y[:LOOKED_AT]
+    x, y = x[:CHECKED], y[:CHECKED]
     first = x[:batch]
     once = _logits(model, first, batch, seed)
     _logits(model, 1 - first, batch, seed)

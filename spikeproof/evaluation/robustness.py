@@ -17,8 +17,8 @@ from spikeproof.data import Images
 from spikeproof.evaluation.diagnosis import judged
 from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.ledger import Ledger, in_order
-from spikeproof.evaluation.predictions import Given, Pool, device_of, predictions
-from spikeproof.evaluation.red_flags import LOOKED_AT, Spent, of_attacks, of_network, of_suite
+from spikeproof.evaluation.predictions import Given, Pool, predictions, taken
+from spikeproof.evaluation.red_flags import CHECKED, Spent, of_attacks, of_network, of_suite
 from spikeproof.evaluation.suites import QUICK, Suite
 from spikeproof.evaluation.verdicts import Verdicts
 from spikeproof.progress import Report, silent
@@ -65,7 +65,8 @@ def evaluate(
         if value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
     vote = suite.judged_by == "vote"
-    network = of_network(model, *_images(model, pool, slice(LOOKED_AT)), suite.paths, batch=batch, seed=seed)
+    first = taken(model, pool, torch.arange(min(len(pool), CHECKED)))
+    network = of_network(model, *first, suite.paths, batch=batch, seed=seed)
     flags = [next(network)]  # whether it keeps a state, which would make all that follows a matter of chance
     logits = predictions(model, pool, batch, draws, vote, seed)
     flags += network
@@ -77,7 +78,7 @@ def evaluate(
             ledger.begin(eps, number)
             while attack and ledger.diagnosis.status == "ok" and (who := ledger.next_batch(batch)) is not None:
                 drawn = seed_from(seed, eps, number, int(who[0]))
-                found = judge(attack, *_images(model, pool, who), threat, drawn)
+                found = judge(attack, *taken(model, pool, who), threat, drawn)
                 if found.undefined:
                     undefined = f"{found.undefined} of {len(who)} images under {threat}"
                     ledger.spoil(f"logits are NaN or infinite for {undefined}")
@@ -95,11 +96,6 @@ def _as_run(suite: Suite, model: nn.Module) -> list[Attack | None]:
     return found
 
 
-def _images(model: nn.Module, pool: Pool, who: slice | np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
-    x, y = pool.batch(who if isinstance(who, Tensor) else torch.from_numpy(np.arange(len(pool))[who]))
-    return x.to(device_of(model)), y.to(device_of(model))
-
-
 def _examined(judge: Judge, pool: Pool, found: Verdicts, batch: int, seed: int, progress: Report) -> Verdicts:
     """The verdicts with the flags that attacks raise; unreliable where one of them spoils the number."""
     if found.diagnosis.status != "ok":
@@ -110,8 +106,9 @@ def _examined(judge: Judge, pool: Pool, found: Verdicts, batch: int, seed: int, 
         return found
     by_gradients = np.array([attack.white_box for attack in found.suite.members] + [False])  # the last: by none
     broken = torch.from_numpy(by_gradients[found.broken_by[who]])
+    x, y = taken(judge.model, pool, torch.from_numpy(who))
     spent, flags = Spent(batch, seed_from(seed, len(found.threats))), list(found.flags)
-    for flag in of_attacks(judge, *_images(judge.model, pool, who), found.threats[-1], broken, spent):
+    for flag in of_attacks(judge, x, y, found.threats[-1], broken, spent):
         flags.append(flag)
         progress(f"red flags: {flag.name}", 1, 1)
     cost = spent.gradients, spent.forwards
