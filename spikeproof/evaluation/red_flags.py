@@ -287,15 +287,18 @@ def along(model: nn.Module, paths: Sequence[GradientPath]) -> dict[str, nn.Modul
 def blind(views: dict[str, nn.Module], x: Tensor, y: Tensor, batch: int, seed: int) -> Tensor:
     """Whether the margin's gradient at each image is exactly zero along every path ``[B]``.
 
-    The margin's, unlike that of cross-entropy, does not vanish where a network is merely sure.
+    The margin's, unlike that of cross-entropy, does not vanish where a network is merely sure. A path is asked only
+    about the images at which it is zero along all before it.
     """
     zero = torch.ones(len(x), dtype=torch.bool, device=x.device)
     for seen in views.values():
+        if not zero.any():
+            break
         with seeded(seed, x.device), as_evaluated(seen):
-            for who in torch.arange(len(x), device=x.device).split(batch):
+            for who in zero.nonzero().squeeze(1).split(batch):
                 query = Query(seen, len(who), x.device, stop=False)
                 slope, _ = query.gradient(x[who], y[who], Margin(), torch.arange(len(who), device=x.device))
-                zero[who] &= (slope == 0).flatten(1).all(1)
+                zero[who] = (slope == 0).flatten(1).all(1)
     return zero
 
 
