@@ -19,7 +19,7 @@ from spikeproof.attacks.attack import Query, as_evaluated
 from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.predictions import checked_logits
 from spikeproof.randomness import seed_from, seeded
-from spikeproof.snn import GradientPath, Slope, SpikingNetwork, attack_view, has_spikes, record, view
+from spikeproof.snn import GradientPath, Recording, Slope, SpikingNetwork, attack_view, has_spikes, record, view
 from spikeproof.specs import short
 
 __all__ = ["Flag"]
@@ -304,28 +304,23 @@ def blind(views: dict[str, nn.Module], x: Tensor, y: Tensor, batch: int, seed: i
 
 def _layers(model: nn.Module, x: Tensor, batch: int, seed: int) -> Iterator[Flag]:
     """What the spiking layers look like; nothing for a network without any."""
-    seen: dict[str, dict[str, Tensor]] = {}
-    with torch.no_grad(), seeded(seed, x.device), as_evaluated(model), record(model) as inside:
+    ever: dict[str, Tensor] = {}  # by layer: which neurons fire at some step of some image
+    always: dict[str, Tensor] = {}  # and which at every step of every image
+    inside: dict[str, float] = {}  # the shares of potentials inside the slope's window, summed over images
+    with torch.no_grad(), seeded(seed, x.device), as_evaluated(model), record(model) as seen:
         for part in x.split(batch):
             model(part.clone())
-            for name, spikes in inside.spikes.items():
+            for name, spikes in seen.spikes.items():
                 fired = spikes.flatten(2) != 0
-                here = {"ever": fired.any(0).any(0), "always": fired.all(0).all(0)}
-                if isinstance(slope := inside.layers[name].gradient, Slope):
-                    u = inside.potentials(name) - inside.layers[name].dynamics().threshold
-                    highest = slope.derivative(torch.zeros(1, device=u.device))
-                    here["window"] = (slope.derivative(u) >= 0.01 * highest).float().mean(dtype=torch.float64) * len(
-                        part
-                    )
-                kept = seen.setdefault(name, here)
-                if kept is not here:
-                    kept["ever"], kept["always"] = kept["ever"] | here["ever"], kept["always"] & here["always"]
-                    kept |= {"window": kept["window"] + here["window"]} if "window" in here else {}
-    if not seen:
+                ever[name] = fired.any(0).any(0) | ever.get(name, False)
+                always[name] = fired.all(0).all(0) & always.get(name, True)
+                if isinstance(slope := seen.layers[name].gradient, Slope):
+                    inside[name] = inside.get(name, 0.0) + len(part) * _share_inside(slope, seen, name)
+    if not ever:
         return
-    dead = {name: 1 - _share(layer["ever"]) for name, layer in seen.items()}
-    saturated = {name: _share(layer["always"]) for name, layer in seen.items()}
-    outside = {name: 1 - float(layer["window"]) / len(x) for name, layer in seen.items() if "window" in layer}
+    dead = {name: 1 - _share(fires) for name, fires in ever.items()}
+    saturated = {name: _share(fires) for name, fires in always.items()}
+    outside = {name: 1 - shares / len(x) for name, shares in inside.items()}
     yield Flag(
         "a dead layer",
         max(dead.values()),
@@ -352,6 +347,13 @@ def _layers(model: nn.Module, x: Tensor, batch: int, seed: int) -> Iterator[Flag
             "passes; other gradient paths have to be attacked.",
             outside,
         )
+
+
+def _share_inside(slope: Slope, seen: Recording, name: str) -> float:
+    """The share of the layer's potentials at which `slope` has not vanished: it is 1 % of its highest at least."""
+    u = seen.potentials(name) - seen.layers[name].dynamics().threshold
+    highest = slope.derivative(torch.zeros(1, device=u.device))
+    return float((slope.derivative(u) >= 0.01 * highest).float().mean(dtype=torch.float64))
 
 
 def _logits(model: nn.Module, x: Tensor, batch: int, seed: int) -> Tensor:
