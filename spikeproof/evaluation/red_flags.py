@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -136,92 +136,90 @@ def of_attacks(judge: Judge, x: Tensor, y: Tensor, threat: Threat, broken: Tenso
     def by(attack: Attack, within: Threat = threat, draws: int | None = None) -> Tensor:
         return spent.broken_by(judge, attack, x, y, within, draws)
 
-    def limit(least: float) -> float:
-        return max(least, (LUCK + 0.5) / images)
-
-    noise, one = by(UniformNoise(draws=10)), by(FGSM())
-    by_steps = {steps: by(APGD(steps=steps)) for steps in STEPS}
-    shares = {steps: _share(found) for steps, found in by_steps.items()}
-    curve = {f"APGD {steps}": found for steps, found in shares.items()} | {"images": images}
-    yield Flag(
+    noise = Tried("10 random images", by(UniformNoise(draws=10)))
+    one_step = Tried("FGSM", by(FGSM()))
+    climbs = {steps: Tried(f"APGD {steps}", by(APGD(steps=steps))) for steps in STEPS}
+    curve = tuple(climbs.values())
+    yield compared(
         "one step beats many",
-        _share(one) - shares[few],
-        by_chance(one, by_steps[few], 0.03),
+        one_step,
+        climbs[few],
+        0.03,
         True,
         f"FGSM breaks more images than {few} steps of APGD: the gradient leads astray.",
-        {"FGSM": _share(one), f"APGD {few}": shares[few], "images": images},
     )
-    yield Flag(
+    yield compared(
         "noise beats gradients",
-        _share(noise) - shares[few],
-        by_chance(noise, by_steps[few], 0.0),
+        noise,
+        climbs[few],
+        0.0,
         True,
         f"Ten random images break more than {few} gradient steps: the gradient carries no information.",
-        {"10 random images": _share(noise), f"APGD {few}": shares[few], "images": images},
     )
-    fewer, more = max(pairwise(STEPS), key=lambda steps: shares[steps[0]] - shares[steps[1]])
-    yield Flag(
+    fewer, more = max(pairwise(curve), key=lambda pair: pair[0].share - pair[1].share)
+    yield compared(
         "more steps do not help",
-        shares[fewer] - shares[more],
-        by_chance(by_steps[fewer], by_steps[more], 0.05),
+        fewer,
+        more,
+        0.05,
         True,
         "An attack with more steps breaks fewer images.",
-        curve,
+        shown=curve,
     )
-    yield Flag(
+    yield compared(
         "steps have not levelled off",
-        shares[most] - shares[usual],
-        by_chance(by_steps[most], by_steps[usual], 0.08),
+        climbs[most],
+        climbs[usual],
+        0.08,
         False,
         f"{most} steps break clearly more than {usual}: a longer attack would lower the accuracy further.",
-        curve,
+        shown=curve,
     )
-    starts = by(APGD(steps=few, restarts=5))
-    yield Flag(
+    yield compared(
         "restarts have not levelled off",
-        _share(starts) - shares[usual],
-        by_chance(starts, by_steps[usual], 0.05),
+        Tried(f"APGD {few}, 5 starts", by(APGD(steps=few, restarts=5))),
+        climbs[usual],
+        0.05,
         False,
         f"Five random starts of {few} steps break more than one of {usual}: the start matters more than the climb.",
-        {f"APGD {few}, 5 starts": _share(starts), f"APGD {usual}": shares[usual], "images": images},
     )
     if judge.draws > 1:
-        alone = by(APGD(steps=few), draws=1)
-        yield Flag(
+        yield compared(
             "more draws do not help",
-            _share(alone) - shares[few],
-            by_chance(alone, by_steps[few], 0.05),
+            Tried(f"APGD {few}, 1 draw", by(APGD(steps=few), draws=1)),
+            Tried(f"APGD {few}, {judge.draws} draws", climbs[few].broken),
+            0.05,
             True,
             f"Gradients of one draw break more images than means over {judge.draws}.",
-            {f"APGD {few}, 1 draw": _share(alone), f"APGD {few}, {judge.draws} draws": shares[few], "images": images},
         )
-    by_gradients = broken | by_steps[most]
-    found = {"Square": by(Square(queries=QUERIES)) & ~by_gradients}
+    by_gradients = broken | climbs[most].broken
+    alone = [Tried("Square alone", by(Square(queries=QUERIES)) & ~by_gradients)]
     if any(isinstance(module, SpikingNetwork) for module in judge.model.modules()) and has_spikes(judge.model):
-        found["ANN twin"] = by(TwinTransfer(attack=APGD(steps=usual))) & ~by_gradients
+        alone.append(Tried("ANN twin alone", by(TwinTransfer(attack=APGD(steps=usual))) & ~by_gradients))
     yield Flag(
         "black box beats white box",
-        _share(torch.stack(list(found.values())).any(0)),
-        limit(0.05),
+        _share(torch.stack([control.broken for control in alone]).any(0)),
+        limit(0.05, images),
         True,
         f"Square, which sees scores alone ({QUERIES:,} queries), or the network's ANN twin breaks images that no "
         "attack with gradients breaks.",
-        {f"{name} alone": _share(these) for name, these in found.items()} | {"images": images},
+        shares(*alone),
     )
+    every, default = Tried("all paths", by_gradients), Tried(f"APGD {usual}, default path", climbs[usual].broken)
     yield Flag(
         "default path far from the worst",
-        _share(by_gradients) - shares[usual],
-        limit(0.4),
+        every.share - default.share,
+        limit(0.4, images),
         False,
         "The network's own gradients hide what other gradient paths find: a number from that path alone would be far "
         "too high.",
-        {"all paths": _share(by_gradients), f"APGD {usual}, default path": shares[usual], "images": images},
+        shares(every, default),
     )
     unbounded = replace(threat, eps=type(threat).largest)  # type: ignore[type-var]
     yield Flag(
         "holds without a bound",
         1 - _share(by_gradients | by(PGD(steps=50, loss=Margin(), restarts=2), unbounded)),
-        limit(0.05),
+        limit(0.05, images),
         True,
         f"Some images cannot be broken under {unbounded}, far beyond any radius in use: the attacks are blind.",
         {"images": images},
@@ -236,12 +234,44 @@ def of_suite(members: Sequence[Attack], broken_by: Sequence[int]) -> Iterator[Fl
         yield Flag(
             "controls found more than gradients",
             sum(number in controls for number in broken_by) / len(broken_by),
-            max(0.05, (LUCK + 0.5) / len(broken_by)),
+            limit(0.05, len(broken_by)),
             False,
             "These images were broken by Square or another control alone, after all attacks with gradients: they are "
             "counted as broken, but there must be stronger gradients, and more such images.",
             {"images": len(broken_by)},
         )
+
+
+class Tried(NamedTuple):
+    """An attack by its label, and which images ``[B]`` it breaks."""
+
+    label: str
+    broken: Tensor
+
+    @property
+    def share(self) -> float:
+        return _share(self.broken)
+
+
+def compared(
+    name: str, one: Tried, other: Tried, least: float, spoils: bool, meaning: str, *, shown: Sequence[Tried] = ()
+) -> Flag:
+    """The flag that `one` attack raises where it breaks more images than the `other`, by more than chance and `least`.
+
+    Its details are the shares of the two, or of all that are `shown` in their place.
+    """
+    threshold = by_chance(one.broken, other.broken, least)
+    return Flag(name, one.share - other.share, threshold, spoils, meaning, shares(*(shown or (one, other))))
+
+
+def shares(*tried: Tried) -> dict[str, float]:
+    """What each breaks, and of how many images."""
+    return {attack.label: attack.share for attack in tried} | {"images": len(tried[0].broken)}
+
+
+def limit(least: float, images: int) -> float:
+    """`least`, or more where that is no more than `LUCK` of the images."""
+    return max(least, (LUCK + 0.5) / images)
 
 
 def by_chance(one: Tensor, other: Tensor, least: float) -> float:
