@@ -1,9 +1,12 @@
-"""Which data and networks do many tests share? Small ones, the same in every run."""
+"""What do many tests share? Small data and networks, the same in every run, and commands that have to be refused."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from spikeproof.cli import main
 from spikeproof.data import Digits
 from spikeproof.snn import LIF, Network, Neuron, ReLU, SmallCNN, SpikingNetwork
 
@@ -53,3 +56,19 @@ def train_small(digits: Examples, neuron: Neuron, steps: int) -> SpikingNetwork:
     accuracy = (predicted == y_test).float().mean().item()
     assert accuracy > 0.85, f"an attack on a network that is wrong anyway shows nothing: accuracy {accuracy:.1%}"
     return model
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that has to be refused; what it says."""
+
+    def run(*arguments: str) -> str:
+        with pytest.raises(SystemExit) as stop:
+            main(list(arguments))
+        assert stop.value.code == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error:")
+        assert "Traceback" not in error
+        return " ".join(error.split())
+
+    return run

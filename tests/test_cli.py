@@ -32,16 +32,6 @@ def config(tmp_path):
     return write
 
 
-def fails(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        main(list(arguments))
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error:")
-    assert "Traceback" not in error
-    return " ".join(error.split())
-
-
 def test_train_evaluate_report(config, tmp_path, capsys):
     run, page = tmp_path / "runs" / "tiny", tmp_path / "page.html"
     main(["train", "--config", config(), "--out", str(run), "--seed", "3", "--training.epochs=2"])
@@ -145,36 +135,36 @@ def test_doctor(capsys):
         (["evaluate", "nowhere", "--eps=0.1,0.1"], "same eps is given twice"),
     ],
 )
-def test_mistakes_are_answered_with_what_would_be_right(arguments, says, capsys):
-    assert says in fails(capsys, *arguments)
+def test_mistakes_are_answered_with_what_would_be_right(arguments, says, fails):
+    assert says in fails(*arguments)
 
 
-def test_an_unknown_key_stops_before_anything_is_loaded(config, tmp_path, capsys, monkeypatch):
+def test_an_unknown_key_stops_before_anything_is_loaded(config, tmp_path, fails, monkeypatch):
     monkeypatch.setattr(sp.Digits, "part", lambda *a: pytest.fail("data were loaded"))
     path = config(objective={"class_path": "TRADES", "init_args": {"betta": 3}})
-    message = fails(capsys, "compare", path, "--out", str(tmp_path / "out"))
+    message = fails("compare", path, "--out", str(tmp_path / "out"))
     assert "tiny.yaml" in message
     assert "did you mean 'beta'" in message
     assert not (tmp_path / "out").exists()
-    assert "did you mean 'training'" in fails(capsys, "train", "--config", config(trainig={"epochs": 2}))
+    assert "did you mean 'training'" in fails("train", "--config", config(trainig={"epochs": 2}))
 
 
-def test_an_unknown_key_that_holds_nothing_is_an_error_too(config, tmp_path, capsys):
+def test_an_unknown_key_that_holds_nothing_is_an_error_too(config, tmp_path, fails):
     for command in (["compare"], ["train", "--config"]):
-        assert "did you mean 'network'" in fails(capsys, *command, config(netwrk={}), "--out", str(tmp_path / "out"))
+        assert "did you mean 'network'" in fails(*command, config(netwrk={}), "--out", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
     empty = tmp_path / "empty.yaml"
     empty.write_text("")
     for command in (["compare"], ["train", "--config"]):
-        assert "empty.yaml holds no settings" in fails(capsys, *command, str(empty))
+        assert "empty.yaml holds no settings" in fails(*command, str(empty))
 
 
-def test_what_would_stop_a_comparison_half_way_stops_it_at_once(config, tmp_path, capsys, monkeypatch):
+def test_what_would_stop_a_comparison_half_way_stops_it_at_once(config, tmp_path, fails, monkeypatch):
     monkeypatch.setattr("spikeproof.training.loop._epoch", lambda *a: pytest.fail("trained first"))
     out = ["--out", str(tmp_path / "out")]
-    assert "take 1 to 360, not 9999" in fails(capsys, "compare", config(), *out, "--images", "9999")
+    assert "take 1 to 360, not 9999" in fails("compare", config(), *out, "--images", "9999")
     last = config(name="last", data="CIFAR10")
-    message = fails(capsys, "compare", config(), last, *out, "--data-root", str(tmp_path))
+    message = fails("compare", config(), last, *out, "--data-root", str(tmp_path))
     assert "test_batch" in message
 
 
@@ -185,22 +175,22 @@ def test_a_threats_own_radius_is_used(config, tmp_path):
     assert [(t["norm"], t["eps"]) for t in verdicts["threats"]] == [("L2", 0.5)]
 
 
-def test_two_configs_of_one_name_are_refused(config, tmp_path, capsys):
-    assert "same name: tiny, tiny" in fails(capsys, "compare", config(), config())
+def test_two_configs_of_one_name_are_refused(config, tmp_path, fails):
+    assert "same name: tiny, tiny" in fails("compare", config(), config())
 
 
-def test_missing_data_name_file_folder_address_and_md5(config, tmp_path, capsys):
+def test_missing_data_name_file_folder_address_and_md5(config, tmp_path, fails):
     path = config(name="cifar", data="CIFAR10", network=TINY["network"])
-    message = fails(capsys, "train", "--config", path, "--data-root", str(tmp_path), "--out", str(tmp_path / "x"))
+    message = fails("train", "--config", path, "--data-root", str(tmp_path), "--out", str(tmp_path / "x"))
     for part in ("data_batch_1", str(tmp_path), "https://", "md5"):
         assert part in message
 
 
-def test_a_users_own_suite(config, tmp_path, capsys):
+def test_a_users_own_suite(config, tmp_path, fails):
     suite = tmp_path / "mine.yaml"
     suite.write_text("name: mine\nattacks:\n- {class_path: PGD, init_args: {steps: 2}}\n")
     out = tmp_path / "out"
     main(["compare", config(), "--out", str(out), "--images=20", "--eps=0.1", "--suite", str(suite)])
     assert json.loads((out / "tiny" / "verdicts.json").read_text())["suite"]["name"] == "mine"
     suite.write_text("name: mine\nattacks:\n- PGGD\n")
-    assert "did you mean 'PGD'" in fails(capsys, "compare", config(), "--suite", str(suite))
+    assert "did you mean 'PGD'" in fails("compare", config(), "--suite", str(suite))

@@ -26,12 +26,10 @@ def test_they_are_told_apart(briefly, capsys):
     assert "robust" in next(line for line in told.splitlines() if "plain training" in line)
 
 
-def test_a_control_that_is_missed_ends_with_its_name_and_status_2(briefly, monkeypatch, capsys):
+def test_a_control_that_is_missed_ends_with_its_name_and_status_2(briefly, monkeypatch, fails):
     missed = controls.Control("a network that hides nothing", False, controls.Trained.plain)
     monkeypatch.setattr(controls, "CONTROLS", (missed,))
-    with pytest.raises(SystemExit, match="2"):
-        main(["doctor", "--controls"])
-    assert "wrong about 1 of 1 controls: a network that hides nothing" in " ".join(capsys.readouterr().err.split())
+    assert "wrong about 1 of 1 controls: a network that hides nothing" in fails("doctor", "--controls")
 
 
 def test_each_hidden_network_is_built_from_the_plain_one(trained, digits, monkeypatch, tmp_path):

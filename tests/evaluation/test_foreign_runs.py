@@ -112,16 +112,6 @@ def trained_net(folder: Path, digits: tuple[Tensor, ...], monkeypatch: pytest.Mo
     return model.eval()
 
 
-def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    with pytest.raises(SystemExit) as stop:
-        main(list(arguments))
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error:")
-    assert "Traceback" not in error
-    return " ".join(error.split())
-
-
 def verdicts(run: str) -> dict[str, Any]:
     return json.loads(Path(run, "verdicts.json").read_text())
 
@@ -129,7 +119,7 @@ def verdicts(run: str) -> dict[str, Any]:
 def test_one_command_and_a_run_like_any_other(
     trained_net: nn.Module,
     digits: tuple[Tensor, ...],
-    capsys: pytest.CaptureFixture[str],
+    fails: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.save(trained_net.state_dict(), "mine.pt")
@@ -148,8 +138,8 @@ def test_one_command_and_a_run_like_any_other(
         assert threat["robust_accuracy"]["value"] == direct.robust_accuracy(eps).value
     assert found["threats"][1]["robust_accuracy"]["value"] < found["clean_accuracy"]["value"]
     assert "examples.npz" in Run(Path("runs/mine"))
-    assert "--trust" in fails(capsys, "evaluate", "runs/mine", "--eps", "0.05,0.1", "--images", "30")
-    assert "--trust" in fails(capsys, "probe", "runs/mine", "--images", "20")
+    assert "--trust" in fails("evaluate", "runs/mine", "--eps", "0.05,0.1", "--images", "30")
+    assert "--trust" in fails("probe", "runs/mine", "--images", "20")
     with monkeypatch.context() as patch:
         patch.setattr("spikeproof.evaluation.evaluated_runs.evaluate", lambda *a, **k: pytest.fail("attacked again"))
         main(["evaluate", "runs/mine", "--trust", "--eps", "0.05,0.1", "--images", "30"])
@@ -231,42 +221,40 @@ MODEL = ("--model", "foreign_nets:build")
     ],
 )
 def test_what_cannot_be_is_said_and_leaves_nothing(
-    arguments: tuple[str, ...], says: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], says: str, folder: Path, fails: Callable[..., str]
 ) -> None:
     torch.save([1, 2], "list.pt")
     torch.save({"fc2.weight": torch.ones(10, 24), "fc2.bias": torch.ones(10), "conv.weight": torch.ones(1)}, "other.pt")
     shapes = {"fc1.weight": (8, 64), "fc1.bias": (8,), "fc2.weight": (10, 8), "fc2.bias": (10,)}
     torch.save({name: torch.ones(shape) for name, shape in shapes.items()}, "narrow.pt")
     torch.save(nn.Linear(1, 1), "code.pt")
-    assert says in fails(capsys, "evaluate", *arguments)
+    assert says in fails("evaluate", *arguments)
     assert not (folder / "runs").exists()
 
 
-def test_broken_code_is_the_users_to_mend(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken_code_is_the_users_to_mend(folder: Path, fails: Callable[..., str]) -> None:
     (folder / "foreign_nets_syntax.py").write_text("def build(:\n")
-    assert "cannot be imported: SyntaxError" in fails(
-        capsys, "evaluate", "--model", "foreign_nets_syntax:build", *EVALUATION
-    )
+    assert "cannot be imported: SyntaxError" in fails("evaluate", "--model", "foreign_nets_syntax:build", *EVALUATION)
     (folder / "foreign_nets_import.py").write_text("import not_a_package_at_all\n")
-    said = fails(capsys, "evaluate", "--model", "foreign_nets_import:build", *EVALUATION)
+    said = fails("evaluate", "--model", "foreign_nets_import:build", *EVALUATION)
     assert "foreign_nets_import cannot be imported: ModuleNotFoundError: No module named 'not_a_package_at_all'" in said
 
 
-def test_a_folder_of_another_run_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_another_run_is_left_alone(folder: Path, fails: Callable[..., str]) -> None:
     main(["evaluate", *MODEL, *EVALUATION, "--out", "a"])
     before = {path.name: path.read_bytes() for path in Path("a").iterdir()}
-    said = fails(capsys, "evaluate", "--model", "foreign_nets:narrow", *EVALUATION, "--out", "a")
+    said = fails("evaluate", "--model", "foreign_nets:narrow", *EVALUATION, "--out", "a")
     assert "a holds another run; name another folder with --out" in said
     assert {path.name: path.read_bytes() for path in Path("a").iterdir()} == before
 
 
-def test_a_damaged_folder_is_said_to_be(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_folder_is_said_to_be(folder: Path, fails: Callable[..., str]) -> None:
     main(["evaluate", *MODEL, *EVALUATION, "--out", "a"])
     (folder / "foreign_nets.py").write_text(NETS.replace("width=24", "width=16"))
     del sys.modules["foreign_nets"]
-    assert "does not fit the network" in fails(capsys, "evaluate", "a", "--trust", "--eps", "0.05", "--images", "30")
+    assert "does not fit the network" in fails("evaluate", "a", "--trust", "--eps", "0.05", "--images", "30")
     Path("a/model.json").write_text('{"factory": 3}')
-    assert "'3' names no function" in fails(capsys, "evaluate", "a", "--trust", "--eps", "0.05", "--images", "30")
+    assert "'3' names no function" in fails("evaluate", "a", "--trust", "--eps", "0.05", "--images", "30")
 
 
 class Written(nn.Module):
