@@ -1,4 +1,4 @@
-"""Which examples do several attacks share?"""
+"""Which examples and networks do several attacks share?"""
 
 from collections.abc import Callable
 
@@ -6,7 +6,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spikeproof.data import Digits
+from spikeproof.models import write_model
+from spikeproof.runs import Run
+from spikeproof.snn import Network, ReLU, SmallCNN, SpikingNetwork
+
+Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 Linear = tuple[nn.Module, Tensor, Tensor, Tensor]
+
+
+@pytest.fixture(scope="session")
+def batch(digits: Examples) -> tuple[Tensor, Tensor]:
+    """The first test digits and their labels; tests must leave them as they are."""
+    return digits[2][:30], digits[3][:30]
+
+
+@pytest.fixture(scope="session")
+def another_run(trained_ann: SpikingNetwork, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The run folder of the trained ANN."""
+    run = Run(tmp_path_factory.mktemp("another") / "run")
+    network = Network(architecture=SmallCNN(widths=(8, 16, 16)), neuron=ReLU(), steps=1)
+    write_model(run, trained_ann.state_dict(), network, (1, 8, 8), 10, Digits.mean, Digits.std)
+    return str(run.path)
 
 
 @pytest.fixture

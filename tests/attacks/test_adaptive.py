@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from outcomes import broken
 from torch import Tensor, nn
 
 from spikeproof.attacks import FGSM, L2, PGD, Along, Attack, KullbackLeibler, Linf, Margin, UniformNoise
@@ -25,26 +26,15 @@ from spikeproof.snn import (
 )
 from spikeproof.specs import UserError, from_config, short, to_config
 
-Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 PATHS: tuple[GradientPath, ...] = (Triangle(), ATan(), Triangle(width=0.5))
 THREAT = Linf(0.1)
 plain = PGD(steps=4, start="clean")  # draws nothing, so that a path can be taken again alone
 
 
 @pytest.fixture(scope="module")
-def batch(digits: Examples) -> tuple[Tensor, Tensor]:
-    return digits[2][:24], digits[3][:24]
-
-
-@pytest.fixture(scope="module")
 def narrow(trained: SpikingNetwork) -> SpikingNetwork:
     """The same network with a slope so narrow that no gradient passes: the very same logits."""
     return view(trained, gradient=Triangle(width=1e-4))
-
-
-def broken(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    with torch.no_grad():
-        return model(x).argmax(1) != y
 
 
 def test_it_breaks_what_a_narrow_slope_hides(

@@ -5,22 +5,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from outcomes import distances
 from torch import Tensor, nn
 
 from spikeproof.attacks.carlini_wagner import CarliniWagner
-from spikeproof.attacks.threats import L2, Linf, Threat
+from spikeproof.attacks.threats import L2, Linf
 from spikeproof.snn import SpikingNetwork
 from spikeproof.specs import UserError
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 QUICK = CarliniWagner(steps=30, searches=4, learning_rate=0.1, initial_weight=0.5)
 FAR = L2(10.0)
-
-
-def distances(model: nn.Module, found: Tensor, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-    """How far the images that the model gets wrong are ``[B]``; inf where it is right."""
-    with torch.no_grad():
-        return torch.where(model(found).argmax(1) != y, threat.distance(found, x), torch.inf)
 
 
 def test_the_distance_to_the_boundary_of_a_linear_model() -> None:

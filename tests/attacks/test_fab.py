@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from outcomes import distances
+from torch import Tensor
 
 from spikeproof.attacks.fab import FAB
 from spikeproof.attacks.threats import L1, L2, Linf, Threat
@@ -14,12 +15,6 @@ from spikeproof.specs import UserError
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 EVERYTHING = {"Linf": Linf(1.0), "L2": L2(10.0), "L1": L1(64.0)}  # whatever is found lies inside
-
-
-def distances(model: nn.Module, found: Tensor, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-    """How far the images that the model gets wrong are ``[B]``; inf where it is right."""
-    with torch.no_grad():
-        return torch.where(model(found).argmax(1) != y, threat.distance(found, x), torch.inf)
 
 
 @pytest.mark.parametrize(("norm", "dual"), [("Linf", 1), ("L2", 2), ("L1", torch.inf)])

@@ -29,11 +29,6 @@ Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 every_threat = pytest.mark.parametrize("threat", [Linf(0.1), L2(1.0)], ids=str)
 
 
-@pytest.fixture(scope="module")
-def batch(digits: Examples) -> tuple[Tensor, Tensor]:
-    return digits[2][:24], digits[3][:24]
-
-
 def gradient(model: nn.Module, z: Tensor, y: Tensor) -> Tensor:
     z = z.detach().requires_grad_()
     return torch.autograd.grad(F.cross_entropy(model(z), y, reduction="sum"), z)[0]

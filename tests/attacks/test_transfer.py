@@ -5,44 +5,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from outcomes import broken
 from torch import Tensor, nn
 
 from spikeproof.attacks import APGD, PGD, Linf, Margin, Transfer, TwinTransfer, UniformNoise
-from spikeproof.data import Digits
-from spikeproof.models import write_model
-from spikeproof.runs import Run
-from spikeproof.snn import Network, Poisson, ReLU, SmallCNN, SpikingNetwork, ann_twin, view
+from spikeproof.snn import Poisson, SpikingNetwork, ann_twin, view
 from spikeproof.specs import UserError
 
-Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 THREAT = Linf(0.1)
-ANN = Network(architecture=SmallCNN(widths=(8, 16, 16)), neuron=ReLU(), steps=1)
-
-
-@pytest.fixture(scope="module")
-def elsewhere(trained_ann: SpikingNetwork, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The run folder of the trained ANN."""
-    run = Run(tmp_path_factory.mktemp("ann"))
-    write_model(run, trained_ann.state_dict(), ANN, (1, 8, 8), 10, Digits.mean, Digits.std)
-    return str(run.path)
-
-
-@pytest.fixture(scope="module")
-def batch(digits: Examples) -> tuple[Tensor, Tensor]:
-    return digits[2][:30], digits[3][:30]
-
-
-def broken(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    with torch.no_grad():
-        return model(x).argmax(1) != y
 
 
 def test_the_images_are_those_of_the_other_network(
-    elsewhere: str, trained: SpikingNetwork, trained_ann: SpikingNetwork, batch: tuple[Tensor, Tensor]
+    another_run: str, trained: SpikingNetwork, trained_ann: SpikingNetwork, batch: tuple[Tensor, Tensor]
 ) -> None:
     """What the attack finds there, to rounding (its batch norms are folded); they break the ANN, and far fewer here."""
     inside = PGD(steps=10, start="clean")
-    found = Transfer(file=elsewhere, attack=inside)(trained, *batch, THREAT)
+    found = Transfer(file=another_run, attack=inside)(trained, *batch, THREAT)
     there = inside(trained_ann, *batch, THREAT)
     assert ((found - there).abs().flatten(1).amax(1) < 1e-5).float().mean() > 0.9
     noise = UniformNoise()(trained, *batch, THREAT)
@@ -67,13 +45,13 @@ def test_a_network_without_spikes_is_its_own_twin(trained_ann: SpikingNetwork, b
 
 @pytest.mark.parametrize("stop", [False, True])
 def test_the_source_is_attacked_to_its_end_and_the_target_never_asked(
-    stop: bool, elsewhere: str, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
+    stop: bool, another_run: str, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
 ) -> None:
     """Costs are those on the source: a break there says nothing of the target, and nothing here ends it early."""
     asked: list[int] = []
     counted = nn.Sequential(trained)
     counted.register_forward_hook(lambda module, inputs, output: asked.append(len(output)))
-    for attack in (Transfer(file=elsewhere, attack=PGD(steps=4)), TwinTransfer(attack=PGD(steps=4))):
+    for attack in (Transfer(file=another_run, attack=PGD(steps=4)), TwinTransfer(attack=PGD(steps=4))):
         outcome = attack.run(counted, *batch, THREAT, stop=stop)
         assert (outcome.gradients == 4).all()
         assert (outcome.forwards == 5).all()
@@ -82,9 +60,9 @@ def test_the_source_is_attacked_to_its_end_and_the_target_never_asked(
     assert not asked
 
 
-def test_images_in_double(elsewhere: str, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]) -> None:
+def test_images_in_double(another_run: str, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]) -> None:
     x, y = batch[0].double(), batch[1]
-    found = Transfer(file=elsewhere, attack=PGD(steps=2))(copy.deepcopy(trained).double(), x, y, THREAT)
+    found = Transfer(file=another_run, attack=PGD(steps=2))(copy.deepcopy(trained).double(), x, y, THREAT)
     assert found.dtype == torch.float64
     assert THREAT.contains(found, x).all()
 
