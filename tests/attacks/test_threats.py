@@ -187,49 +187,63 @@ def test_a_radius_of_zero_allows_the_image_alone(kind: type[Threat]) -> None:
     assert torch.equal(threat.start(x), x)
 
 
-def smallest_shrinking(delta: np.ndarray, x: np.ndarray, eps: float) -> np.ndarray:
-    """The projection found by bisection: clip(delta / (1 + m)) for the smallest m >= 0 that is short enough."""
+SHRUNK = {  # a change, the more shrunk the larger m >= 0 is
+    L2: lambda delta, m: delta / (1 + m),
+    L1: lambda delta, m: np.sign(delta) * np.maximum(np.abs(delta) - m, 0),
+}
+SIZES = [(L2, eps) for eps in (1e-3, 0.1, 0.5, 1.5, 5.0)] + [(L1, eps) for eps in (1e-3, 0.1, 1.5, 5.0, 20.0)]
+
+
+def by_bisection(kind: type[Threat], delta: np.ndarray, x: np.ndarray, eps: float) -> np.ndarray:
+    """The projected change: shrunk and clipped, with the smallest m that makes it short enough."""
 
     def shrunk(m: float) -> np.ndarray:
-        return np.clip(delta / (1 + m), -x, 1 - x)
+        return np.clip(SHRUNK[kind](delta, m), -x, 1 - x)
 
-    if np.linalg.norm(shrunk(0)) <= eps:
-        return shrunk(0)
+    def short(m: float) -> bool:
+        return np.linalg.norm(shrunk(m).ravel(), ORDER[kind]) <= eps
+
     low, high = 0.0, 1e9
+    if short(low):
+        return shrunk(low)
     for _ in range(200):
         middle = (low + high) / 2
-        low, high = (middle, high) if np.linalg.norm(shrunk(middle)) > eps else (low, middle)
+        low, high = (low, middle) if short(middle) else (middle, high)
     return shrunk(high)
 
 
-@pytest.mark.parametrize("eps", [1e-3, 0.1, 0.5, 1.5, 5.0])
+@pytest.mark.parametrize(("kind", "eps"), SIZES)
 @pytest.mark.parametrize("spread", [0.01, 0.3, 10.0])
-def test_l2_projection_equals_bisection(eps: float, spread: float) -> None:
+def test_the_projection_equals_bisection(kind: type[Threat], eps: float, spread: float) -> None:
     x = random_images(20, 3, 4, 4).double()
     x[:4] = x[:4].round()  # half of the directions are closed from the start
     z = x + spread * torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    found = L2(eps).project(z, x) - x
+    z[2:6, :2] = x[2:6, :2]  # pixels that do not change
+    z[6:8] = z[6:8, :1, :1]  # and changes in which breaks fall together
+    found = kind(eps).project(z, x) - x
     for image, delta, mine in zip(x, z - x, found, strict=True):
-        best = smallest_shrinking(delta.numpy(), image.numpy(), eps)
+        best = by_bisection(kind, delta.numpy(), image.numpy(), eps)
         np.testing.assert_allclose(mine.numpy(), best, atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", [L2, L1])
 @pytest.mark.parametrize("seed", range(4))
-def test_l2_projection_equals_a_general_solver(seed: int) -> None:
+def test_the_projection_equals_a_general_solver(kind: type[Threat], seed: int) -> None:
+    """In the parts above and below the image, so that the length is smooth in L1 too."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(1, 1, 1, 5, generator=generator, dtype=torch.float64)
     z = x + torch.randn(x.shape, generator=generator, dtype=torch.float64)
     start, target, eps = x.flatten().numpy(), z.flatten().numpy(), 0.6
+    room = {L1: lambda p: eps - p.sum(), L2: lambda p: eps**2 - ((p[:5] - p[5:]) ** 2).sum()}
     solved = minimize(
-        lambda p: ((p - target) ** 2).sum(),
-        start,
-        jac=lambda p: 2 * (p - target),
-        bounds=[(0, 1)] * 5,
-        constraints={"type": "ineq", "fun": lambda p: eps**2 - ((p - start) ** 2).sum()},
+        lambda p: ((start + p[:5] - p[5:] - target) ** 2).sum(),
+        np.zeros(10),
+        bounds=[*zip(np.zeros(5), 1 - start, strict=True), *zip(np.zeros(5), start, strict=True)],
+        constraints={"type": "ineq", "fun": room[kind]},
         method="SLSQP",
-        options={"ftol": 1e-14, "maxiter": 500},
-    )
-    np.testing.assert_allclose(L2(eps).project(z, x).flatten().numpy(), solved.x, atol=1e-5)
+        options={"ftol": 1e-15, "maxiter": 500},
+    ).x
+    np.testing.assert_allclose(kind(eps).project(z, x).flatten().numpy(), start + solved[:5] - solved[5:], atol=1e-5)
 
 
 @pytest.mark.parametrize("changed", [1, 2, 10])
@@ -242,7 +256,7 @@ def test_l2_projection_of_a_change_of_few_pixels(changed: int, eps: float) -> No
     z.flatten(1)[:, :changed] += torch.linspace(0.05, 3, 6, dtype=torch.float64).unsqueeze(1)
     found = L2(eps).project(z, x) - x
     for image, delta, mine in zip(x, z - x, found, strict=True):
-        np.testing.assert_allclose(mine.numpy(), smallest_shrinking(delta.numpy(), image.numpy(), eps), atol=1e-9)
+        np.testing.assert_allclose(mine.numpy(), by_bisection(L2, delta.numpy(), image.numpy(), eps), atol=1e-9)
 
 
 def test_l2_projection_where_the_answer_is_plain() -> None:
@@ -252,52 +266,6 @@ def test_l2_projection_where_the_answer_is_plain() -> None:
     torch.testing.assert_close(L2(2.0).project(grey + 3, grey), torch.ones_like(grey))  # the ball far away: a clip
     white = torch.tensor([[[[1.0, 0.5]]]], dtype=torch.float64)  # the first pixel cannot grow: all goes to the other
     torch.testing.assert_close(L2(0.2).project(white + 1, white)[0, 0, 0], torch.tensor([1.0, 0.7]).double())
-
-
-def least_shrinking(delta: np.ndarray, x: np.ndarray, eps: float) -> np.ndarray:
-    """The projection on the L1 ball and the box found by bisection on the multiplier of the length."""
-
-    def shrunk(c: float) -> np.ndarray:
-        return np.clip(np.sign(delta) * np.maximum(np.abs(delta) - c, 0), -x, 1 - x)
-
-    low, high = 0.0, np.abs(delta).max()
-    if np.abs(shrunk(0)).sum() <= eps:
-        return shrunk(0)
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if np.abs(shrunk(middle)).sum() > eps else (low, middle)
-    return shrunk(high)
-
-
-@pytest.mark.parametrize("eps", [1e-3, 0.1, 1.5, 5.0, 20.0])
-@pytest.mark.parametrize("spread", [0.01, 0.3, 10.0])
-def test_l1_projection_equals_bisection(eps: float, spread: float) -> None:
-    x = random_images(20, 3, 4, 4).double()
-    x[:4] = x[:4].round()
-    z = x + spread * torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    z[2:6, :2] = x[2:6, :2]  # pixels that do not change
-    z[6:8] = z[6:8, :1, :1]  # and breaks that fall together
-    found = L1(eps).project(z, x) - x
-    for image, delta, mine in zip(x, z - x, found, strict=True):
-        np.testing.assert_allclose(mine.numpy(), least_shrinking(delta.numpy(), image.numpy(), eps), atol=1e-9)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_l1_projection_equals_a_general_solver(seed: int) -> None:
-    """As a quadratic programme in the parts above and below the image."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(1, 1, 1, 5, generator=generator, dtype=torch.float64)
-    z = x + torch.randn(x.shape, generator=generator, dtype=torch.float64)
-    start, target, eps = x.flatten().numpy(), z.flatten().numpy(), 0.6
-    solved = minimize(
-        lambda p: ((start + p[:5] - p[5:] - target) ** 2).sum(),
-        np.zeros(10),
-        bounds=[*zip(np.zeros(5), 1 - start, strict=True), *zip(np.zeros(5), start, strict=True)],
-        constraints={"type": "ineq", "fun": lambda p: eps - p.sum()},
-        method="SLSQP",
-        options={"ftol": 1e-15, "maxiter": 500},
-    ).x
-    np.testing.assert_allclose(L1(eps).project(z, x).flatten().numpy(), start + solved[:5] - solved[5:], atol=1e-5)
 
 
 def test_l1_projection_where_the_answer_is_plain() -> None:
