@@ -10,7 +10,7 @@ from torch import nn
 import spikeproof as sp
 from spikeproof.controls import CONTROLS, Amplified, OfTheBatch, Outside, Stateful, with_layers
 from spikeproof.evaluation.judging import Judge
-from spikeproof.evaluation.red_flags import Flag, Spent, by_chance, of_attacks, of_network, of_suite
+from spikeproof.evaluation.red_flags import Flag, Spent, blind, by_chance, of_attacks, of_network, of_suite
 
 SMALL = sp.Suite(name="small", attacks=(sp.PGD(steps=5),))
 THREAT = sp.Linf(0.1)
@@ -72,6 +72,23 @@ def test_gradients_that_are_zero_along_every_path(trained, images):
     seen = raised(narrow, images)
     assert {"zero input gradients", "potentials outside the slope's window"} <= seen
     assert "zero input gradients" not in raised(narrow, images, (sp.Triangle(),))  # another path sees what it hides
+
+
+def test_a_further_path_is_asked_only_where_all_before_it_are_blind(trained, images):
+    x, y = images
+    asked = []
+
+    def dark(z):
+        return z.mean((1, 2, 3), keepdim=True) < x.mean()
+
+    def watched(z):
+        asked.append(len(z))
+        return z
+
+    bright_alone = Outside(trained, lambda z: torch.where(dark(z), z.detach(), z))
+    assert torch.equal(blind({"first": bright_alone}, x, y, 16, 0), dark(x).flatten())
+    assert not blind({"first": bright_alone, "second": Outside(trained, watched)}, x, y, 16, 0).any()
+    assert 0 < sum(asked) == dark(x).sum() < len(x)
 
 
 def test_thresholds_out_of_sight_are_the_same_network_and_flagged(trained, images):
@@ -185,8 +202,8 @@ def test_the_controls_hold_honest_networks_and_others():
 def test_a_blind_path_of_its_own_does_not_stop_an_adaptive_suite(trained, images):
     """Its own slope sees nothing, ASSG does: a number, and a warning beside it."""
     narrow = sp.view(trained, gradient=sp.Triangle(width=1e-3))
-    blind = sp.evaluate(narrow, images, THREAT, SMALL)
-    assert blind.diagnosis.status == "zero_gradient"
+    unseen = sp.evaluate(narrow, images, THREAT, SMALL)
+    assert unseen.diagnosis.status == "zero_gradient"
     along = sp.Suite(name="adaptive", attacks=(sp.Along(attack=sp.PGD(steps=5), paths=(sp.ASSG(),)),))
     seen = sp.evaluate(narrow, images, THREAT, along)
     assert seen.robust_accuracy(0).value < seen.clean_accuracy().value
