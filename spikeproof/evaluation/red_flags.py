@@ -1,7 +1,8 @@
 """Can a robust accuracy be believed? Red flags: what an evaluation would look like if its attacks were blind.
 
-Some are about the network, whatever is attacked; the others run attacks that must not win, or must win, on some of
-the images. A flag that spoils makes the number untrustworthy: the verdict is then `unreliable`.
+Some are about the network, whatever is attacked; others run attacks that must not win, or must win, on some of the
+images; and one looks at what the suite itself found. A flag that spoils makes the number untrustworthy: the verdict is
+then `unreliable`.
 """
 
 import math
