@@ -324,7 +324,7 @@ def compare(
             fetch(data, data_root)
     seeded = [recipe.seeded(recipe.seed + k) for recipe in recipes for k in range(seeds)]
     folders = [out / (recipe.name if seeds == 1 else f"{recipe.name}-seed{recipe.seed}") for recipe in seeded]
-    _refuse_early(seeded, folders, images, data_root)
+    _refuse_early(seeded, folders, threats, attacks, images, data_root)
     runs = []
     for recipe, folder in zip(seeded, folders, strict=True):
         with bar(f"train {folder.name}") as progress:
@@ -347,14 +347,25 @@ def compare(
     _say(f"report: {write_report(runs, out / 'report.html')}")
 
 
-def _refuse_early(recipes: list[Recipe], folders: list[Path], images: int | None, data_root: Path | None) -> None:
-    """Find what would stop a comparison half way before hours are spent: folders, networks, data, number of images."""
+def _refuse_early(
+    recipes: list[Recipe],
+    folders: list[Path],
+    threats: list[Threat],
+    suite: Suite,
+    images: int | None,
+    data_root: Path | None,
+) -> None:
+    """Find what would stop a comparison half way before hours are spent: folders, networks, threats, data, images."""
+    for attack in suite.members:
+        attack.check(threats[0])
     for recipe, folder in zip(recipes, folders, strict=True):
         refuse_another_recipe(recipe, folder)
     for recipe in {recipe.name: recipe for recipe in recipes}.values():
         refuse_what_cannot_work(recipe)
     for data in {recipe.data for recipe in recipes}:
-        count = len(data.part("test", data_root))
+        part = data.part("test", data_root)
+        threats[0].check(part.batch([0])[0])
+        count = len(part)
         if images is not None and not 1 <= images <= count:
             raise UserError(f"the test part has {count} images: take 1 to {count}, not {images}")
 

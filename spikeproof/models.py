@@ -24,7 +24,7 @@ def write_model(
     run: Run,
     tensors: dict[str, torch.Tensor],
     network: Network,
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     classes: int,
     mean: tuple[float, ...],
     std: tuple[float, ...],

@@ -5,6 +5,8 @@ from spikeproof.attacks.apgd import APGD
 from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.carlini_wagner import CarliniWagner
 from spikeproof.attacks.deepfool import DeepFool
+from spikeproof.attacks.events import *  # noqa: F403
+from spikeproof.attacks.events import __all__ as _events
 from spikeproof.attacks.fab import FAB
 from spikeproof.attacks.fgsm import FGSM, RFGSM
 from spikeproof.attacks.hop_skip_jump import HopSkipJump
@@ -28,6 +30,7 @@ from spikeproof.attacks.threats import L1, L2, Linf, Threat
 from spikeproof.attacks.transfer import Transfer, TwinTransfer
 
 __all__ = [
+    *_events,
     "APGD",
     "DLR",
     "FAB",

@@ -38,6 +38,9 @@ class Along(Attack):
     def white_box(self) -> bool:
         return self.attack.white_box
 
+    def check(self, threat: Threat) -> None:
+        self.attack.check(threat)
+
     def members(self) -> list[Attack]:
         return [replace(self, paths=(path,)) for path in self.paths]
 

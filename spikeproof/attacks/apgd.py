@@ -1,6 +1,7 @@
 """APGD: PGD that finds its own step size, image by image."""
 
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ class APGD(Attack):
     Periods grow shorter, from 22 % of the steps down to 6 %. Source: Croce and Hein, ICML 2020, algorithm 1, and its
     code.
     """
+
+    under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
     steps: int = 100
     loss: AttackLoss = CrossEntropy()

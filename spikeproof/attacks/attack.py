@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from spikeproof.attacks.losses import AttackLoss, labels_of
 from spikeproof.attacks.threats import Threat
 from spikeproof.randomness import seeded
-from spikeproof.specs import UserError
+from spikeproof.specs import UserError, short
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,11 @@ class Outcome:
 class Attack(ABC):
     """Searches for allowed images that a model gets wrong; called with ``(model, x, y, threat)``.
 
-    `search` is the attack itself; `run`, round it, checks the input and guards the model and the random state.
+    `search` is the attack itself; `run`, round it, checks the input and guards the model and the random state. `under`
+    are the kinds of threat that it knows: those on "images", on "frames", ...
     """
+
+    under: ClassVar[tuple[str, ...]] = ("images",)
 
     @abstractmethod
     def search(self, query: "Query", x: Tensor, y: Tensor, threat: Threat) -> Tensor:
@@ -42,6 +45,16 @@ class Attack(ABC):
     def white_box(self) -> bool:
         """Whether it takes gradients of the attacked network itself."""
         return True
+
+    @classmethod
+    def knows(cls, threat: Threat) -> bool:
+        """Whether it can search under threats of this kind."""
+        return threat.kind in cls.under
+
+    def check(self, threat: Threat) -> None:
+        """Raise `UserError` unless it can search under `threat`."""
+        if not self.knows(threat):
+            raise UserError(f"{short(self)} searches under threats on {' and '.join(self.under)}, and {threat} is none")
 
     def on(self, model: nn.Module) -> "Attack":
         """What the attack comes down to on `model`."""
@@ -73,7 +86,8 @@ class Attack(ABC):
         self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, seed: int = 0, stop: bool = False
     ) -> Outcome:
         """Like calling the attack, with its cost. `stop`: spend nothing more on an image once it is broken."""
-        check_images(x)
+        threat.check(x)
+        self.check(threat)
         check_targets(y, x)
         with seeded(seed, x.device), as_evaluated(model):
             query = Query(model, len(x), x.device, stop)
@@ -232,24 +246,6 @@ def check_unwritten(given: Tensor, x: Tensor) -> None:
     """Refuse a model that changed `given`, a copy of the images `x` that it was called with."""
     if not torch.equal(given, x):
         raise UserError("the model writes into its input: x = x - mean makes a new tensor where x -= mean changes x")
-
-
-def check_images(x: Tensor) -> None:
-    """Refuse images that are no float ``[B, C, H, W]`` in [0, 1], naming the first such image."""
-    if not isinstance(x, Tensor):
-        raise UserError(f"images are a tensor, not {type(x).__name__}: torch.from_numpy makes one of an array")
-    if x.ndim < 2 or not x.is_floating_point():
-        raise UserError(f"images are a float tensor [B, C, H, W] in [0, 1], not {x.dtype} {list(x.shape)}")
-    if len(x) == 0:
-        raise UserError("there are no images: the batch is empty")
-    wrong = ~((x >= 0) & (x <= 1)).flatten(1).all(1)  # NaN is in no interval
-    if wrong.any():
-        index = int(wrong.nonzero()[0])
-        low, high = x[index].min().item(), x[index].max().item()
-        raise UserError(
-            f"image {index} has values from {low:g} to {high:g}; images lie in [0, 1] "
-            "(divide by 255, and leave normalisation to the model)"
-        )
 
 
 def check_targets(y: Tensor, x: Tensor, classes: int | None = None) -> None:

@@ -1,6 +1,7 @@
 """FGSM and RFGSM: one gradient, one step."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ class FGSM(Attack):
     Source: Goodfellow et al., ICLR 2015.
     """
 
+    under: ClassVar[tuple[str, ...]] = ("images", "frames")
+
     loss: AttackLoss = CrossEntropy()
     eot: int = 1
 
@@ -33,6 +36,8 @@ class FGSM(Attack):
 @dataclass(frozen=True, kw_only=True)
 class RFGSM(Attack):
     """A random step of `relative_start` eps, then a gradient step of the rest. Source: Tramer et al., ICLR 2018."""
+
+    under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
     relative_start: float = 0.5
     loss: AttackLoss = CrossEntropy()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from spikeproof.specs import UserError
 @dataclass(frozen=True, kw_only=True)
 class UniformNoise(BlackBox):
     """The best of `draws` images drawn uniformly from the threat; each is judged by the mean of `eot` passes."""
+
+    under: ClassVar[tuple[str, ...]] = ("images", "frames", "events", "retiming")
 
     draws: int = 1
     eot: int = 1
@@ -30,6 +33,8 @@ class UniformNoise(BlackBox):
 class GaussianNoise(BlackBox):
     """The best of `draws` images with normal noise of deviation `relative_sigma` eps, projected into the threat;
     each is judged by the mean of `eot` passes."""
+
+    under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
     relative_sigma: float = 1.0
     draws: int = 1

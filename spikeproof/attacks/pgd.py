@@ -1,7 +1,7 @@
 """PGD: projected gradient ascent, the work-horse of training and evaluation."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ class PGD(Attack):
     the last iterate and saves a pass, which is what training wants. Source: Madry et al., ICLR 2018; momentum:
     Dong et al., CVPR 2018; Nesterov: Lin et al., ICLR 2020; EOT: Athalye et al., ICML 2018.
     """
+
+    under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
     steps: int = 10
     relative_step: float | None = None

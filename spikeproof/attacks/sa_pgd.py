@@ -1,6 +1,7 @@
 """SA-PGD: PGD with a step of its own for every pixel, as Adam takes it."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from spikeproof.attacks.apgd import periods
 from spikeproof.attacks.attack import Attack, Best, Query, per_image
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
-from spikeproof.attacks.threats import Linf, Threat
+from spikeproof.attacks.threats import Threat
 
 MOMENTUM, DECAY = 0.5, 0.8
 
@@ -20,6 +21,8 @@ class SAPGD(Attack):
     m and v are running sums of the gradient over its mean magnitude and of its square over its mean square. In
     other norms than Linf the step is the steepest one along m / sqrt(v). Source: CVPR 2026, arXiv 2512.22522.
     """
+
+    under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
     steps: int = 100
     loss: AttackLoss = CrossEntropy()
@@ -51,7 +54,7 @@ class SAPGD(Attack):
             m = MOMENTUM * m + slope
             v = DECAY * v + slope**2 / _mean(slope**2)
             way = m / (v.sqrt() + 1e-12)
-            step = way.clamp(-1, 1) if isinstance(threat, Linf) else threat.ascent(way, z)
+            step = way.clamp(-1, 1) if threat.norm == "Linf" else threat.ascent(way, z)
             z = threat.project(z + size * step, x[who])
             if number in checks:
                 size = size / 2

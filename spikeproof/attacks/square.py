@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class Square(BlackBox):
     two axes, all axes before them are channels; flat images are folded into rows. Source: Andriushchenko et al.,
     ECCV 2020, algorithms 1 to 3; for L1 the code of AutoAttack.
     """
+
+    under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
     queries: int = 5000
     share: float = 0.8

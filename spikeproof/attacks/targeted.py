@@ -35,6 +35,9 @@ class Targeted(Attack):
     def white_box(self) -> bool:
         return self.attack.white_box
 
+    def check(self, threat: Threat) -> None:
+        self.attack.check(threat)
+
     def averaging(self, draws: int) -> "Targeted":
         return replace(self, attack=self.attack.averaging(draws))
 

@@ -1,6 +1,7 @@
 """What may the adversary do? Threats: the allowed set, its projection, a start in it, a step of steepest ascent.
 
-All radii are in pixel units, images lie in [0, 1], and every allowed image lies in [0, 1] too.
+All radii are in pixel units, images lie in [0, 1], and every allowed image lies in [0, 1] too. Threats on recordings of
+event cameras are in `events`.
 """
 
 import math
@@ -11,6 +12,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from spikeproof.attacks.inputs import check_images
 from spikeproof.specs import Pixels, UserError, pixels
 
 __all__ = ["L1", "L2", "Linf", "Threat"]
@@ -20,11 +22,19 @@ ROUNDING = 1e-6  # float32 rounds x + delta by up to 6e-8 a pixel; more than thi
 
 
 class Threat(ABC):
-    """A set of allowed images round each image, of size `eps` in its `norm`. Tensors are ``[B, C, H, W]``."""
+    """A set of allowed images round each image, of size `eps` in its `norm`. Tensors are ``[B, C, H, W]``.
 
+    `kind` says what is attacked, and how: an attack names the kinds that it knows.
+    """
+
+    kind: ClassVar[str] = "images"
     eps: float
     norm: ClassVar[str]
     largest: ClassVar[float]  # the largest radius that is accepted
+
+    def check(self, x: Tensor) -> None:
+        """Raise `UserError` for what cannot be attacked under this threat."""
+        check_images(x)
 
     @abstractmethod
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
@@ -96,15 +106,15 @@ class L2(Threat):
         """Exact: the nearest point of ball and box together is clip(x + c (perturbed - x)) for one c in [0, 1]."""
         delta = (perturbed - x).flatten(1)
         lower, upper = -x.flatten(1), 1 - x.flatten(1)
-        return (x + _shrink_and_clip(delta, lower, upper, self.eps).view_as(x)).clamp(0, 1)
+        return (x + shrunk_and_clipped(delta, lower, upper, self.eps).view_as(x)).clamp(0, 1)
 
     def start(self, x: Tensor) -> Tensor:
         direction = torch.randn_like(x).flatten(1)
         size = torch.rand(len(x), 1, device=x.device, dtype=x.dtype) ** (1 / direction.shape[1])
-        return self.project(x + (self.eps * size * _unit(direction)).view_as(x), x)
+        return self.project(x + (self.eps * size * unit(direction)).view_as(x), x)
 
     def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
-        return _unit(gradient.flatten(1)).view_as(gradient)
+        return unit(gradient.flatten(1)).view_as(gradient)
 
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
         return (perturbed - x).flatten(1).norm(dim=1)
@@ -135,7 +145,7 @@ class L1(Threat):
         """
         delta = (perturbed - x).flatten(1)
         lower, upper = -x.flatten(1), 1 - x.flatten(1)
-        change = _lower_and_clip(delta, lower, upper, self.eps).view_as(x)
+        change = lowered_and_clipped(delta, lower, upper, self.eps).view_as(x)
         near = (x + change).to(x.dtype)
         over = (near.double() - x).abs() > change.abs()
         return torch.where(over, near.nextafter(x), near).clamp(0, 1)
@@ -168,13 +178,13 @@ class L1(Threat):
         return f"L1 {self.eps:g}"
 
 
-def _unit(rows: Tensor) -> Tensor:
+def unit(rows: Tensor) -> Tensor:
     # Scaled by the largest entry first: the squares of gradients near 1e-25 underflow.
     rows = rows / rows.abs().amax(1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
     return rows / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
 
 
-def _shrink_and_clip(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) -> Tensor:
+def shrunk_and_clipped(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) -> Tensor:
     """clip(c delta, lower, upper) ``[B, D]`` with the largest c <= 1 that makes its length at most `eps`.
 
     Its squared length is a piecewise quadratic in c, with a break where an entry reaches its bound; sorting the
@@ -198,7 +208,7 @@ def _shrink_and_clip(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) ->
     return (c * delta).maximum(lower).minimum(upper)
 
 
-def _lower_and_clip(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) -> Tensor:
+def lowered_and_clipped(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) -> Tensor:
     """sign(delta) clip(|delta| - c, 0, bound) ``[B, D]`` with the least c >= 0 that makes its L1 length at most `eps`.
 
     The length is a piecewise linear function of c, with breaks where an entry leaves its bound and where it vanishes;

@@ -24,6 +24,9 @@ class Transfer(BlackBox):
         if not self.file:
             raise UserError("Transfer needs the run folder of another network: set file")
 
+    def check(self, threat: Threat) -> None:
+        self.attack.check(threat)
+
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         return _on(attack_view(load_model(self.file).to(x)), self.attack, query, x, y, threat)
 
@@ -39,6 +42,9 @@ class TwinTransfer(BlackBox):
 
     attack: Attack = APGD()
     clipped: bool = False
+
+    def check(self, threat: Threat) -> None:
+        self.attack.check(threat)
 
     def averaging(self, draws: int) -> "TwinTransfer":
         return replace(self, attack=self.attack.averaging(draws))

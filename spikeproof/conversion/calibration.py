@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from spikeproof.conversion.balancing import check_calibration
 from spikeproof.conversion.conversion import CalibrationImages, Conversion, percentile, spiking_layers
 from spikeproof.snn import DLIF, IF, Network, Neuron, SpikingNetwork, view, without_statistics
+from spikeproof.snn.network import STEPS
 from spikeproof.snn.neurons import THRESHOLD_FLOOR
 from spikeproof.specs import UserError
 
@@ -44,10 +45,10 @@ class Calibration(Conversion):
             raise UserError(f"scale multiplies the thresholds and must be positive, not {self.scale}")
 
     def check(self, ann: SpikingNetwork, network: Network) -> None:
-        if isinstance(network.neuron, DLIF) and network.steps != self.steps:
+        if isinstance(network.neuron, DLIF) and (network.steps or STEPS) != self.steps:
             raise UserError(
-                f"DLIF has a gain for each of its {network.steps} time steps and cannot be calibrated over "
-                f"{self.steps}: set the conversion's steps to {network.steps}"
+                f"DLIF has a gain for each of its {network.steps or STEPS} time steps and cannot be calibrated over "
+                f"{self.steps}: set the conversion's steps to {network.steps or STEPS}"
             )
 
     def __call__(self, ann: SpikingNetwork, snn: SpikingNetwork, images: CalibrationImages) -> None:

@@ -63,7 +63,7 @@ def convert(
     if not isinstance(ann, SpikingNetwork):
         raise UserError("a conversion takes a network of spikeproof: Weights brings in those of another program")
     mean, std = (tuple(getattr(ann.normalise, name).flatten().tolist()) for name in ("mean", "std"))
-    snn = network.build(ann.shape, ann.classes, mean=mean, std=std)  # type: ignore[arg-type]
+    snn = network.build(ann.shape, ann.classes, mean=mean, std=std)
     refuse_impossible(conversion, ann, network, snn)
     if len(images) == 0:
         raise UserError("a conversion sets its thresholds from images, and there are none: give it training images")
@@ -93,6 +93,10 @@ def percentile(x: Tensor, share: float) -> Tensor:
 
 def refuse_impossible(conversion: Conversion, ann: SpikingNetwork, network: Network, snn: SpikingNetwork) -> None:
     """Raise `UserError` unless `ann` is an ANN that can become `snn`, which `network` describes."""
+    if len(ann.shape) > 3:
+        raise UserError(
+            "a conversion sets thresholds for a constant current, and event frames are none: train directly"
+        )
     if any(isinstance(module, SpikingLayer) for module in ann.modules()):
         raise UserError("only an ANN can be converted, and this network spikes: train one with neuron: ReLU, steps: 1")
     if not any(isinstance(module, ACTIVATIONS) for module in ann.modules()):

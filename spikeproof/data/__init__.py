@@ -5,12 +5,18 @@ from spikeproof.data.cifar import CIFAR10, CIFAR100
 from spikeproof.data.data_sets import DataSet, PartName
 from spikeproof.data.digits import Digits
 from spikeproof.data.downloads import download
+from spikeproof.data.events import NMNIST, EventFolder, Events, Framing, Sensor
 from spikeproof.data.imagenet import ImageNet
 from spikeproof.data.images import Images
 from spikeproof.data.mnist import MNIST, FashionMNIST
 from spikeproof.data.tiny_imagenet import TinyImageNet
 
 __all__ = [
+    "Sensor",
+    "NMNIST",
+    "Framing",
+    "Events",
+    "EventFolder",
     "Augmentation",
     "CIFAR10",
     "CIFAR100",

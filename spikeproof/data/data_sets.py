@@ -1,6 +1,7 @@
 """What is a data set, and how is it cut into a training, a validation and a test part?"""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
@@ -21,18 +22,21 @@ class DataSet(ABC):
     `augmentation` is applied to these only. The test part is the published test set, whole and in its order.
 
     Each set knows, without its files: `shape` (C, H, W); `classes`, the name of each label; `mean` and `std`
-    of each channel in [0,1] pixel units; how many images were published; and where they are to be had. Where
-    names come with the files only, `classes` are placeholders ("class 7"), and a part has the real ones.
+    of each channel in [0,1] pixel units; how many images were published (None: as many as there are files); and
+    where they are to be had. Where names come with the files only, `classes` are placeholders ("class 7"), and a part
+    has the real ones. Recordings of event cameras are images whose `shape` is (T, P, H, W). A set that is `resplit` has
+    no published test part: it draws one by `split_seed`, and each seed of a recipe another.
 
     Raises `UserError` at once if there are not that many images.
     """
 
-    shape: ClassVar[tuple[int, int, int]]
+    shape: ClassVar[tuple[int, ...]]
     classes: ClassVar[tuple[str, ...]]
     mean: ClassVar[tuple[float, ...]]
     std: ClassVar[tuple[float, ...]]
-    published_train: ClassVar[int]
-    published_test: ClassVar[int]
+    published_train: ClassVar[int | None]
+    published_test: ClassVar[int | None]
+    resplit: ClassVar[bool] = False
     downloads: ClassVar[tuple[Download, ...]] = ()
     by_hand: ClassVar[str] = ""
 
@@ -43,15 +47,8 @@ class DataSet(ABC):
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        if not 1 <= self.validation_images < self.published_train:
-            most = self.published_train - 1
-            raise UserError(f"{name}: validation_images must be 1 to {most}, not {self.validation_images}")
-        left = self.published_train - self.validation_images
-        if self.train_images is not None and not 1 <= self.train_images <= left:
-            raise UserError(
-                f"{name}: train_images must be 1 to {left}, or None for all that validation leaves, "
-                f"not {self.train_images}"
-            )
+        if self.published_train is not None:
+            self._refuse_too_few(self.published_train)
         if self.split_seed < 0:
             raise UserError(f"{name}: split_seed must be 0 or more, not {self.split_seed}")
         if not isinstance(self.augmentation, tuple) or not all(
@@ -85,9 +82,28 @@ class DataSet(ABC):
         validation, others = order[: self.validation_images], order[self.validation_images :]
         return everything.select(validation if name == "validation" else others[: self.train_images])
 
+    def seeded(self, shift: int) -> "DataSet":
+        """The same for a recipe whose seed is larger by `shift`: another split where the set is `resplit`."""
+        return replace(self, split_seed=self.split_seed + shift) if self.resplit else self  # type: ignore[type-var]
+
+    def _refuse_too_few(self, count: int) -> None:
+        """Raise `UserError` unless `count` images give a training and a validation part of the chosen sizes."""
+        name, left = type(self).__name__, count - self.validation_images
+        if not 1 <= self.validation_images < count:
+            raise UserError(f"{name}: validation_images must be 1 to {count - 1}, not {self.validation_images}")
+        if self.train_images is not None and not 1 <= self.train_images <= left:
+            raise UserError(
+                f"{name}: train_images must be 1 to {left}, or None for all that validation leaves, "
+                f"not {self.train_images}"
+            )
+
     def _complete(self, name: Literal["train", "test"], root: Path | str | None) -> Images:
         images = self.published(name, data_root(root))
         wanted = self.published_train if name == "train" else self.published_test
+        if wanted is None:
+            if name == "train":
+                self._refuse_too_few(len(images))
+            return images
         if len(images) != wanted:
             raise UserError(
                 f"{type(self).__name__} has {wanted:,} published {name} images, "

@@ -61,7 +61,7 @@ def evaluate_run(
             model, x, y, found.threats[-1], strongest(suite.attacks).averaging(found.draws), chosen.classes
         )
         run.write_arrays("examples.npz", shown)
-    facts = {"data": to_config(data), "part": part, "seed": seed, "fingerprint": print_}
+    facts = {"data": to_config(data), "resplit": data.resplit, "part": part, "seed": seed, "fingerprint": print_}
     facts |= {"seconds": time.monotonic() - started, "environment": environment()}
     run.write_json("verdicts.json", found.summary() | facts)
     (run.path / STATE).unlink(missing_ok=True)

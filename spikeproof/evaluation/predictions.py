@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.attacks.attack import as_evaluated, check_images, check_logits, check_targets, check_unwritten
+from spikeproof.attacks.attack import as_evaluated, check_logits, check_targets, check_unwritten
+from spikeproof.attacks.inputs import check_input
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.specs import UserError
 
@@ -26,7 +27,7 @@ class Given:
     """A pool of images that are tensors already."""
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
-        check_images(x)
+        check_input(x)
         check_targets(y, x)
         self.x, self.labels = x, y
 
@@ -75,7 +76,7 @@ def predictions(model: nn.Module, pool: Pool, batch: int, draws: int, vote: bool
     parts = []
     for who in torch.arange(len(pool)).split(batch):
         x, y = pool.batch(who)
-        check_images(x)
+        check_input(x)
         parts.append(predict(model, x, batch=batch, draws=draws, vote=vote, seed=seed_from(seed, int(who[0]))))
         check_classes(parts[-1], pool)
         check_targets(y, x, parts[-1].shape[1])

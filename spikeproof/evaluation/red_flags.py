@@ -69,7 +69,7 @@ def of_network(
     x, y = x[:CHECKED], y[:CHECKED]
     first = x[:batch]
     once = _logits(model, first, batch, seed)
-    _logits(model, 1 - first, batch, seed)
+    _logits(model, first.amax() - first, batch, seed)
     again = _logits(model, first, batch, seed)
     stateful = Flag(
         "keeps a state",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import Attack, Threat
+from spikeproof.attacks import PGD, Attack, Threat
 from spikeproof.data import Images
 from spikeproof.evaluation.diagnosis import judged
 from spikeproof.evaluation.judging import Judge
@@ -54,6 +54,8 @@ def evaluate(
     started again, goes on. Raises `UserError` for bad images, labels, threats or logits.
     """
     model = adapt(model)
+    for attack in suite.members:
+        attack.check(in_order(threats)[0])
     pool = images if isinstance(images, Images) else Given(*images)
     threats = in_order(threats)
     if_stochastic = DRAWS if draws is None else draws
@@ -102,7 +104,8 @@ def _examined(judge: Judge, pool: Pool, found: Verdicts, batch: int, seed: int, 
         return found
     right = np.flatnonzero(found.broken_at >= 0)
     found = replace(found, flags=(*found.flags, *of_suite(found.suite.members, found.broken_by[right].tolist())))
-    if not len(who := right[: found.suite.examined]):
+    examined = found.suite.examined if PGD.knows(found.threats[-1]) else 0  # these flags climb along gradients
+    if not len(who := right[:examined]):
         return found
     by_gradients = np.array([attack.white_box for attack in found.suite.members] + [False])  # the last: by none
     broken = torch.from_numpy(by_gradients[found.broken_by[who]])

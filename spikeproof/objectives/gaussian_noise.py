@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.objectives.objective import Objective, check_smoothing
+from spikeproof.objectives.objective import Objective, check_smoothing, in_range
 from spikeproof.specs import Pixels, UserError, pixels
 
 
@@ -30,5 +30,5 @@ class GaussianNoise(Objective):
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         noisy = x + self.sigma * torch.randn_like(x)
-        logits = model(noisy.clamp(0, 1) if self.clamp else noisy)
+        logits = model(in_range(noisy, x) if self.clamp else noisy)
         return {"cross_entropy": F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)}

@@ -38,6 +38,11 @@ def adversarial_images(model: nn.Module, x: Tensor, target: Tensor, attack: Atta
     return attack(attack_view(model), x, target, threat, seed=seed)
 
 
+def in_range(perturbed: Tensor, x: Tensor) -> Tensor:
+    """`perturbed`, clamped to what `x` may be: [0, 1] for images, from 0 to the largest count for event frames."""
+    return perturbed.clamp(0, max(1.0, float(x.max())))
+
+
 def consistency(logits: Tensor, perturbed: Tensor) -> Tensor:
     """KL(p(x) || p(x~)) per image ``[B]``; both branches carry gradient."""
     return F.kl_div(F.log_softmax(perturbed, 1), F.log_softmax(logits, 1), reduction="none", log_target=True).sum(1)

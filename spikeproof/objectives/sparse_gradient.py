@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Linf, Threat
 from spikeproof.attacks.losses import pairwise_probability, strongest_rival
-from spikeproof.objectives.objective import Objective, adversarial_images, check_smoothing
+from spikeproof.objectives.objective import Objective, adversarial_images, check_smoothing, in_range
 from spikeproof.snn import without_statistics
 from spikeproof.specs import Pixels, UserError, pixels
 
@@ -72,5 +72,5 @@ class SparseGradient(Objective):
         (slope,) = torch.autograd.grad(sure.sum(), x, retain_graph=True)
         shifted = x.detach() + self.step * slope.sign()
         other = without_statistics(model) if self.freeze_statistics else model
-        there = pairwise_probability(other(shifted.clamp(0, 1) if self.clamp else shifted), y, rival)
+        there = pairwise_probability(other(in_range(shifted, x) if self.clamp else shifted), y, rival)
         return (there - sure) / self.step

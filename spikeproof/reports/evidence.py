@@ -158,6 +158,8 @@ def recipe_fields(config: dict[str, Any]) -> dict[str, Any]:
 
 def _seedless(config: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in recipe_fields(config).items() if name != "seed"}
+    if isinstance(data := kept.get("data"), dict):  # whose split a seed may have drawn
+        kept["data"] = _without(data, "split_seed")
     return kept | ({"ann": _seedless(kept["ann"])} if kept.get("ann") else {})
 
 
@@ -239,12 +241,13 @@ def _number(value: Any) -> float:
 
 
 def _protocol(record: dict[str, Any], labels: np.ndarray) -> Protocol:
-    attacks = record["suite"]["attacks"]
+    attacks, data = record["suite"]["attacks"], _as_tested(record["data"])
+    resplit = bool(record.get("resplit"))  # every seed has a test part of its own
     return Protocol(
-        data=spelled(_as_tested(record["data"])),
+        data=spelled(_without(data, "split_seed") if resplit else data),
         part=record["part"],
         images=int(record["images"]),
-        labels=_fingerprint(np.asarray(labels, dtype="<i8").tobytes()),
+        labels="resplit" if resplit else _fingerprint(np.asarray(labels, dtype="<i8").tobytes()),
         suite=record["suite"]["name"] + (", judged by vote" if record["suite"].get("judged_by") == "vote" else ""),
         attacks=tuple(attack["label"] for attack in attacks),
         settings=_fingerprint(json.dumps([a["config"] for a in attacks], sort_keys=True).encode()),
@@ -254,8 +257,13 @@ def _protocol(record: dict[str, Any], labels: np.ndarray) -> Protocol:
 
 
 def _as_tested(data: dict[str, Any]) -> dict[str, Any]:
-    given = data.get("init_args") or {}
-    return {**data, "init_args": {name: value for name, value in given.items() if name not in FOR_TRAINING}}
+    return _without(data, *FOR_TRAINING)
+
+
+def _without(choice: dict[str, Any], *fields: str) -> dict[str, Any]:
+    """A written choice without some of its fields."""
+    given = choice.get("init_args") or {}
+    return {**choice, "init_args": {name: value for name, value in given.items() if name not in fields}}
 
 
 def _estimate(interval: dict[str, float]) -> Estimate:

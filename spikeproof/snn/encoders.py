@@ -1,11 +1,11 @@
 """How does an image become a sequence? Encoders, each with a gradient that an attack can follow.
 
 An encoder maps pixels ``[B, C, H, W]`` in [0, 1] to ``[T, B, C, H, W]``, or to ``[1, B, C, H, W]`` where every
-step sees the same.
+step sees the same. Event frames ``[B, T, P, H, W]`` are a sequence already.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,17 +13,23 @@ from torch import Tensor
 
 from spikeproof.specs import Pixels, UserError, pixels
 
-__all__ = ["RSC", "Direct", "Encoder", "Latency", "Poisson"]
+__all__ = ["RSC", "Direct", "Encoder", "Frames", "Latency", "Poisson"]
 
 
 class Encoder(ABC):
-    """`normalised`: whether the network's normalisation follows; `stochastic`: whether it draws noise."""
+    """`normalised`: whether the network's normalisation follows; `stochastic`: whether it draws noise; `framed`:
+    whether it takes event frames, as many as there are steps."""
 
     normalised: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    framed: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, x: Tensor, steps: int) -> Tensor: ...
+
+    def in_one_step(self) -> "Encoder":
+        """What a network of one step sees in its place."""
+        return self if self.normalised else Direct()  # a code of spikes needs time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +102,22 @@ class Latency(Encoder):
 
     def __call__(self, x: Tensor, steps: int) -> Tensor:
         return _LatencySpikes.apply(x, steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames(Encoder):
+    """Event frames ``[B, T, P, H, W]``, one a step, as they are; with `merged`, their mean at every step."""
+
+    framed: ClassVar[bool] = True
+
+    merged: bool = False
+
+    def __call__(self, x: Tensor, steps: int) -> Tensor:
+        frames = x.transpose(0, 1)
+        return frames.mean(0, keepdim=True) if self.merged else frames
+
+    def in_one_step(self) -> Encoder:
+        return replace(self, merged=True)
 
 
 class _LatencySpikes(torch.autograd.Function):

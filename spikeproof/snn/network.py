@@ -1,4 +1,4 @@
-"""What is a network? A choice (`Network`) that builds a plain module from images in [0, 1] to logits."""
+"""What is a network? A choice (`Network`) that builds a plain module from images, or event frames, to logits."""
 
 from dataclasses import dataclass
 
@@ -15,11 +15,14 @@ from spikeproof.specs import UserError
 
 __all__ = ["Network", "SpikingNetwork"]
 
+STEPS = 4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """The choices that make a network; `build` makes it. With `ReLU` neurons and one step it is an ANN.
 
+    `steps` is how often an image is seen (None: 4, or 1 by an ANN); event frames are as many as their data set makes.
     `channels_last` lays images and weights out pixel by pixel, in which convolutions and pooling are faster
     (`python -m benchmarks --layouts`).
     """
@@ -28,10 +31,12 @@ class Network:
     neuron: Neuron = LIF()
     encoder: Encoder = Direct()
     readout: Readout = MeanCurrent()
-    steps: int = 4
+    steps: int | None = None
     channels_last: bool = True
 
     def __post_init__(self) -> None:
+        if self.steps is None:
+            return
         if self.steps < 1:
             raise UserError(f"steps counts time steps and must be at least 1, not {self.steps}")
         if self.is_ann and self.steps != 1:
@@ -45,35 +50,50 @@ class Network:
 
     def build(
         self,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         classes: int,
         *,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         seed: int = 0,
     ) -> "SpikingNetwork":
-        """A freshly initialised model for images of `shape` (C, H, W); the same for the same `seed`.
+        """A freshly initialised model for images (C, H, W) or event frames (T, P, H, W); the same for the same `seed`.
 
         `mean` and `std` are the data's, one a channel, in pixel units (default 0 and 1).
         """
+        steps, frame = self._steps(shape), (shape[-3], shape[-2], shape[-1])
         if classes < 2:
             raise UserError(f"a classifier needs at least 2 classes, not {classes}")
         with seeded(seed, torch.device("cpu")):
             try:
-                body = self.architecture.body(shape, classes, lambda: self.neuron.layer(self.steps))
+                body = self.architecture.body(frame, classes, lambda: self.neuron.layer(steps))
             except UserError:
                 raise
             except (RuntimeError, ValueError, TypeError) as error:
-                raise UserError(f"{self.architecture} cannot be built for images {shape}: {error}") from error
+                raise UserError(f"{self.architecture} cannot be built for images {frame}: {error}") from error
             initialise(body)
-        normalise = Normalise(mean or (0.0,) * shape[0], std or (1.0,) * shape[0])
-        model = SpikingNetwork(self.encoder, normalise, body, self.readout, self.steps, tuple(shape), classes)
+        normalise = Normalise(mean or (0.0,) * frame[0], std or (1.0,) * frame[0])
+        model = SpikingNetwork(self.encoder, normalise, body, self.readout, steps, tuple(shape), classes)
         model.memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
         return model.to(memory_format=model.memory_format)  # type: ignore[call-overload]
 
+    def _steps(self, shape: tuple[int, ...]) -> int:
+        """How many time steps there are for data of this shape."""
+        if self.encoder.framed != (len(shape) == 4):
+            right = "the encoder Frames" if len(shape) == 4 else "an encoder of images, Direct for example"
+            raise UserError(f"{self.encoder} cannot read data of shape {tuple(shape)}: choose {right}")
+        if not self.encoder.framed:
+            return self.steps or (1 if self.is_ann else STEPS)
+        if self.steps not in (None, shape[0]):
+            raise UserError(f"the data have {shape[0]} frames, one a step: leave steps out, or set the data's frames")
+        return shape[0]
+
 
 class SpikingNetwork(nn.Module):
-    """Images ``[B, C, H, W]`` in [0, 1] -> logits ``[B, K]``: encode, normalise, run the body, read out."""
+    """Images ``[B, C, H, W]`` in [0, 1], or event frames ``[B, T, P, H, W]``, -> logits ``[B, K]``.
+
+    It encodes, normalises, runs the body, and reads out.
+    """
 
     def __init__(
         self,
@@ -103,13 +123,19 @@ class SpikingNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1:] != self.shape or not x.is_floating_point():
             wanted = ", ".join(map(str, self.shape))
-            raise UserError(
-                f"the network takes images [B, {wanted}] of floats in [0, 1], not {x.dtype} {list(x.shape)}"
-            )
-        currents = self.encoder(x.contiguous(memory_format=self.memory_format), self.steps)
+            kind = "event frames" if self.encoder.framed else "images"
+            values = "of floats" if self.encoder.framed else "of floats in [0, 1]"
+            raise UserError(f"the network takes {kind} [B, {wanted}] {values}, not {x.dtype} {list(x.shape)}")
+        currents = self.encoder(self._laid_out(x), self.steps)
         if self.encoder.normalised:
             currents = self.normalise(currents)
         return self.readout(self.body(currents).expand(self.steps, -1, -1))  # without neurons it is still constant
+
+    def _laid_out(self, x: Tensor) -> Tensor:
+        if x.ndim == 4:
+            return x.contiguous(memory_format=self.memory_format)
+        frames = x.transpose(0, 1).flatten(0, 1).contiguous(memory_format=self.memory_format)
+        return frames.unflatten(0, (x.shape[1], len(x))).transpose(0, 1)  # [B, T, P, H, W], T outermost in memory
 
     def extra_repr(self) -> str:
         return f"encoder={self.encoder}, readout={self.readout}, steps={self.steps}"

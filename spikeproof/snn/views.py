@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from spikeproof.snn.encoders import Direct, Encoder
+from spikeproof.snn.encoders import Encoder
 from spikeproof.snn.foreign import Foreign, adapt, can_follow, exchange, fires
 from spikeproof.snn.gradients import GradientPath
 from spikeproof.snn.layers import Normed, PerStep
@@ -50,6 +50,10 @@ def view(
             if isinstance(readout := module.readout, FirstSpike):
                 module.readout = replace(readout, gradient=(gradient or readout.gradient).for_layer())
             module.steps = steps or module.steps
+            if module.encoder.framed:
+                module.shape = (module.steps, *module.shape[-3:])
+            elif len(module.shape) > 3:
+                raise UserError(f"the network takes event frames, which {module.encoder} does not: choose Frames")
         if gradient is not None:
             exchange(module, gradient)
         if channels_last is not None:
@@ -98,7 +102,7 @@ def ann_twin(model: nn.Module, *, clipped: bool = False) -> nn.Module:
             return module.layer
         if isinstance(module, SpikingNetwork):
             module.steps, module.readout = 1, MeanCurrent()
-            module.encoder = module.encoder if module.encoder.normalised else Direct()  # a code of spikes needs time
+            module.encoder = module.encoder.in_one_step()
         return module
 
     return _structural_copy(model, change)

@@ -7,7 +7,7 @@ from spikeproof.conversion import Conversion
 from spikeproof.data import DataSet, Digits
 from spikeproof.objectives import Objective, Standard
 from spikeproof.snn import Network, SpikingNetwork
-from spikeproof.specs import UserError
+from spikeproof.specs import UserError, short
 from spikeproof.training.optimisers import SGD, Cosine, Optimiser, Schedule
 from spikeproof.training.weights import Weights
 
@@ -98,7 +98,22 @@ class Recipe:
             )
         if self.conversion is not None and self.weights is not None:
             raise UserError("a network begins with a conversion or with weights, not both: give the weights to the ANN")
+        self._check_threats()
         self._check_ann()
+
+    def _check_threats(self) -> None:
+        """Refuse to attack event frames as images, and images as event frames."""
+        for part in (self.training.selection, self.objective):
+            threat, attack = getattr(part, "threat", None), getattr(part, "attack", None)
+            if threat is None or attack is None:
+                continue
+            attack.check(threat)
+            if (len(self.data.shape) == 4) == (threat.kind == "images"):
+                what, right = ("event frames", "FrameLinf") if threat.kind == "images" else ("images", "Linf")
+                raise UserError(
+                    f"{short(self.data)} holds {what}, and {type(part).__name__} attacks them under {threat}: choose a "
+                    f"threat on {what}, {right} for example"
+                )
 
     def _check_ann(self) -> None:
         if self.ann is None:
@@ -119,6 +134,6 @@ class Recipe:
         return self.network.build(data.shape, len(data.classes), mean=data.mean, std=data.std, seed=self.seed)
 
     def seeded(self, seed: int) -> "Recipe":
-        """The same with another seed, for its ANN too."""
+        """The same with another seed, for its ANN too, and on another split where the data have none of their own."""
         ann = None if self.ann is None else self.ann.seeded(self.ann.seed + seed - self.seed)
-        return replace(self, seed=seed, ann=ann)
+        return replace(self, seed=seed, ann=ann, data=self.data.seeded(seed - self.seed))

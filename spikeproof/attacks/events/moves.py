@@ -1,0 +1,73 @@
+"""How do events move in time without two of them meeting? All pixels of all recordings at once."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Placed(NamedTuple):
+    """Where the events of binary frames are [E]: the recording, the frame, and the cell of the frame."""
+
+    recording: Tensor
+    frame: Tensor
+    cell: Tensor
+
+
+def placed(x: Tensor) -> Placed:
+    """The events of binary frames ``[B, T, P, H, W]``, in the order of recording, frame and cell."""
+    return Placed(*x.flatten(2).nonzero(as_tuple=True))
+
+
+def written(events: Placed, frame: Tensor, x: Tensor) -> Tensor:
+    """Frames like `x` with the events in other frames [E]."""
+    z = torch.zeros_like(x).flatten(2)
+    z[events.recording, frame, events.cell] = 1
+    return z.view_as(x)
+
+
+def chosen(events: Placed, liking: Tensor, shifts: Tensor, steps: int, *, follow: bool) -> Tensor:
+    """Which of `shifts` [S], the middle one 0, each event takes [E], by its `liking` ``[E, S]``.
+
+    In every pixel the event that likes a possible shift best goes first, then the others in turn: to a frame where no
+    other event is going, and where none was before or, with `follow`, has left already; or it stays.
+    Source: the strict projection of Spike-Retiming Attacks, ICLR 2026, whose order is that of all events together.
+    """
+    pixel, index = torch.stack([events.recording, events.cell]).unique(dim=1, return_inverse=True)
+    columns, (count, device) = pixel.shape[1], (len(events.frame), liking.device)
+    taken = torch.zeros(columns, steps, dtype=torch.bool, device=device)
+    taken[index, events.frame] = True
+    to = events.frame.unsqueeze(1) + shifts
+    liking = liking.masked_fill((to < 0) | (to >= steps), -torch.inf)
+    to, stay = to.clamp(0, steps - 1), len(shifts) // 2
+    choice = torch.full((count,), stay, device=device)
+    left = torch.arange(count, device=device)
+    while len(left):
+        blocked = taken[index[left].unsqueeze(1), to[left]]
+        blocked[:, stay] = False
+        best, shift = liking[left].masked_fill(blocked, -torch.inf).max(1)
+        first = torch.full((columns,), -torch.inf, dtype=best.dtype, device=device)
+        first = first.scatter_reduce(0, index[left], best, "amax")
+        leading = left[best == first[index[left]]]
+        turn = torch.full((columns,), count, device=device).scatter_reduce(0, index[leading], leading, "amin")
+        mine = turn[index[left]] == left  # one event a pixel
+        moving = left[mine]
+        choice[moving] = shift[mine]
+        if follow:
+            taken[index[moving], events.frame[moving]] = False
+        taken[index[moving], to[moving, choice[moving]]] = True
+        left = left[~mine]
+    return choice
+
+
+def affordable(recording: Tensor, gain: Tensor, cost: Tensor, budget: int) -> Tensor:
+    """Which changes [E] are paid for: in each `recording` those of the largest `gain` first, until one is too dear."""
+    order = torch.argsort(gain, descending=True, stable=True)
+    order = order[torch.argsort(recording[order], stable=True)]
+    spent = cost[order].cumsum(0)
+    sorted_recording = recording[order]
+    starts = torch.searchsorted(sorted_recording, sorted_recording)  # of each recording, among all
+    before = torch.where(starts > 0, spent[(starts - 1).clamp(min=0)], 0)
+    paid = torch.zeros_like(recording, dtype=torch.bool)
+    paid[order] = spent - before <= budget
+    return paid

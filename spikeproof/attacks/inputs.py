@@ -1,0 +1,46 @@
+"""Which inputs can be attacked? Images ``[B, C, H, W]`` in [0, 1], and event frames ``[B, T, P, H, W]`` of counts."""
+
+from typing import Any
+
+from torch import Tensor
+
+from spikeproof.specs import UserError
+
+
+def check_input(x: Any) -> None:
+    """Refuse what is neither images nor, with five axes, event frames."""
+    check_frames(x) if isinstance(x, Tensor) and x.ndim == 5 else check_images(x)
+
+
+def check_images(x: Tensor) -> None:
+    """Refuse images that are no float ``[B, C, H, W]`` in [0, 1], naming the first such image."""
+    if not isinstance(x, Tensor):
+        raise UserError(f"images are a tensor, not {type(x).__name__}: torch.from_numpy makes one of an array")
+    if x.ndim < 2 or not x.is_floating_point():
+        raise UserError(f"images are a float tensor [B, C, H, W] in [0, 1], not {x.dtype} {list(x.shape)}")
+    if len(x) == 0:
+        raise UserError("there are no images: the batch is empty")
+    wrong = ~((x >= 0) & (x <= 1)).flatten(1).all(1)  # NaN is in no interval
+    if wrong.any():
+        index = int(wrong.nonzero()[0])
+        low, high = x[index].min().item(), x[index].max().item()
+        raise UserError(
+            f"image {index} has values from {low:g} to {high:g}; images lie in [0, 1] "
+            "(divide by 255, and leave normalisation to the model)"
+        )
+
+
+def check_frames(x: Any) -> None:
+    """Refuse event frames that are no float ``[B, T, P, H, W]`` from 0 on, naming the first such recording."""
+    if not isinstance(x, Tensor) or x.ndim != 5 or not x.is_floating_point():
+        seen = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise UserError(f"event frames are a float tensor [B, T, P, H, W], not {seen}")
+    if len(x) == 0:
+        raise UserError("there are no recordings: the batch is empty")
+    wrong = ~((x >= 0) & x.isfinite()).flatten(1).all(1)
+    if wrong.any():
+        index = int(wrong.nonzero()[0])
+        low, high = x[index].min().item(), x[index].max().item()
+        raise UserError(
+            f"recording {index} has frames from {low:g} to {high:g}; counts of events are finite and 0 or more"
+        )

@@ -1,0 +1,31 @@
+"""How is a file of events read, whichever its format?"""
+
+from pathlib import Path
+
+from spikeproof.data.events.address_events import read_bin
+from spikeproof.data.events.aedat import read_aedat
+from spikeproof.data.events.dat import read_dat
+from spikeproof.data.events.mat import read_mat
+from spikeproof.data.events.npz import read_npz
+from spikeproof.data.events.streams import Events, Sensor
+from spikeproof.specs import UserError
+
+READERS = {".bin": read_bin, ".aedat": read_aedat, ".dat": read_dat, ".npz": read_npz, ".mat": read_mat}
+SUFFIXES = tuple(READERS)
+
+
+def read_events(path: Path | str, sensor: Sensor | None = None, *, repair: bool = False) -> Events:
+    """The recording in a file, by its suffix: .bin, .aedat, .dat, .npz or .mat; see the reader of each.
+
+    A `sensor` is needed where the file does not hold its size, and counts instead of the one that it holds. Raises
+    `UserError`, with the name of the file and the index of the event, for a file that is missing, truncated or of
+    another format; for coordinates outside the sensor, time that decreases and polarities other than the format's; and
+    for no events. With `repair`, a truncated end and wrong events are left out and the others sorted by their time.
+    """
+    path = Path(path)
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UserError(
+            f"{path}: unknown suffix {path.suffix!r}; recordings are {', '.join(SUFFIXES)} (SpikeFile reads .h5)"
+        )
+    return reader(path, sensor, repair=repair)

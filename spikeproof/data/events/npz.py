@@ -1,0 +1,83 @@
+"""How is a recording written as .npz, our own format, and read back?"""
+
+import os
+import struct
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from spikeproof.data.events.records import whole_numbers
+from spikeproof.data.events.streams import Events, Sensor, checked
+from spikeproof.specs import UserError
+
+COLUMNS = ("t", "x", "y", "p")
+DAMAGE = (
+    OSError,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
+
+
+def read_npz(path: Path, sensor: Sensor | None, *, repair: bool = False) -> Events:
+    """A recording of arrays t in us, x, y and p (0 off, 1 on), as `write_npz` and SpikingJelly write them.
+
+    The size of the sensor is in an array `sensor` (polarities, height, width), which SpikingJelly's files have not; a
+    `sensor` that is given counts instead. A file that is cut short cannot be repaired.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
+    try:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in (*COLUMNS, "sensor") if name in file}
+    except DAMAGE as error:
+        raise UserError(f"{path}: truncated, damaged or no .npz file: {error}") from error
+    absent = [name for name in COLUMNS if name not in arrays]
+    if absent:
+        raise UserError(f"{path}: it has no array {', '.join(absent)}")
+    size = arrays.pop("sensor", None)
+    t, x, y, p = whole_numbers(arrays, path, repair=repair)
+    return checked(t, x, y, p, sensor or _sensor_of(size, path), path, repair=repair)
+
+
+def write_npz(path: Path | str, events: Events) -> None:
+    """Write a recording with the size of its sensor so that `read_events` gives it back.
+
+    The file appears whole or not at all; one that is there is replaced. Raises `UserError` if `path` ends otherwise
+    than in .npz, or its folder does not exist.
+    """
+    path = Path(path)
+    if path.suffix != ".npz" or not path.parent.is_dir():
+        raise UserError(f"{path}: a recording is written as .npz, into a folder that exists")
+    size = np.array(events.sensor.shape, np.int32)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.savez(stream, t=events.t, x=events.x, y=events.y, p=events.p, sensor=size)
+            stream.flush()
+            os.fsync(handle)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sensor_of(size: np.ndarray | None, path: Path) -> Sensor:
+    if size is None:
+        raise UserError(f"{path}: it has no array sensor; give its size, sensor=Sensor(height=..., width=...)")
+    if size.shape != (3,) or size.dtype.kind not in "iu":
+        raise UserError(f"{path}: its array sensor is (polarities, height, width), not {size.dtype} {list(size.shape)}")
+    polarities, height, width = size.tolist()
+    try:
+        return Sensor(polarities=polarities, height=height, width=width)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error

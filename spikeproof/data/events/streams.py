@@ -1,0 +1,105 @@
+"""What is a recording of an event camera? The time, place and polarity of each event, checked once."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from spikeproof.specs import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensor:
+    """What records: `polarities` (1 or 2), `height` and `width`. A cochlea's channels are a row of pixels, height 1."""
+
+    polarities: int = 2
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if self.polarities not in (1, 2):
+            raise UserError(f"a sensor has 1 or 2 polarities, not {self.polarities}")
+        for name in ("height", "width"):
+            if not 1 <= getattr(self, name) <= 2**15:
+                raise UserError(f"{name} counts pixels, from 1 to {2**15}; not {getattr(self, name)}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(P, H, W) of a frame of its events."""
+        return self.polarities, self.height, self.width
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Events:
+    """Events in the order of time, [N] each: `t` int64 in us, `x`, `y` int16 in pixels, `p` uint8, 0 off and 1 on.
+
+    `checked` makes one of what a file holds; a recording that was made so is never empty and never out of order.
+    """
+
+    t: np.ndarray = field(repr=False)
+    x: np.ndarray = field(repr=False)
+    y: np.ndarray = field(repr=False)
+    p: np.ndarray = field(repr=False)
+    sensor: Sensor
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    @property
+    def duration(self) -> int:
+        """From the first event to the last, in us."""
+        return int(self.t[-1] - self.t[0])
+
+    def from_zero(self) -> "Events":
+        """The same with time counted from the first event."""
+        return replace(self, t=self.t - self.t[0])
+
+    def where(self, chosen: np.ndarray) -> "Events":
+        """The events at `chosen`, a mask or ascending indices [M]; there may be none."""
+        return Events(t=self.t[chosen], x=self.x[chosen], y=self.y[chosen], p=self.p[chosen], sensor=self.sensor)
+
+
+def checked(
+    t: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    p: np.ndarray,
+    sensor: Sensor,
+    source: object,
+    *,
+    repair: bool = False,
+) -> Events:
+    """Events of numbers [N] as a file holds them, of any integer type, time in us; `source` is named in errors.
+
+    Raises `UserError`, with the index of the first event that is wrong, for coordinates outside the sensor, a negative
+    time or one before that of the last event, and a polarity that is not 0..polarities - 1; and for no events. With
+    `repair`, wrong events are left out, and the others put in the order of their time.
+    """
+    if not len(t) == len(x) == len(y) == len(p):
+        raise UserError(f"{source}: {len(t)} times, {len(x)} and {len(y)} coordinates and {len(p)} polarities")
+    for name, values in (("t", t), ("x", x), ("y", y), ("p", p)):
+        if values.ndim != 1 or values.dtype.kind not in "iub":
+            raise UserError(f"{source}: {name} is whole numbers [N], not {values.dtype} {list(values.shape)}")
+    faults = (
+        ((x < 0) | (x >= sensor.width), lambda i: f"x {x[i]} is outside the sensor, 0 to {sensor.width - 1}"),
+        ((y < 0) | (y >= sensor.height), lambda i: f"y {y[i]} is outside the sensor, 0 to {sensor.height - 1}"),
+        ((p < 0) | (p >= sensor.polarities), lambda i: f"polarity {p[i]} is none of 0 to {sensor.polarities - 1}"),
+        (t < 0, lambda i: f"time {t[i]} us is negative"),
+        (np.concatenate(([False], t[1:] < t[:-1])), lambda i: f"time {t[i]} us comes after {t[i - 1]} us"),
+    )
+    if repair:
+        good = ~np.any([wrong for wrong, _ in faults[:4]], axis=0)
+        t, x, y, p = (values[good] for values in (t, x, y, p))
+        order = np.argsort(t, kind="stable")
+        t, x, y, p = (values[order] for values in (t, x, y, p))
+    else:
+        worst = min(
+            ((int(wrong.argmax()), say) for wrong, say in faults if wrong.any()), key=lambda f: f[0], default=None
+        )
+        if worst is not None:
+            index, say = worst
+            raise UserError(
+                f"{source}: event {index}: {say(index)}; repair leaves out what is wrong and sorts the rest"
+            )
+    if not len(t):
+        raise UserError(f"{source}: there are no events")
+    return Events(t=t.astype(np.int64), x=x.astype(np.int16), y=y.astype(np.int16), p=p.astype(np.uint8), sensor=sensor)
