@@ -23,7 +23,7 @@ else:
     Pixels = float | str  # a field of this type also takes "8/255", on the command line too, and holds a float
 
 
-FREE_TEXT = ("name", "file", "keys")  # fields that hold a text, and nowhere a choice
+FREE_TEXT = ("name", "file", "folder", "keys", "classes")  # fields that hold a text, and nowhere a choice
 OWN_NAME = re.compile(r"\w+|spikeproof(\.\w+)+|\d+(\.\d+)?(/\d+)?")
 
 
@@ -117,7 +117,8 @@ def _refuse_foreign_code(config: Any) -> None:
     """Only names that need no import: a parser takes a dotted name for a class wherever a choice may stand."""
     if isinstance(config, dict):
         for key, value in config.items():
-            if not (key in FREE_TEXT and isinstance(value, str)):
+            texts = value if isinstance(value, list) else [value]
+            if not (key in FREE_TEXT and all(isinstance(text, str) for text in texts)):
                 _refuse_foreign_code(value)
     elif isinstance(config, list):
         for value in config:

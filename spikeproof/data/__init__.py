@@ -5,18 +5,15 @@ from spikeproof.data.cifar import CIFAR10, CIFAR100
 from spikeproof.data.data_sets import DataSet, PartName
 from spikeproof.data.digits import Digits
 from spikeproof.data.downloads import download
-from spikeproof.data.events import NMNIST, EventFolder, Events, Framing, Sensor
+from spikeproof.data.events import *  # noqa: F403
+from spikeproof.data.events import __all__ as _events
 from spikeproof.data.imagenet import ImageNet
 from spikeproof.data.images import Images
 from spikeproof.data.mnist import MNIST, FashionMNIST
 from spikeproof.data.tiny_imagenet import TinyImageNet
 
 __all__ = [
-    "Sensor",
-    "NMNIST",
-    "Framing",
-    "Events",
-    "EventFolder",
+    *_events,
     "Augmentation",
     "CIFAR10",
     "CIFAR100",

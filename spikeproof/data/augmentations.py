@@ -1,4 +1,7 @@
-"""How is a whole batch of images changed at random, each image differently?"""
+"""How is a whole batch of images changed at random, each image differently?
+
+Event frames [B,T,P,H,W] are changed as images are, all frames of a recording in the same way.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -16,7 +19,7 @@ class Augmentation(ABC):
 
     @abstractmethod
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """`x` [B,C,H,W] changed, as a new tensor, on the device of `x`; random numbers come from `generator`.
+        """`x` [B,C,H,W] or [B,T,P,H,W] changed, as a new tensor, on its device; random numbers come from `generator`.
 
         A generator may live on another device than `x`; one on the CPU gives the same result on every device.
         """
@@ -37,12 +40,13 @@ class RandomCrop(Augmentation):
             raise UserError(f"RandomCrop(padding={self.padding}): padding must be at least 1 pixel")
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        batch, _, height, width = _image_shape(x)
-        padded = functional.pad(x, [self.padding] * 4)
+        planes = planes_of(x)
+        batch, _, height, width = planes.shape
+        padded = functional.pad(planes, [self.padding] * 4)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # [B, C, 2 padding + 1, 2 padding + 1, H, W]
         top = _integers(2 * self.padding + 1, x, generator)
         left = _integers(2 * self.padding + 1, x, generator)
-        return windows[torch.arange(batch, device=x.device), :, top, left]
+        return windows[torch.arange(batch, device=x.device), :, top, left].view_as(x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +63,9 @@ class HorizontalFlip(Augmentation):
             raise UserError(f"HorizontalFlip(probability={self.probability}): a probability is in [0, 1]")
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        batch = _image_shape(x)[0]
-        flipped = torch.rand(batch, generator=generator, device=_source(x, generator)) < self.probability
-        return torch.where(flipped.to(x.device)[:, None, None, None], x.flip(-1), x)
+        planes = planes_of(x)
+        flipped = torch.rand(len(x), generator=generator, device=source(x, generator)) < self.probability
+        return torch.where(flipped.to(x.device)[:, None, None, None], planes.flip(-1), planes).view_as(x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +87,10 @@ class Cutout(Augmentation):
             raise UserError(f"Cutout(fill={self.fill}): fill is a pixel value in [0, 1]")
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        _, _, height, width = _image_shape(x)
-        rows = self._covered(height, x, generator)  # [B, H]
-        columns = self._covered(width, x, generator)  # [B, W]
-        return x.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], self.fill)
+        planes = planes_of(x)
+        rows = self._covered(planes.shape[2], x, generator)  # [B, H]
+        columns = self._covered(planes.shape[3], x, generator)  # [B, W]
+        return planes.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], self.fill).view_as(x)
 
     def _covered(self, length: int, x: Tensor, generator: torch.Generator | None) -> Tensor:
         start = _integers(length, x, generator)[:, None] - self.size // 2
@@ -101,16 +105,20 @@ def augment(x: Tensor, steps: Iterable[Augmentation], generator: torch.Generator
     return x
 
 
-def _image_shape(x: Tensor) -> torch.Size:
-    if x.dim() != 4:
-        raise UserError(f"an augmentation takes images [B, C, H, W], not a tensor of shape {list(x.shape)}")
-    return x.shape
+def planes_of(x: Tensor) -> Tensor:
+    """Images as they are, event frames [B,T,P,H,W] as images [B,T P,H,W]."""
+    if x.dim() not in (4, 5):
+        raise UserError(
+            "an augmentation takes images [B, C, H, W] or event frames [B, T, P, H, W], not a tensor of shape "
+            f"{list(x.shape)}"
+        )
+    return x.flatten(1, -3)
 
 
 def _integers(end: int, x: Tensor, generator: torch.Generator | None) -> Tensor:
     """One integer in 0..`end` - 1 for each image of `x`, on its device."""
-    return torch.randint(end, (len(x),), generator=generator, device=_source(x, generator)).to(x.device)
+    return torch.randint(end, (len(x),), generator=generator, device=source(x, generator)).to(x.device)
 
 
-def _source(x: Tensor, generator: torch.Generator | None) -> torch.device:
+def source(x: Tensor, generator: torch.Generator | None) -> torch.device:
     return x.device if generator is None else generator.device

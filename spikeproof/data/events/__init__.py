@@ -1,7 +1,39 @@
 """How do the recordings of event cameras become frames? Readers of their files, framings, and data sets."""
 
-from spikeproof.data.events.data_sets import NMNIST, EventFolder
+from spikeproof.data.events.augmentations import NDA, EventDrop
+from spikeproof.data.events.data_sets import (
+    ASLDVS,
+    CIFAR10DVS,
+    NMNIST,
+    SHD,
+    SSC,
+    DVS128Gesture,
+    EventFolder,
+    NCaltech101,
+)
+from spikeproof.data.events.files import read_events
 from spikeproof.data.events.framing import Framing
+from spikeproof.data.events.gestures import read_gestures
+from spikeproof.data.events.hdf5 import SpikeFile
+from spikeproof.data.events.npz import write_npz as write_events
 from spikeproof.data.events.streams import Events, Sensor
 
-__all__ = ["NMNIST", "EventFolder", "Events", "Framing", "Sensor"]
+__all__ = [
+    "ASLDVS",
+    "CIFAR10DVS",
+    "DVS128Gesture",
+    "EventDrop",
+    "EventFolder",
+    "Events",
+    "Framing",
+    "NCaltech101",
+    "NDA",
+    "NMNIST",
+    "SHD",
+    "SSC",
+    "Sensor",
+    "SpikeFile",
+    "read_events",
+    "read_gestures",
+    "write_events",
+]

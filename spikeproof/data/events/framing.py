@@ -48,7 +48,7 @@ class Framing:
         return self.steps, sensor.polarities, -(-height // self.pool), -(-width // self.pool)
 
     def __call__(self, recordings: Sequence[Events]) -> Tensor:
-        """Frames ``[N, T, P, H, W]``, float32, of recordings of one sensor, none of which is empty."""
+        """Frames ``[N, T, P, H, W]``, float32, of recordings of one sensor."""
         sensors = {events.sensor for events in recordings}
         if len(sensors) != 1:
             raise UserError(f"frames are made of recordings of one sensor, not of {len(sensors)}")
@@ -72,10 +72,14 @@ class Framing:
 
     def frames(self, events: Events) -> np.ndarray:
         """Which frame each event is in, int64 [N]; -1 where it comes too late."""
+        if not len(events):
+            return np.zeros(0, np.int64)
         if self.by == "number":
             return np.arange(len(events)) * self.steps // len(events)
         if self.span is None:
-            return (events.t - events.t[0]) * self.steps // (events.duration + 1)
+            starts = [-(-frame * (events.duration + 1) // self.steps) for frame in range(1, self.steps)]
+            edges = np.searchsorted(events.t - events.t[0], starts)
+            return np.repeat(np.arange(self.steps), np.diff(edges, prepend=0, append=len(events)))
         frame = events.t // self.span
         return np.where(frame < self.steps, frame, -1)
 

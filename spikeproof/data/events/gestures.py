@@ -23,7 +23,7 @@ def read_gestures(path: Path | str, *, repair: bool = False) -> list[tuple[Event
     Source: Amir et al., A Low Power, Fully Event-Based Gesture Recognition System, CVPR 2017.
     """
     path = Path(path)
-    labels = path.with_name(f"{path.stem}_labels.csv")
+    labels = _beside(path)
     intervals = list(_intervals(labels, repair=repair))
     events = read_aedat(path, DVS128, repair=repair)
     gestures = []
@@ -36,6 +36,15 @@ def read_gestures(path: Path | str, *, repair: bool = False) -> list[tuple[Event
     if not gestures:
         raise UserError(f"{labels}: there are no gestures")
     return gestures
+
+
+def labels_of(path: Path | str) -> list[int]:
+    """The labels, 0 to 10, of the gestures of a recording, in their order, from the file beside it alone."""
+    return [label for _, label, _, _ in _intervals(_beside(Path(path)), repair=False)]
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_labels.csv")
 
 
 def _intervals(path: Path, *, repair: bool) -> Iterator[tuple[int, int, int, int]]:

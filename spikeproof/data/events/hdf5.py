@@ -74,9 +74,10 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any, Any]]:
         raise UserError(f"{path}: there is no such file")
     try:
         with h5py.File(path, "r") as file:
-            absent = [name for name in (TIMES, UNITS, LABELS) if not isinstance(file.get(name), h5py.Dataset)]
+            found = {name: file.get(name) for name in (TIMES, UNITS, LABELS)}
+            absent = [name for name, data in found.items() if not isinstance(data, h5py.Dataset)]
             if absent:
                 raise UserError(f"{path}: it has no {', '.join(absent)}")
-            yield file[TIMES], file[UNITS], file[LABELS]
+            yield found[TIMES], found[UNITS], found[LABELS]
     except (OSError, RuntimeError, KeyError) as error:
         raise UserError(f"{path}: truncated, damaged or no HDF5 file: {error}") from error

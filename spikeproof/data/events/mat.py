@@ -3,9 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from spikeproof.data.events.records import whole_numbers
+from spikeproof.data.events.matlab import parse_mat
+from spikeproof.data.events.records import content_of, whole_numbers
 from spikeproof.data.events.streams import Events, Sensor, checked
 from spikeproof.specs import UserError
 
@@ -20,23 +19,14 @@ def read_mat(path: Path, sensor: Sensor | None, *, repair: bool = False) -> Even
     counts instead of the DAVIS240's 180 x 240 pixels. A file that is cut short cannot be repaired.
     Sources: tonic, which turns y, and events-tfds, which turns the pictures; both, and SpikingJelly, count from 0.
     """
-    import scipy.io  # a tenth of a second of import that only these files should cost
-
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file")
+    content = content_of(path)
     try:
-        variables = scipy.io.loadmat(path, variable_names=COLUMNS)
-    except Exception as error:  # scipy raises what its parser stumbles over, MatReadError and much else
-        raise UserError(f"{path}: truncated, damaged or no .mat file up to version 7.2: {error}") from error
-    absent = [name for name in COLUMNS if name not in variables]
+        vectors = parse_mat(content, COLUMNS)
+    except UserError as error:
+        raise UserError(f"{path}: no .mat file to read: {error}") from error
+    absent = [name for name in COLUMNS if name not in vectors]
     if absent:
         raise UserError(f"{path}: it has no variable {', '.join(absent)}")
-    columns = {name: _flat(np.asarray(variables[name])) for name in COLUMNS}
-    t, x, y, p = whole_numbers(columns, path, repair=repair)
+    t, x, y, p = whole_numbers({name: vectors[name] for name in COLUMNS}, path, repair=repair)
     events = checked(t, x, y, p, sensor or DAVIS240, path, repair=repair)
     return replace(events, y=events.sensor.height - 1 - events.y)
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    """Matlab's rows and columns as [N]; others are left as they are, to be refused."""
-    return values.ravel() if values.size == max(values.shape, default=0) or not values.size else values

@@ -6,6 +6,8 @@ import numpy as np
 
 from spikeproof.specs import UserError
 
+LATEST = np.iinfo(np.int64).max  # us
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sensor:
@@ -83,7 +85,7 @@ def checked(
         ((x < 0) | (x >= sensor.width), lambda i: f"x {x[i]} is outside the sensor, 0 to {sensor.width - 1}"),
         ((y < 0) | (y >= sensor.height), lambda i: f"y {y[i]} is outside the sensor, 0 to {sensor.height - 1}"),
         ((p < 0) | (p >= sensor.polarities), lambda i: f"polarity {p[i]} is none of 0 to {sensor.polarities - 1}"),
-        (t < 0, lambda i: f"time {t[i]} us is negative"),
+        ((t < 0) | (t > LATEST), lambda i: f"time {t[i]} us is {'negative' if t[i] < 0 else 'later than 2^63 - 1'}"),
         (np.concatenate(([False], t[1:] < t[:-1])), lambda i: f"time {t[i]} us comes after {t[i - 1]} us"),
     )
     if repair:
