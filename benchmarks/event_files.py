@@ -1,4 +1,4 @@
-"""How fast are files of events read? `python -m benchmarks.event_files` prints events a second, on one core.
+"""How fast are files of events read, and made into frames? `python -m benchmarks.event_files`, on one core.
 
 Synthetic files, one long recording in every format and many short ones; and the N-MNIST files in $SPIKEPROOF_DATA, if
 there are any. Files come from the memory of the operating system, and are checked as always.
@@ -6,6 +6,7 @@ there are any. Files come from the memory of the operating system, and are check
 
 import argparse
 import io
+import json
 import os
 import struct
 import tempfile
@@ -15,11 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
+import torch
 
+from spikeproof.data import Framing
 from spikeproof.data.events.files import read_events
 from spikeproof.data.events.hdf5 import SpikeFile
 from spikeproof.data.events.npz import write_npz
 from spikeproof.data.events.streams import Events, Sensor, checked
+from spikeproof.runs import environment, written_whole
 
 SENSOR = Sensor(height=128, width=128)
 SHORT, FILES = 4000, 50  # events of a recording of N-MNIST, and how many such
@@ -30,11 +34,11 @@ REAL = 500  # files
 Reading = Callable[[], int]  # reads files, and says how many events they hold
 
 
-def random_events(count: int) -> Events:
+def random_events(count: int, sensor: Sensor = SENSOR) -> Events:
     """Events at random places, 1 us apart on average but before 2^23 us, which is all that .bin can hold."""
     draw = np.random.default_rng(0)
-    x, y, p = (draw.integers(0, end, count) for end in (SENSOR.width, SENSOR.height, 2))
-    return checked(np.sort(draw.integers(0, min(count, 2**23), count)), x, y, p, SENSOR, "benchmark")
+    x, y, p = (draw.integers(0, end, count) for end in (sensor.width, sensor.height, 2))
+    return checked(np.sort(draw.integers(0, min(count, 2**23), count)), x, y, p, sensor, "benchmark")
 
 
 def contents(events: Events) -> dict[str, bytes]:
@@ -99,27 +103,55 @@ def readings(count: int, folder: Path) -> dict[str, Reading]:
     return found | ({f"{len(real)} published N-MNIST files": reading(real)} if real else {})
 
 
+def framings(count: int) -> dict[str, Reading]:
+    """Frames of one long recording, and of a batch of short ones."""
+    found: dict[str, Reading] = {}
+    events, short = random_events(count), random_events(SHORT, Sensor(height=34, width=34))
+    for what, recordings in (("one recording", [events]), (f"{FILES} of N-MNIST's size", [short] * FILES)):
+        for framing in (Framing(by="time"), Framing(by="number"), Framing(span=1000, pool=2, values="binary")):
+            how = "by number" if framing.by == "number" else f"by time{', pooled' if framing.pool > 1 else ''}"
+            found[f"frames {how}, {what}"] = framed(framing, recordings)
+    return found
+
+
+def framed(framing: Framing, recordings: list[Events]) -> Reading:
+    def run() -> int:
+        framing(recordings)
+        return sum(map(len, recordings))
+
+    return run
+
+
 def reading(paths: list[Path]) -> Reading:
     return lambda: sum(len(read_events(path, SENSOR)) for path in paths)
 
 
 def speed(read: Reading) -> float:
-    """Events a second, of the fastest of several readings."""
+    """Events a second of the processor's time, of the fastest of several readings."""
     times = []
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        start = time.process_time()
         count = read()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return count / min(times)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000, help="of a long recording (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="JSON file")
     options = parser.parse_args()
+    torch.set_num_threads(1)
+    speeds = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, read in readings(options.events, Path(folder)).items():
-            print(f"{name:32} {speed(read) / 1e6:8.1f} million events a second")
+        for name, read in (readings(options.events, Path(folder)) | framings(options.events)).items():
+            speeds[name] = speed(read) / 1e6
+            print(f"{name:36} {speeds[name]:8.1f} million events a second")
+    if options.out:
+        with written_whole(options.out) as path:
+            path.write_text(
+                json.dumps({"million_events_a_second": speeds, "environment": environment()}, indent=1) + "\n"
+            )
 
 
 if __name__ == "__main__":

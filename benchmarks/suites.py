@@ -35,6 +35,7 @@ def judged(run: Path, suite: str, eps: str, images: int | None, folder: Path) ->
     found = Run(copy).read_json("verdicts.json")
     (threat,) = found["threats"]
     kept = ("status", "reason", "images", "gradient_evaluations_per_image", "forward_evaluations_per_image", "seconds")
+    kept += ("gradient_evaluations_of_flags",)
     return {name: found[name] for name in kept} | {
         "clean": found["clean_accuracy"],
         "robust": threat["robust_accuracy"],
