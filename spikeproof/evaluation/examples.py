@@ -1,4 +1,4 @@
-"""What does an attacked image look like, to us and inside the network? A few examples for the report."""
+"""What does an attacked image or recording look like, to us and inside the network? A few examples for the report."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -20,7 +20,8 @@ def examples(
 ) -> dict[str, np.ndarray]:
     """Images ``[M, C, H, W]`` before and after `attack`, with labels, predictions and the first one's spikes.
 
-    The attack is run to its end here, so that pictures of different networks show the same effort.
+    Of recordings these are event frames ``[M, T, P, H, W]`` of numbers of events. The attack is run to its end here, so
+    that pictures of different networks show the same effort.
     """
     found = threat.project(attack.run(attack_view(model), x, y, threat, seed=seed).x, x)
     with torch.no_grad(), seeded(seed, x.device), as_evaluated(model):

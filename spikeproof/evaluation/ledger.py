@@ -148,9 +148,10 @@ def in_order(threats: Sequence[Threat] | Threat) -> list[Threat]:
     threats = [threats] if isinstance(threats, Threat) else threats
     if not threats:
         raise UserError("an evaluation needs at least one threat, for example Linf(8/255)")
-    kinds = {type(threat).__name__ for threat in threats}
+    kinds = {replace(threat, eps=0): threat for threat in threats}  # type: ignore[type-var]
     if len(kinds) > 1:
-        raise UserError(f"the threats of one evaluation differ in size only; these are {', '.join(sorted(kinds))}")
+        these = ", ".join(sorted(map(repr, kinds.values())))
+        raise UserError(f"the threats of one evaluation differ in size only; these are {these}")
     ordered = sorted(threats, key=lambda threat: threat.eps)
     if len({threat.eps for threat in ordered}) < len(ordered):
         raise UserError("the same eps is given twice")

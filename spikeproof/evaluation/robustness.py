@@ -54,8 +54,8 @@ def evaluate(
     started again, goes on. Raises `UserError` for bad images, labels, threats or logits.
     """
     model = adapt(model)
-    for attack in suite.members:
-        attack.check(in_order(threats)[0])
+    for member in suite.members:
+        member.check(in_order(threats)[0])
     pool = images if isinstance(images, Images) else Given(*images)
     threats = in_order(threats)
     if_stochastic = DRAWS if draws is None else draws

@@ -24,9 +24,13 @@ def _comparison(comparison: Comparison, several: bool) -> list[str]:
     protocol = comparison.protocol
     heading = [f"**Protocol {comparison.letter}**"] if several else []
     labels = [_safe(threat.label) for threat in protocol.threats]
-    titles = ["Rank", "Network", "Clean, %", *(f"{label}, %" for label in labels), "Gradients per image", "Training"]
+    titles = ["Rank", "Network", "Clean, %", *(f"{label}, %" for label in labels)]
+    titles += [f"Gradients per {protocol.what.one}", "Training"]
     table = _table(titles, [_row(contender) for contender in comparison.contenders])
-    met = f"{_met(protocol)} {_seeds(comparison.contenders)} {_reading(comparison.contenders)}"
+    split = " Each seed has its own split of train, validation and test." if protocol.resplit else ""
+    split += "" if comparison.same_images else f" Networks of other seeds met other {protocol.what.many}."
+    reading = _reading(comparison.contenders, protocol.what.many)
+    met = f"{_met(protocol)} {_seeds(comparison.contenders)}{split} {reading}"
     return [*heading, table, met, *_flags(comparison.contenders)]
 
 
@@ -54,7 +58,7 @@ def _accuracy(seeds: list[Estimate]) -> str:
 
 
 def _met(protocol: Protocol) -> str:
-    where = f"{counted(protocol.images, 'image')} of {protocol.data}, {protocol.part} part"
+    where = f"{counted(protocol.images, protocol.what.one)} of {protocol.data}, {protocol.part} part"
     draws = f"A stochastic network is averaged over {protocol.draws} passes."
     few = len(protocol.attacks) <= FEW
     attacks = f": {', '.join(protocol.attacks)}" if few else f" of {counted(len(protocol.attacks), 'attack')}"
@@ -68,11 +72,11 @@ def _seeds(contenders: list[Contender]) -> str:
     return f"Seeds: {'; '.join(f'{_safe(name)}: {numbers}' for name, numbers in seeds.items())}."
 
 
-def _reading(contenders: list[Contender]) -> str:
+def _reading(contenders: list[Contender], images: str) -> str:
     """How the cells that occur are to be read."""
     counts = {len(c.row.seeds) > 1 for c in contenders if c.row.status == "ok"}
     several = ["mean ± standard deviation over the seeds (n − 1) [lowest seed]"] if True in counts else []
-    single = ["one seed (its 95 % Wilson interval over images)"] if False in counts else []
+    single = [f"one seed (its 95 % Wilson interval over {images})"] if False in counts else []
     unreliable = any(c.row.status != "ok" for c in contenders)
     refused = " A network that cannot be trusted has its status instead of numbers." if unreliable else ""
     return (f"Accuracy: {'; '.join(several + single)}." if counts else "No accuracy can be trusted.") + refused

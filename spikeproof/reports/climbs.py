@@ -41,7 +41,7 @@ def climb(found: Flagged, key: str, name: str) -> Markup | None:
         axes.set_xscale("log")
         axes.set_xticks(steps, [str(step) for step in steps])
         axes.minorticks_off()
-        axes.set(xlabel="Steps", title="Broken by APGD alone, % of the examined images", ylim=(0, 103))
+        axes.set(xlabel="Steps", title=f"Broken by APGD alone, % of the examined {found.what.many}", ylim=(0, 103))
         axes.set_yticks(range(0, 101, 25))
         if len(courses) > 1:
             axes.legend()
@@ -50,7 +50,7 @@ def climb(found: Flagged, key: str, name: str) -> Markup | None:
         plot,
         size=(4.8, 2.3),
         key=f"{key}-climb",
-        title=f"{name}: images broken against steps",
+        title=f"{name}: {found.what.many} broken against steps",
         description="; ".join(_heard(seed, course) for seed, course in courses.items()) + ".",
     )
 

@@ -8,7 +8,7 @@ from spikeproof.reports.drawings import INK, drawn, series
 from spikeproof.reports.evidence import Protocol
 from spikeproof.reports.intervals import Estimate
 from spikeproof.reports.rankings import Comparison, Contender
-from spikeproof.reports.wording import percent, size
+from spikeproof.reports.wording import percent, plain, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,10 +99,14 @@ def _apart(values: list[float], gap: float) -> list[float]:
 def _eps_axis(axes: "Axes", protocol: Protocol) -> None:
     at, norms = _positions(protocol), {threat.norm for threat in protocol.threats}
     mixed = len(norms) > 1
-    labels = [threat.label if mixed else size(threat.eps) for threat in protocol.threats]
+    write = plain if protocol.recordings else size
+    labels = [threat.label if mixed else write(threat.eps) for threat in protocol.threats]
     axes.set_xticks(at, ["clean", *labels], parse_math=False)
     axes.set_xlim(-at[-1] * 0.02, at[-1] * 1.015)
     axes.set_ylim(0, 101)
     axes.set_yticks(range(0, 101, 20))
-    axes.set(title="Accuracy, % of images")
-    axes.set_xlabel("Threat" if mixed else f"eps, {norms.pop()} norm", parse_math=False)
+    axes.set(title=f"Accuracy, % of {protocol.what.many}")
+    counted = protocol.threats[-1].counts
+    axes.set_xlabel(
+        "Threat" if mixed else f"eps: {counted}" if counted else f"eps, {norms.pop()} norm", parse_math=False
+    )

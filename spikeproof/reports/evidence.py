@@ -11,27 +11,36 @@ from typing import Any
 import numpy as np
 
 from spikeproof.reports.intervals import Estimate
-from spikeproof.reports.wording import counted, spelled
+from spikeproof.reports.units import counts, on_recordings
+from spikeproof.reports.wording import Noun, counted, noun, spelled
 from spikeproof.runs import Run
 from spikeproof.specs import UserError
 
 # Arguments of a data set that change what a network learns from, not the images it is tested on. Should they move
 # the test images after all, the fingerprint of the labels shows it.
 FOR_TRAINING = ("augmentation", "train_images", "validation_images")
+RESPLIT = "resplit"  # in place of the fingerprint, where each seed has a test part of its own
 
 
 @dataclass(frozen=True)
 class Threat:
-    """A perturbation set as the evaluation wrote it down; `eps` in the units of `norm`, pixels in [0, 1]."""
+    """A perturbation set as the evaluation wrote it down; `eps` in the units of `norm`, pixels in [0, 1].
+
+    Where the data are recordings, `counts` says what `eps` counts; else it is empty.
+    """
 
     label: str
     norm: str
     eps: float
+    counts: str = ""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything two evaluations must share before their accuracies may stand in one ranking."""
+    """Everything two evaluations must share before their accuracies may stand in one ranking.
+
+    `images` is the number of recordings where the data are recordings.
+    """
 
     data: str
     part: str
@@ -43,13 +52,26 @@ class Protocol:
     draws: int
     threats: tuple[Threat, ...]
 
+    @property
+    def recordings(self) -> bool:
+        return any(threat.counts for threat in self.threats)
+
+    @property
+    def what(self) -> Noun:
+        return noun([self.recordings])
+
+    @property
+    def resplit(self) -> bool:
+        """Whether each seed has its own split of train, validation and test."""
+        return self.labels == RESPLIT
+
     def facets(self) -> dict[str, str]:
         """What a reader is told when two protocols differ."""
         return {
             "data set": self.data,
             "part": self.part,
             "number of images": str(self.images),
-            "choice of images (fingerprint of their labels)": self.labels,
+            "choice of images (fingerprint of their labels)": "each seed has its own" if self.resplit else self.labels,
             "suite": self.suite,
             "attacks": ", ".join(self.attacks),
             "attack settings (fingerprint)": self.settings,
@@ -79,10 +101,12 @@ class Flag:
 class Verdicts:
     """How one network stood; `broken_at` and `broken_by` [N] index the threats and attacks of `protocol`.
 
-    `flags` are empty where the evaluation looked for none, as older ones did.
+    Networks whose `met` is equal met the same images, one by one; seeds that have a split each do not. `flags` are
+    empty where the evaluation looked for none, as older ones did.
     """
 
     protocol: Protocol
+    met: str
     status: str
     reason: str
     clean: Estimate
@@ -120,6 +144,7 @@ class Evidence:
     epochs: list[dict[str, Any]]
     verdicts: Verdicts | None
     probes: Probes | None = None
+    recordings: bool = False
 
     @property
     def name(self) -> str:
@@ -138,6 +163,10 @@ class Evidence:
     def protocol(self) -> Protocol | None:
         return self.verdicts.protocol if self.verdicts else None
 
+    @property
+    def what(self) -> Noun:
+        return noun([self.recordings])
+
 
 def read_evidence(run: Run) -> Evidence:
     """Everything a ranking needs of `run`; raises `UserError` that names the missing or damaged file."""
@@ -147,8 +176,12 @@ def read_evidence(run: Run) -> Evidence:
     epochs = run.read_lines("metrics.jsonl") if "metrics.jsonl" in run else []
     with understood(run, "metrics.jsonl"):
         epochs = [{**row, "epoch": int(row["epoch"])} for row in epochs]
-    verdicts = _read_verdicts(run) if "verdicts.json" in run else None
-    return Evidence(run, record, epochs, verdicts, _read_probes(run) if "probes.json" in run else None)
+    framed = _framed(run)
+    verdicts = _read_verdicts(run, framed) if "verdicts.json" in run else None
+    recordings = framed or bool(verdicts and verdicts.protocol.recordings)
+    resplit = bool(verdicts and verdicts.protocol.resplit)
+    probes = _read_probes(run, recordings, resplit) if "probes.json" in run else None
+    return Evidence(run, record, epochs, verdicts, probes, recordings)
 
 
 def recipe_fields(config: dict[str, Any]) -> dict[str, Any]:
@@ -177,16 +210,27 @@ def understood(run: Run, file: str) -> Iterator[None]:
         ) from error
 
 
-def _read_verdicts(run: Run) -> Verdicts:
+def _framed(run: Run) -> bool:
+    """Whether the data are recordings: they have a framing, or the network's input has four axes (T, P, H, W)."""
+    with understood(run, "run.json"):
+        data = run.record["config"].get("data") or {}
+        if "framing" in (data.get("init_args") or {}):
+            return True
+    with understood(run, "model.json"):
+        return "model.json" in run and len(run.read_json("model.json").get("shape", ())) == 4
+
+
+def _read_verdicts(run: Run, recordings: bool) -> Verdicts:
     record, arrays = run.read_json("verdicts.json"), run.read_arrays("verdicts.npz")
     with understood(run, "verdicts.json"):
-        protocol = _protocol(record, arrays["label"])
+        protocol = _protocol(record, arrays["label"], recordings)
         sizes = {len(arrays[name]) for name in ("label", "broken_at", "broken_by")}
         if sizes != {protocol.images}:
             raise ValueError(f"{protocol.images} images, but verdicts.npz holds {sorted(sizes)}")
         trusted = record["status"] == "ok"
         return Verdicts(
             protocol,
+            _met(record, arrays["label"]),
             record["status"],
             record["reason"],
             _estimate(record["clean_accuracy"]),
@@ -210,7 +254,7 @@ def _flag(record: dict[str, Any]) -> Flag:
     )
 
 
-def _read_probes(run: Run) -> Probes:
+def _read_probes(run: Run, recordings: bool, resplit: bool) -> Probes:
     record = run.read_json("probes.json")
     with understood(run, "probes.json"):
         figures = {name: _number(record["gradient"][name]) for name in ("nonzero_share", "above_1_percent_share", "l1")}
@@ -225,12 +269,13 @@ def _read_probes(run: Run) -> Probes:
         for layer, course in moved["adversarial"].items():
             if not course or len(course) != len(moved["random"][layer]):
                 raise ValueError(f"layer {layer} has {len(course)} and {len(moved['random'][layer])} time steps")
-        return Probes(_setting(record), int(record["draws"]), figures, **moved)
+        return Probes(_setting(record, recordings, resplit), int(record["draws"]), figures, **moved)
 
 
-def _setting(record: dict[str, Any]) -> str:
+def _setting(record: dict[str, Any], recordings: bool, resplit: bool) -> str:
     attack, threat = spelled(record["attack"]["config"]), spelled(record["threat"]["config"])
-    where = f"the first {counted(int(record['images']), 'image')} of {spelled(_as_tested(record['data']))}"
+    data = _as_tested(record["data"], resplit or bool(record.get("resplit")))
+    where = f"the first {counted(int(record['images']), noun([recordings]).one)} of {spelled(data)}"
     return f"{attack} within {threat}, on {where}, {record['part']} part"
 
 
@@ -240,24 +285,36 @@ def _number(value: Any) -> float:
     return number
 
 
-def _protocol(record: dict[str, Any], labels: np.ndarray) -> Protocol:
-    attacks, data = record["suite"]["attacks"], _as_tested(record["data"])
-    resplit = bool(record.get("resplit"))  # every seed has a test part of its own
+def _protocol(record: dict[str, Any], labels: np.ndarray, recordings: bool) -> Protocol:
+    attacks, resplit = record["suite"]["attacks"], bool(record.get("resplit"))
+    recordings = recordings or any(map(on_recordings, record["threats"]))
     return Protocol(
-        data=spelled(_without(data, "split_seed") if resplit else data),
+        data=spelled(_as_tested(record["data"], resplit)),
         part=record["part"],
         images=int(record["images"]),
-        labels="resplit" if resplit else _fingerprint(np.asarray(labels, dtype="<i8").tobytes()),
+        labels=RESPLIT if resplit else _of_labels(labels),
         suite=record["suite"]["name"] + (", judged by vote" if record["suite"].get("judged_by") == "vote" else ""),
         attacks=tuple(attack["label"] for attack in attacks),
         settings=_fingerprint(json.dumps([a["config"] for a in attacks], sort_keys=True).encode()),
         draws=int(record["draws_if_stochastic"]),
-        threats=tuple(Threat(t["label"], t["norm"], float(t["eps"])) for t in record["threats"]),
+        threats=tuple(
+            Threat(t["label"], t["norm"], float(t["eps"]), counts(t) if recordings else "") for t in record["threats"]
+        ),
     )
 
 
-def _as_tested(data: dict[str, Any]) -> dict[str, Any]:
-    return _without(data, *FOR_TRAINING)
+def _met(record: dict[str, Any], labels: np.ndarray) -> str:
+    """Which images of the data: their labels, and the seed of the split where it draws them."""
+    split = (record["data"].get("init_args") or {}).get("split_seed") if record.get("resplit") else None
+    return _of_labels(labels) if split is None else f"split {split}, {_of_labels(labels)}"
+
+
+def _of_labels(labels: np.ndarray) -> str:
+    return _fingerprint(np.asarray(labels, dtype="<i8").tobytes())
+
+
+def _as_tested(data: dict[str, Any], resplit: bool) -> dict[str, Any]:
+    return _without(data, *FOR_TRAINING, *(("split_seed",) if resplit else ()))
 
 
 def _without(choice: dict[str, Any], *fields: str) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Which red flags does the evaluation of a network raise, over its seeds, and how is that told?"""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spikeproof.reports.evidence import Flag
 from spikeproof.reports.rankings import Contender
-from spikeproof.reports.wording import counted, grouped, listed
+from spikeproof.reports.wording import Noun, counted, grouped, listed
 
 TOLD = 3  # flags that fit into a cell or a sentence
 
@@ -34,11 +34,15 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class Flagged:
-    """All that was checked of one network; `unchecked` are the seeds whose evaluation looked for no flag."""
+    """All that was checked of one network; `unchecked` are the seeds whose evaluation looked for no flag.
+
+    The flags are told of `what` the data are: the evaluation says images, of recordings too.
+    """
 
     checks: list[Check]
     seeds: tuple[int, ...]
     unchecked: tuple[int, ...]
+    what: Noun
 
     @property
     def raised(self) -> list[Check]:
@@ -70,9 +74,14 @@ def flagged(contender: Contender) -> Flagged:
     known = {one.seed: one.verdicts.flags if one.verdicts else () for one in contender.seeds}
     for seed, flags in known.items():
         for flag in flags:
-            by_name.setdefault(flag.name, {})[seed] = flag
+            by_name.setdefault(flag.name, {})[seed] = _told(flag, contender.what)
     unchecked = tuple(seed for seed, flags in known.items() if not flags)
-    return Flagged([Check(by_seed) for by_seed in by_name.values()], tuple(known), unchecked)
+    return Flagged([Check(by_seed) for by_seed in by_name.values()], tuple(known), unchecked, contender.what)
+
+
+def _told(flag: Flag, what: Noun) -> Flag:
+    details = {what.told(name): value for name, value in flag.details.items()}
+    return replace(flag, name=what.told(flag.name), meaning=what.told(flag.meaning), details=details)
 
 
 def because(contender: Contender) -> str:
@@ -80,7 +89,7 @@ def because(contender: Contender) -> str:
     found = flagged(contender)
     spoiling = [found.spelled(check) for check in found.raised if check.worst.spoils]
     if contender.row.status != "unreliable" or not spoiling:
-        return contender.row.reason
+        return contender.what.told(contender.row.reason)
     more = len(spoiling) - TOLD
     return f"Its number cannot be trusted: {'; '.join(spoiling[:TOLD])}{f'; and {more} more' if more > 0 else ''}."
 

@@ -40,10 +40,12 @@ def wilson(value: float, images: int) -> Estimate:
 
 
 def over_seeds(shares: Sequence[Estimate], images: int) -> Estimate:
-    """The mean over seeds that met the same `images`.
+    """The mean over seeds that met the same `images`, or as many each where every seed has its own split.
 
     The interval counts each image once: pooling seeds x images would pretend that one image, met by three
-    networks, were three independent images. The spread between seeds is another uncertainty, kept apart.
+    networks, were three independent images. Test parts of several splits overlap by an amount that is not known here,
+    so theirs is the interval of one part, too wide rather than too narrow. The spread between seeds is another
+    uncertainty, kept apart.
     """
     if len(shares) == 1:
         return shares[0]

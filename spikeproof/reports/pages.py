@@ -19,6 +19,7 @@ from spikeproof.reports.pictures import Gallery, gallery
 from spikeproof.reports.potentials import potential_courses
 from spikeproof.reports.rankings import NOT_EVALUATED, Comparison, Contender, Standings
 from spikeproof.reports.rasters import MOST_NEURONS, Raster, rasters
+from spikeproof.reports.recordings import Recordings, recordings
 from spikeproof.reports.sentences import conclude
 
 _HERE = Path(__file__).parent
@@ -30,6 +31,7 @@ class Portrait:
 
     contender: Contender
     gallery: Gallery | None
+    recordings: Recordings | None
     rasters: list[Raster]
     learning: list[Markup]
     flagged: flagging.Flagged
@@ -72,8 +74,11 @@ def page(found: Standings, title: str) -> str:
     broken = {contender.row.name: breakdowns(contender) for contender in found.contenders}
     return environment.get_template("report.html").render(
         title=title,
-        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        style=Markup(_style(any(portrait.recordings for portrait in portraits))),
         standings=found,
+        what=found.what,
+        resplit=[comparison for comparison in found.comparisons if comparison.protocol.resplit],
+        counted=sorted({t.counts for comparison in found.comparisons for t in comparison.protocol.threats} - {""}),
         conclusions=conclude(found),
         colours={name: index % SERIES for name, index in colours.items()},
         anchors={name: f"network-{index + 1}" for name, index in colours.items()},
@@ -96,7 +101,10 @@ def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:
     key = f"network-{colours[contender.row.name] + 1}"
     arrays = _examples(contender)
     with understood(contender.seeds[0].run, "examples.npz"):
-        seen, spikes = (gallery(arrays), rasters(arrays)) if arrays else (None, [])
+        framed = arrays is not None and arrays["clean"].ndim == 5
+        pictures = gallery(arrays) if arrays and not framed else None
+        seen = recordings(arrays) if arrays and framed else None
+        spikes = rasters(arrays) if arrays else []
     with understood(contender.seeds[0].run, "metrics.jsonl"):
         learning = learning_curves(contender, key)
     flagged = flagging.flagged(contender)
@@ -104,7 +112,12 @@ def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:
         climbing = climb(flagged, key, contender.row.name)
     found = probing.probed(contender)
     potentials = potential_courses(found, key, contender.row.name) if found else None
-    return Portrait(contender, seen, spikes, learning, flagged, climbing, found, potentials)
+    return Portrait(contender, pictures, seen, spikes, learning, flagged, climbing, found, potentials)
+
+
+def _style(recordings: bool) -> str:
+    files = ("report.css", "recordings.css") if recordings else ("report.css",)
+    return "".join((_HERE / file).read_text(encoding="utf-8") for file in files)
 
 
 def _columns(comparison: Comparison, broken: dict[str, list[Breakdown]]) -> list[Together]:

@@ -22,9 +22,7 @@ class Picture:
 
     @property
     def outcome(self) -> str:
-        if self.before != self.truth:
-            return "wrong before"
-        return "holds" if self.after == self.truth else "broken"
+        return outcome(self.truth, self.before, self.after)
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,24 @@ def gallery(arrays: dict[str, np.ndarray]) -> Gallery:
     clean, adversarial = arrays["clean"][:MOST_PICTURES], arrays["adversarial"][:MOST_PICTURES]
     change = adversarial.astype(np.float64) - clean
     scale = float(np.abs(change).max(initial=0)) or 1 / 255
-    said = [_named(arrays[n], arrays["classes"]) for n in ("label", "clean_prediction", "adversarial_prediction")]
     pictures = [
-        Picture(truth, before, after, *map(_uri, (clean[i], adversarial[i], 0.5 + change[i] / (2 * scale))))
-        for i, (truth, before, after) in enumerate(zip(*said, strict=True))
+        Picture(*names, *map(_uri, (clean[i], adversarial[i], 0.5 + change[i] / (2 * scale))))
+        for i, names in enumerate(said(arrays))
     ]
     return Gallery(str(arrays["threat"]), f"{round(255 * scale, 1):g}/255", pictures)
+
+
+def said(arrays: dict[str, np.ndarray]) -> list[tuple[str, str, str]]:
+    """The names of the true class, and of those predicted before and after, of each example shown."""
+    kinds = ("label", "clean_prediction", "adversarial_prediction")
+    truth, before, after = (_named(arrays[kind], arrays["classes"]) for kind in kinds)
+    return list(zip(truth, before, after, strict=True))
+
+
+def outcome(truth: str, before: str, after: str) -> str:
+    if before != truth:
+        return "wrong before"
+    return "holds" if after == truth else "broken"
 
 
 def _named(indices: np.ndarray, classes: np.ndarray) -> list[str]:
@@ -55,14 +65,18 @@ def _named(indices: np.ndarray, classes: np.ndarray) -> list[str]:
 
 def _uri(image: np.ndarray) -> str:
     """`image` [C, H, W] in [0, 1] as a PNG; grey or colour as it is, two event polarities in blue and red."""
-    from PIL import Image
-
     levels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
     if len(levels) == 2:
         levels = np.stack([levels[0], levels.min(0), levels[1]])
     elif len(levels) not in (1, 3):
         levels = levels.mean(0, keepdims=True).astype(np.uint8)
-    pixels = levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)
+    return as_uri(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0))
+
+
+def as_uri(pixels: np.ndarray) -> str:
+    """Pixels, uint8 [H, W] or [H, W, 3], as a PNG in a data URI."""
+    from PIL import Image
+
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

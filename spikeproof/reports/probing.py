@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from spikeproof.reports.evidence import Probes
 from spikeproof.reports.rankings import Contender
-from spikeproof.reports.wording import NARROW, listed, percent
+from spikeproof.reports.wording import NARROW, Noun, listed, percent
 
 HEADINGS = (
     "Non-zero share",
@@ -29,6 +29,7 @@ class Probed:
     figures: dict[str, float]
     adversarial: dict[str, tuple[float, ...]]
     random: dict[str, tuple[float, ...]]
+    what: Noun
 
     @property
     def last_layer(self) -> float | None:
@@ -51,6 +52,7 @@ def probed(contender: Contender) -> Probed | None:
         figures={name: _mean([p.figures[name] for p in probes]) for name in probes[0].figures},
         adversarial=_mean_courses([p.adversarial for p in probes]),
         random=_mean_courses([p.random for p in probes]),
+        what=contender.what,
     )
 
 
@@ -81,7 +83,7 @@ def told(probed: Probed) -> str:
     drawn = f" Logits and gradients are means of {probed.draws} passes." if probed.draws > 1 else ""
     return (
         f"Of the entries of the input gradient, {percent(f['nonzero_share'])} are not exactly zero and "
-        f"{percent(f['above_1_percent_share'])} exceed 1{NARROW}% of their image’s largest; its l1 norm is "
+        f"{percent(f['above_1_percent_share'])} exceed 1{NARROW}% of their {probed.what.one}’s largest; its l1 norm is "
         f"{f['l1']:.3g}. The attack raises the cross-entropy by {rise[0]:.3f} and lowers the accuracy by {points[0]} "
         f"points, random noise of the same size by {rise[1]:.3f} and {points[1]} points: a gap of {rise[2]:.3f} and "
         f"{points[2]} points.{mean}{drawn}"

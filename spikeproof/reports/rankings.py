@@ -7,7 +7,7 @@ from typing import Any
 
 from spikeproof.reports.evidence import Evidence, Protocol, Verdicts, read_evidence
 from spikeproof.reports.intervals import Estimate, over_seeds
-from spikeproof.reports.wording import spelled
+from spikeproof.reports.wording import Noun, noun, spelled
 from spikeproof.runs import Run
 
 NOT_EVALUATED = "not evaluated"
@@ -48,6 +48,10 @@ class Contender:
         return [one.verdicts for one in self.seeds if one.verdicts]
 
     @property
+    def what(self) -> Noun:
+        return self.seeds[0].what
+
+    @property
     def worst(self) -> Estimate:
         """Robust accuracy at the largest eps, of a network that has one."""
         return list(self.row.robust.values())[-1]
@@ -65,6 +69,11 @@ class Comparison:
     def ranked(self) -> list[Contender]:
         return [contender for contender in self.contenders if contender.row.rank]
 
+    @property
+    def same_images(self) -> bool:
+        """Whether every network met the same images: not where seeds have a split each, and networks other seeds."""
+        return len({frozenset(v.met for v in contender.verdicts) for contender in self.contenders}) == 1
+
 
 @dataclass(frozen=True, eq=False)
 class Standings:
@@ -77,10 +86,15 @@ class Standings:
     def contenders(self) -> list[Contender]:
         return [c for comparison in self.comparisons for c in comparison.contenders] + self.waiting
 
+    @property
+    def what(self) -> Noun:
+        """What all the networks are about: images, recordings, or either."""
+        return noun(contender.seeds[0].recordings for contender in self.contenders)
+
     def differences(self) -> list[tuple[str, list[str]]]:
         """What differs between the protocols: (facet, its value in each protocol)."""
         facets = [comparison.protocol.facets() for comparison in self.comparisons]
-        shown = [(name, [f[name] for f in facets]) for name in (facets[0] if facets else ())]
+        shown = [(self.what.told(name), [f[name] for f in facets]) for name in (facets[0] if facets else ())]
         return [(name, values) for name, values in shown if len(set(values)) > 1]
 
 

@@ -33,8 +33,16 @@ def _conclusion(comparison: Comparison, several: bool) -> Conclusion:
     prefix = f"Protocol {comparison.letter}: " if several else ""
     apart = len(comparison.ranked) > 1 and comparison.ranked[1].row.rank != 1
     remarks = [_runner_up(comparison)] if apart else []
+    remarks += [] if comparison.same_images else [_other_splits(comparison)]
     remarks += [told for contender in comparison.ranked if (told := _cautioned(contender))]
     return Conclusion(prefix + _lede(comparison), remarks + _refused(comparison))
+
+
+def _other_splits(comparison: Comparison) -> str:
+    return (
+        f"Not all of these networks have the same seeds, and each seed has a test part of its own: some were tested on "
+        f"other {comparison.protocol.what.many}, and part of a difference between them may be that between test parts."
+    )
 
 
 def _cautioned(contender: Contender) -> str:
@@ -69,7 +77,7 @@ def _given_none(names: list[str]) -> str:
 
 def _lede(comparison: Comparison) -> str:
     protocol = comparison.protocol
-    where = f"{counted(protocol.images, 'image')} of {protocol.data.partition('(')[0]} ({protocol.part} part)"
+    where = f"{counted(protocol.images, protocol.what.one)} of {protocol.data.partition('(')[0]} ({protocol.part} part)"
     how = f"by the {protocol.suite} suite of {counted(len(protocol.attacks), 'attack')}"
     if not comparison.ranked:
         return f"None of the networks attacked on {where} {how} gave a robust accuracy that can be trusted."
@@ -93,13 +101,14 @@ def _runner_up(comparison: Comparison) -> str:
 
 
 def _paired(best: Contender, second: Contender, threat: int) -> str:
-    """The sharper question, asked only of single seeds: several seeds give no paired sample."""
-    if len(best.seeds) > 1 or len(second.seeds) > 1:
+    """The sharper question, asked only of single seeds that met the same images: others give no paired sample."""
+    if len(best.seeds) > 1 or len(second.seeds) > 1 or best.verdicts[0].met != second.verdicts[0].met:
         return ""
+    one = best.what.one
     test: Paired = paired(best.verdicts[0].holds(threat), second.verdicts[0].holds(threat))
     p = "p < 0.001" if test.p < 0.001 else f"p = {test.p:.2g}"
     return (
-        f" Image by image, which is sharper, {grouped(test.only_first)} are held by the first alone and "
+        f" {one.capitalize()} by {one}, which is sharper, {grouped(test.only_first)} are held by the first alone and "
         f"{grouped(test.only_second)} by the second alone: {'a' if test.p < 0.05 else 'no'} difference at the "
         f"5{NARROW}% level (exact McNemar test, {p})."
     )

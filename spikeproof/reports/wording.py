@@ -1,35 +1,73 @@
 """How are choices, shares, times and perturbation sizes written for a reader?"""
 
 import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup, escape
 
 from spikeproof.reports.intervals import Estimate
+from spikeproof.reports.units import ON_RECORDINGS
 
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 
 
-def spelled(config: Any, depth: int = 9) -> str:
-    """A choice as its constructor call, ``TRADES(beta=6)``; what lies deeper than `depth` is left out."""
+@dataclass(frozen=True)
+class Noun:
+    """What the data are called: ``image``, ``images`` and ``an``, say."""
+
+    one: str
+    many: str
+    article: str
+
+    def told(self, text: str) -> str:
+        """A sentence of the evaluation, which says image whatever the data are, in this noun."""
+        if self is IMAGE:
+            return text
+        text = re.sub(r"\b([Aa])n image\b", rf"\1{self.article[1:]} {self.one}", text)
+        return re.sub(r"(?<![\w./-])(image)(s?)\b", lambda found: self.many if found[2] else self.one, text)
+
+
+IMAGE, RECORDING = Noun("image", "images", "an"), Noun("recording", "recordings", "a")
+EITHER = Noun("image or recording", "images or recordings", "an")
+
+
+def noun(recordings: Iterable[bool]) -> Noun:
+    """The noun for data that are recordings, images, or some the one and some the other."""
+    kinds = set(recordings)
+    return EITHER if len(kinds) > 1 else RECORDING if True in kinds else IMAGE
+
+
+def spelled(config: Any, depth: int = 9, write: Callable[[float], str] | None = None) -> str:
+    """A choice as its constructor call, ``TRADES(beta=6)``; what lies deeper than `depth` is left out.
+
+    `write` writes numbers that are not whole: `size`, but ``0.5`` as it is where they count events.
+    """
+    write = write or size
     if isinstance(config, dict) and "class_path" in config:
         name = str(config["class_path"]).rpartition(".")[2]
         given = config.get("init_args") or {}
+        write = plain if name in ON_RECORDINGS else write
         if depth <= 0:
             return f"{name}(…)" if given else f"{name}()"
-        return f"{name}({', '.join(f'{k}={spelled(v, depth - 1)}' for k, v in given.items())})"
+        return f"{name}({', '.join(f'{k}={spelled(v, depth - 1, write)}' for k, v in given.items())})"
     if isinstance(config, dict):
-        return "{" + ", ".join(f"{k}: {spelled(v, depth)}" for k, v in config.items()) + "}"
+        return "{" + ", ".join(f"{k}: {spelled(v, depth, write)}" for k, v in config.items()) + "}"
     if isinstance(config, list):
-        return "[" + ", ".join(spelled(v, depth) for v in config) + "]"
-    return size(config) if isinstance(config, float) else str(config)
+        return "[" + ", ".join(spelled(v, depth, write) for v in config) + "]"
+    return write(config) if isinstance(config, float) else str(config)
+
+
+def plain(value: float) -> str:
+    return f"{value:g}"
 
 
 def size(value: float) -> str:
     """A number, as k/255 where it is a whole number of grey levels that has no short decimal form."""
-    plain, levels = f"{value:g}", value * 255
+    decimal, levels = plain(value), value * 255
     in_levels = 0.5 < levels < 255 and abs(levels - round(levels)) < 1e-4
-    return f"{round(levels)}/255" if in_levels and len(plain) > 5 else plain
+    return f"{round(levels)}/255" if in_levels and len(decimal) > 5 else decimal
 
 
 def breakable(code: str) -> Markup:
@@ -52,7 +90,7 @@ def grouped(number: float) -> str:
 
 
 def images(count: float, seeds: int) -> str:
-    """A number of images, with a decimal where it is a mean over several seeds."""
+    """A number of images or recordings, with a decimal where it is a mean over several seeds."""
     return grouped(count) if seeds == 1 else f"{count:,.1f}".replace(",", NARROW)
 
 

@@ -4,6 +4,8 @@ from spikeproof.snn.architectures import *  # noqa: F403
 from spikeproof.snn.architectures import __all__ as _architectures
 from spikeproof.snn.encoders import *  # noqa: F403
 from spikeproof.snn.encoders import __all__ as _encoders
+from spikeproof.snn.filters import *  # noqa: F403
+from spikeproof.snn.filters import __all__ as _filters
 from spikeproof.snn.foreign import *  # noqa: F403
 from spikeproof.snn.foreign import __all__ as _foreign
 from spikeproof.snn.gradients import *  # noqa: F403
@@ -24,6 +26,7 @@ from spikeproof.snn.views import __all__ as _views
 __all__ = [
     *_architectures,
     *_encoders,
+    *_filters,
     *_foreign,
     *_gradients,
     *_network,

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from spikeproof.snn.filters import Filter, filtered
 from spikeproof.specs import Pixels, UserError, pixels
 
 __all__ = ["RSC", "Direct", "Encoder", "Frames", "Latency", "Poisson"]
@@ -106,14 +107,19 @@ class Latency(Encoder):
 
 @dataclass(frozen=True, kw_only=True)
 class Frames(Encoder):
-    """Event frames ``[B, T, P, H, W]``, one a step, as they are; with `merged`, their mean at every step."""
+    """Event frames ``[B, T, P, H, W]``, one a step, as `filters` leave them; with `merged`, their mean at every step.
+
+    The first filter is the first to see them. A trained network is put behind filters by
+    ``view(model, encoder=Frames(filters=(BackgroundActivity(),)))``.
+    """
 
     framed: ClassVar[bool] = True
 
     merged: bool = False
+    filters: tuple[Filter, ...] = ()
 
     def __call__(self, x: Tensor, steps: int) -> Tensor:
-        frames = x.transpose(0, 1)
+        frames = (filtered(x, self.filters) if self.filters else x).transpose(0, 1)
         return frames.mean(0, keepdim=True) if self.merged else frames
 
     def in_one_step(self) -> Encoder:

@@ -79,6 +79,8 @@ class Network:
 
     def _steps(self, shape: tuple[int, ...]) -> int:
         """How many time steps there are for data of this shape."""
+        if len(shape) not in (3, 4) or min(shape) < 1:
+            raise UserError(f"data are images (C, H, W) or event frames (T, P, H, W), not of shape {tuple(shape)}")
         if self.encoder.framed != (len(shape) == 4):
             right = "the encoder Frames" if len(shape) == 4 else "an encoder of images, Direct for example"
             raise UserError(f"{self.encoder} cannot read data of shape {tuple(shape)}: choose {right}")

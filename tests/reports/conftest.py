@@ -55,6 +55,14 @@ def examples(classes: int, side: int, channels: int, generator: np.random.Genera
     }
 
 
+def event_examples(clean: np.ndarray, adversarial: np.ndarray, threat: str = "20 flips") -> dict[str, np.ndarray]:
+    """Recordings [M, T, P, H, W], every second of them misread after the attack."""
+    label = np.arange(len(clean)) % 10
+    said = {"label": label, "clean_prediction": label, "adversarial_prediction": (label + label % 2) % 10}
+    classes = np.array([f"gesture {k}" for k in range(10)])
+    return {"clean": clean, "adversarial": adversarial, "threat": np.array(threat), "classes": classes} | said
+
+
 def choice(name: str, **fields: Any) -> dict[str, Any]:
     return {"class_path": name, "init_args": fields}
 
@@ -160,6 +168,39 @@ def probes(**other: Any) -> dict[str, Any]:
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
     return lambda name, **options: write_run(tmp_path / options.pop("folder", name), name, **options)
+
+
+@pytest.fixture
+def make_recorded(make_run: MakeRun) -> MakeRun:
+    """A run whose data are recordings, its threats of one kind; each seed has its own split."""
+
+    def made(
+        name: str,
+        *,
+        kind: str = "EventFlips",
+        label: str = "{:g} flips",
+        eps: tuple[float, ...] = (10, 20, 100),
+        fields: dict[str, Any] | None = None,
+        shown: dict[str, np.ndarray] | None = None,
+        split: int | None = None,
+        **options: Any,
+    ) -> Run:
+        seed = options.get("seed", 0)
+        framing = choice("Framing", steps=4, values="binary", span=31000)
+        data = choice("EventFolder", framing=framing, test_images=200, split_seed=seed if split is None else split)
+        options = {"choices": {"data": data}, "data": data, "resplit": True} | options
+        run = make_run(name, **options)
+        if "verdicts.json" in run:
+            threats = run.read_json("verdicts.json")["threats"]
+            for threat, size in zip(threats, eps, strict=True):
+                threat |= {"label": label.format(size), "norm": kind, "eps": size}
+                threat["config"] = choice(kind, eps=size, **(fields or {}))
+            reread(run, "verdicts.json", threats=threats)
+        if shown is not None:
+            run.write_arrays("examples.npz", shown)
+        return run
+
+    return made
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ def image(*shape: int, seed: int = 0) -> Tensor:
 @every_encoder
 @pytest.mark.parametrize("steps", [1, 4])
 def test_contract(encoder: Encoder, steps: int) -> None:
-    x = image(3, 2, 4, 4).requires_grad_()
-    sequence = encoder(x, steps)
+    x = image(3, steps, 2, 4, 4) if encoder.framed else image(3, 2, 4, 4)
+    sequence = encoder(x.requires_grad_(), steps)
     assert sequence.shape in {(steps, 3, 2, 4, 4), (1, 3, 2, 4, 4)}
     assert sequence.dtype == x.dtype
     (gradient,) = torch.autograd.grad(sequence.sum(), x)
