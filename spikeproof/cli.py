@@ -32,7 +32,7 @@ from spikeproof.reports import Estimate, Row, ranking, write_report
 from spikeproof.reports.probing import HEADINGS, cells, probed
 from spikeproof.reports.rankings import standings
 from spikeproof.runs import Run, environment, find_runs
-from spikeproof.snn import Architecture, Encoder, GradientPath, Neuron, Readout
+from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, Readout
 from spikeproof.specs import UserError, from_config, nearest, short
 from spikeproof.training import Optimiser, Recipe, Schedule, Training
 from spikeproof.training import train as train_recipe
@@ -48,6 +48,7 @@ KINDS: dict[str, type] = {
     "neurons": Neuron,
     "gradient paths": GradientPath,
     "encoders": Encoder,
+    "event filters": Filter,
     "readouts": Readout,
     "objectives": Objective,
     "conversions": Conversion,

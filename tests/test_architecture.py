@@ -66,18 +66,23 @@ def test_public_names_are_pinned():
 
 NAMES = set(
     """
-    APGD ASSG ATan Activation AdamW Adversarial Along Architecture AsANN Attack AttackLoss Augmentation BPTR CIFAR10
-    CIFAR100 Calibration CarliniWagner Constant Conversion ConvexCombination Cosine CrossEntropy Cutout DLIF DLR DSR
-    DataSet DeepFool Diagnosis Digits Direct Distillation Encoder Exponential FAB FGSM FashionMNIST FirstSpike
-    Gaussian GradedIF GradientPath HART HopSkipJump HorizontalFlip IF ImageNet Images Interval KullbackLeibler L1 L2
-    LIF LastPotential Latency LearnedBounds Linf MART MLP MNIST Margin MeanCurrent Mixture Network Neuron Objective
-    Optimiser Outcome PDSG PGD PLIF PartName Poisson Probes QCFS RAT RFGSM RGA RSC RandomCrop RatePath ReLU Readout
-    Recipe Recording Rectangle SAPGD SEWResNet SGD SUITES Schedule Selection Sigmoid Slope SmallCNN SparseGradient
-    SpikingNetwork SpikingResNet Square StablePotential Standard Step StraightThrough Suite TRADES Targeted
-    TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin Threat ThresholdBalancing ThresholdGuarding
-    TinyImageNet Training Transfer Triangle TwinTransfer UniformNoise UserError VGG Verdicts Weights WideResNet
-    adapt ann_twin attack_view attend augment can_follow convert diagnose download evaluate evaluate_run has_spikes
-    load_model potential_perturbation predict probe probe_run qte record suite_named train view without_statistics
+    APGD ASLDVS ASSG ATan Activation AdamW Adversarial Along Architecture AsANN Attack AttackLoss Augmentation BPTR
+    BackgroundActivity CIFAR10 CIFAR100 CIFAR10DVS Calibration CarliniWagner Constant Conversion ConvexCombination
+    CornerPattern Cosine CrossEntropy Cutout DLIF DLR DSR DVS128Gesture DashPattern DataSet DeepFool Diagnosis
+    Digits Direct Distillation Encoder EventDrop EventEdits EventFlips EventFolder Events Exponential FAB FGSM
+    FashionMNIST Filter FilteredNetwork FirstSpike FrameL2 FrameLinf FramePattern Frames Framing Gaussian GradedIF
+    GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels IF ImageNet Images Interval KullbackLeibler L1 L2
+    LIF LastPotential Latency LearnedBounds Linf MART MLP MNIST Margin MeanCurrent Mixture NCaltech101 NDA NMNIST
+    Network Neuron Objective Optimiser Outcome PDSG PGD PLIF PartName Poisson Probes QCFS QuantisedActivity RAT
+    RFGSM RGA RSC RandomCrop RatePath ReLU Readout Recipe Recording Rectangle Retiming SAPGD SCG SDA SEWResNet SGD
+    SHD SSC SUITES Schedule Selection Sensor Sigmoid Slope SmallCNN SparseAttack SparseGradient SpikeFile SpikeFool
+    SpikeRetiming SpikingNetwork SpikingResNet Square StablePotential Standard SteepestRetiming Step StraightThrough
+    Suite TRADES Targeted TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin Threat ThresholdBalancing
+    ThresholdGuarding TinyImageNet Training Transfer Triangle TwinTransfer UniformNoise UserError VGG Verdicts
+    Weights WideResNet adapt ann_twin attack_view attend augment background_activity can_follow convert diagnose
+    download evaluate evaluate_run has_spikes hot_pixels load_model potential_perturbation predict probe probe_run
+    qte quantised_activity read_events read_gestures record rewritten suite_named told_apart train view
+    without_statistics write_events
     """.split()  # noqa: SIM905
 )
 

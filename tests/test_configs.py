@@ -70,7 +70,7 @@ def test_the_demo_has_every_method():
     assert {"standard", "gaussian_noise", "adversarial", "trades", "mart"} | systems <= names
 
 
-@pytest.mark.parametrize("folder", ["fashion_mnist", "cifar10_small"])
+@pytest.mark.parametrize("folder", ["fashion_mnist", "cifar10_small", "nmnist"])
 def test_compared_networks_have_the_same_data_budget_and_threat(folder):
     """What docs/results.md compares may differ in its method, not in images, epochs, batch or selection."""
     recipes = [_recipe(path) for path in CONFIGS if path.parent.name == folder]

@@ -54,7 +54,8 @@ class Attack(ABC):
     def check(self, threat: Threat) -> None:
         """Raise `UserError` unless it can search under `threat`."""
         if not self.knows(threat):
-            raise UserError(f"{short(self)} searches under threats on {' and '.join(self.under)}, and {threat} is none")
+            known = " and ".join(self.under)
+            raise UserError(f"{short(self)} searches under threats on {known}, not on {threat.kind} as {threat} is")
 
     def on(self, model: nn.Module) -> "Attack":
         """What the attack comes down to on `model`."""

@@ -18,6 +18,8 @@ def check_images(x: Tensor) -> None:
         raise UserError(f"images are a tensor, not {type(x).__name__}: torch.from_numpy makes one of an array")
     if x.ndim < 2 or not x.is_floating_point():
         raise UserError(f"images are a float tensor [B, C, H, W] in [0, 1], not {x.dtype} {list(x.shape)}")
+    if x.ndim == 5:
+        raise UserError("event frames [B, T, P, H, W] are no images: choose a threat on frames, FrameLinf for example")
     if len(x) == 0:
         raise UserError("there are no images: the batch is empty")
     wrong = ~((x >= 0) & (x <= 1)).flatten(1).all(1)  # NaN is in no interval

@@ -176,7 +176,7 @@ def probe_run(
         return kept
     started = time.monotonic()
     found = probe(model, *chosen.batch(torch.arange(images)), threat, attack, batch=batch, seed=seed)
-    facts = {"data": to_config(data), "part": part, "seed": seed, "fingerprint": print_}
+    facts = {"data": to_config(data), "resplit": data.resplit, "part": part, "seed": seed, "fingerprint": print_}
     facts |= {"seconds": time.monotonic() - started, "environment": environment()}
     run.write_json(FILE, found.summary() | facts)
     return run.read_json(FILE)

@@ -10,10 +10,17 @@ from spikeproof.attacks import (
     FGSM,
     PGD,
     SAPGD,
+    SCG,
+    SDA,
     Along,
     Attack,
+    CornerPattern,
+    DashPattern,
     Margin,
+    SpikeFool,
+    SpikeRetiming,
     Square,
+    SteepestRetiming,
     Targeted,
     TargetedDLR,
     TwinTransfer,
@@ -129,7 +136,30 @@ EXHAUSTIVE = Suite(
     examined=128,
 )
 
-SUITES = {suite.name: suite for suite in (QUICK, HABIT, STANDARD, ENSEMBLE19, AUTOATTACK, EXHAUSTIVE)}
+# Under EventFlips or EventEdits, for development and for a claim; patterns, which see no gradient, are the control.
+EVENTS = Suite(name="events", attacks=(UniformNoise(draws=5), SCG(), SDA(steps=5)))
+EVENTS_STANDARD = Suite(
+    name="events_standard",
+    attacks=(
+        UniformNoise(draws=10),
+        SCG(steps=50),
+        Along(attack=SCG(steps=100), paths=(ASSG(), ATan(alpha=10.0))),
+        SpikeFool(),
+        SDA(),
+        CornerPattern(),
+        DashPattern(),
+    ),
+)
+
+RETIMING = Suite(
+    name="retiming",
+    attacks=(UniformNoise(draws=5), SteepestRetiming(), SpikeRetiming(steps=50)),
+)
+
+SUITES = {
+    suite.name: suite
+    for suite in (QUICK, HABIT, STANDARD, ENSEMBLE19, AUTOATTACK, EXHAUSTIVE, EVENTS, EVENTS_STANDARD, RETIMING)
+}
 
 
 def suite_named(name: str) -> Suite:

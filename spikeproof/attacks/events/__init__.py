@@ -1,5 +1,28 @@
 """How are recordings of event cameras attacked? Threats on event frames, and attacks that change whole events."""
 
+from spikeproof.attacks.events.gumbel import Gumbel
+from spikeproof.attacks.events.patterns import CornerPattern, DashPattern, FramePattern
+from spikeproof.attacks.events.scg import SCG
+from spikeproof.attacks.events.sda import SDA
+from spikeproof.attacks.events.sparse_adam import SparseAttack
+from spikeproof.attacks.events.spike_fool import SpikeFool
+from spikeproof.attacks.events.spike_retiming import SpikeRetiming, SteepestRetiming
 from spikeproof.attacks.events.threats import EventEdits, EventFlips, FrameL2, FrameLinf, Retiming
 
-__all__ = ["EventEdits", "EventFlips", "FrameL2", "FrameLinf", "Retiming"]
+__all__ = [
+    "SCG",
+    "SDA",
+    "CornerPattern",
+    "DashPattern",
+    "EventEdits",
+    "EventFlips",
+    "FrameL2",
+    "FrameLinf",
+    "FramePattern",
+    "Gumbel",
+    "Retiming",
+    "SparseAttack",
+    "SpikeFool",
+    "SpikeRetiming",
+    "SteepestRetiming",
+]

@@ -33,8 +33,8 @@ def chosen(events: Placed, liking: Tensor, shifts: Tensor, steps: int, *, follow
     other event is going, and where none was before or, with `follow`, has left already; or it stays.
     Source: the strict projection of Spike-Retiming Attacks, ICLR 2026, whose order is that of all events together.
     """
-    pixel, index = torch.stack([events.recording, events.cell]).unique(dim=1, return_inverse=True)
-    columns, (count, device) = pixel.shape[1], (len(events.frame), liking.device)
+    pixel, index = (events.recording * 2**32 + events.cell).unique(return_inverse=True)
+    columns, count, device = len(pixel), len(events.frame), liking.device
     taken = torch.zeros(columns, steps, dtype=torch.bool, device=device)
     taken[index, events.frame] = True
     to = events.frame.unsqueeze(1) + shifts
@@ -71,3 +71,20 @@ def affordable(recording: Tensor, gain: Tensor, cost: Tensor, budget: int) -> Te
     paid = torch.zeros_like(recording, dtype=torch.bool)
     paid[order] = spent - before <= budget
     return paid
+
+
+def drawn(possible: Tensor, count: int) -> Tensor:
+    """A mask like `possible` ``[B, ...]``: `count` of its cells in each recording at random, or all there are."""
+    rows = possible.flatten(1)
+    lot = torch.rand(rows.shape, device=rows.device).masked_fill(~rows, -1)
+    first = lot.topk(min(count, rows.shape[1]), dim=1)
+    return torch.zeros_like(rows).scatter(1, first.indices, first.values >= 0).view_as(possible)
+
+
+def with_moves(x: Tensor, count: int) -> Tensor:
+    """Frames of counts, two steps at least, with a random event of `count` cells of each recording in another frame."""
+    taken = drawn(x > 0, count).flatten(2)
+    recording, frame, cell = taken.nonzero(as_tuple=True)
+    to = (frame + torch.randint(1, x.shape[1], frame.shape, device=x.device)) % x.shape[1]
+    one = torch.ones((), dtype=x.dtype, device=x.device)
+    return (x.flatten(2) - taken.to(x.dtype)).index_put((recording, to, cell), one, accumulate=True).view_as(x)

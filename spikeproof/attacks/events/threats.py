@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.events.moves import affordable, chosen, placed, written
+from spikeproof.attacks.events.moves import affordable, chosen, drawn, placed, with_moves, written
 from spikeproof.attacks.inputs import check_frames
 from spikeproof.attacks.threats import ROUNDING, Threat, shrunk_and_clipped, unit
 from spikeproof.specs import Pixels, UserError, pixels
@@ -47,6 +47,11 @@ class FrameThreat(Threat):
         inside = ((perturbed >= 0) & (perturbed <= self.top(x))).flatten(1).all(1)
         return inside & (self.distance(perturbed, x) <= self.eps * (1 + ROUNDING) + ROUNDING)
 
+    def _rounded_inward(self, near: Tensor, x: Tensor, most: float | Tensor) -> Tensor:
+        """One step back to `x` where x + change was rounded by more than `contains` forgives, in counts of hundreds."""
+        near = torch.where((near.double() - x).abs() > most, near.nextafter(x), near)
+        return near.clamp(min=0).minimum(self.top(x))
+
     def __str__(self) -> str:
         bound = "" if self.most is None else f", counts to {self.most:g}"
         return f"frame {self.norm} {self.eps:g}{bound}"
@@ -59,8 +64,9 @@ class FrameLinf(FrameThreat):
     norm: ClassVar[str] = "Linf"
 
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
-        near = torch.maximum(torch.minimum(perturbed, x + self.eps), x - self.eps)
-        return near.clamp(min=0).minimum(self.top(x))
+        wanted = torch.where(perturbed.isnan(), x, perturbed)
+        near = torch.maximum(torch.minimum(wanted, x + self.eps), x - self.eps)
+        return self._rounded_inward(near, x, self.eps * (1 + ROUNDING) + ROUNDING)
 
     def start(self, x: Tensor) -> Tensor:
         return self.project(x + self.eps * (2 * torch.rand_like(x) - 1), x)
@@ -80,9 +86,9 @@ class FrameL2(FrameThreat):
     norm: ClassVar[str] = "L2"
 
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
-        delta, top = (perturbed - x).flatten(1), self.top(x)
-        change = shrunk_and_clipped(delta, -x.flatten(1), (top - x).flatten(1), self.eps)
-        return (x + change.view_as(x)).clamp(min=0).minimum(top)
+        delta = (torch.where(perturbed.isfinite(), perturbed, x) - x).flatten(1)
+        change = shrunk_and_clipped(delta, -x.flatten(1), (self.top(x) - x).flatten(1), self.eps).view_as(x)
+        return self._rounded_inward(x + change, x, change.abs())
 
     def start(self, x: Tensor) -> Tensor:
         direction = torch.randn_like(x).flatten(1)
@@ -93,7 +99,7 @@ class FrameL2(FrameThreat):
         return unit(gradient.flatten(1)).view_as(gradient)
 
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
-        return (perturbed - x).flatten(1).norm(dim=1)
+        return (perturbed.double() - x).flatten(1).norm(dim=1).to(x.dtype)
 
 
 class EventThreat(Threat):
@@ -173,10 +179,7 @@ class EventFlips(CellThreat):
 
     def start(self, x: Tensor) -> Tensor:
         up, down = self.steps(x, x)
-        lot = torch.rand_like(x).masked_fill(~(up | down), -1).flatten(1)
-        drawn = lot.topk(min(self.budget, lot.shape[1]), dim=1)
-        chosen = torch.zeros_like(lot).scatter(1, drawn.indices, (drawn.values >= 0).to(lot.dtype))
-        return (x - chosen.view_as(x)).abs()
+        return torch.where(drawn(up | down, self.budget), 1 - x, x)
 
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
         legal = ((perturbed == 0) | (perturbed == 1)).flatten(1).all(1)
@@ -222,14 +225,18 @@ class EventEdits(CellThreat):
         )
 
     def start(self, x: Tensor) -> Tensor:
-        """As many random events more or less as the budget has; at each turn one cell of each recording changes."""
-        change = torch.zeros_like(x).flatten(1)
-        up, down = (mask.flatten(1) for mask in self.steps(x, x))
-        lot = torch.rand_like(change).masked_fill(~(up | down), -1)
-        drawn = lot.topk(min(self.budget, lot.shape[1]), dim=1)
-        rises = up.gather(1, drawn.indices) & (~down.gather(1, drawn.indices) | (torch.rand_like(drawn.values) < 0.5))
-        way = torch.where(rises, 1.0, -1.0).to(x.dtype) * (drawn.values >= 0)
-        return self.project(x + change.scatter(1, drawn.indices, way).view_as(x), x)
+        """Half of the budget moves random events (all of it where nothing else is allowed); with the rest, random
+        cells have one event more or less each."""
+        moves = self.budget if self.add == self.remove == 0 else self.budget // 2
+        moves = moves if self.move is None else min(moves, self.move)
+        z = with_moves(x, moves) if x.shape[1] > 1 else x
+        up, down = torch.full_like(z, self.add != 0, dtype=torch.bool), (z > 0) & (self.remove != 0)
+        changed = drawn(up | down, self.budget - moves)
+        rises = changed & up & (~down | (torch.rand(z.shape, device=z.device) < 0.5))
+        falls = changed & ~rises
+        rises = rises if self.add is None else drawn(rises, self.add)
+        falls = falls if self.remove is None else drawn(falls, self.remove)
+        return z + rises.to(x.dtype) - falls.to(x.dtype)
 
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
         added, removed, moved = self.told_apart(perturbed, x)
@@ -321,7 +328,7 @@ class Retiming(EventThreat):
 
     def start(self, x: Tensor) -> Tensor:
         """Events that have room move to random frames, up to the budget."""
-        return self.moved(x, torch.rand(int(x.sum()), len(self.shifts(x.shape[1])), device=x.device))
+        return self.moved(x, torch.rand(int(x.count_nonzero()), len(self.shifts(x.shape[1])), device=x.device))
 
     def shifts(self, steps: int) -> Tensor:
         """By how many frames an event may move, one of `steps` frames [S]; 0 is in the middle."""
@@ -333,8 +340,9 @@ class Retiming(EventThreat):
 
         Where `eps` bounds every event by itself, one may go where another has left. Where it is shared, events only
         go where none was, so that any of the moves can be taken back, and those with the largest gain in liking over
-        staying are made, until the first that the budget has no room for.
+        staying are made, until the first that the budget has no room for. No liking (NaN) is the least.
         """
+        liking = liking.nan_to_num(torch.finfo(liking.dtype).min)  # finite: less is only what is not possible
         events, shifts = placed(x), self.shifts(x.shape[1]).to(x.device)
         shared = self.by != "jitter"
         choice = chosen(events, liking, shifts, x.shape[1], follow=not shared)
@@ -360,7 +368,7 @@ def check_binary(x: Tensor, threat: Threat) -> None:
 def capped(change: Tensor, size: Tensor, budget: int) -> Tensor:
     """Whole changes ``[B, D]``, those of the largest `size` first, until they add up to `budget`; the last in part."""
     ranked = torch.where(change != 0, size, -1.0).topk(min(budget, change.shape[1]), dim=1).indices
-    units = change.gather(1, ranked)
+    units = change.gather(1, ranked).clamp(-budget, budget)  # so that sums stay exact
     spent = units.abs().cumsum(1) - units.abs()
     kept = (budget - spent).clamp(min=0).minimum(units.abs()) * units.sign()
     return torch.zeros_like(change).scatter(1, ranked, kept)

@@ -12,10 +12,12 @@ from spikeproof.data.events.data_sets import (
     NCaltech101,
 )
 from spikeproof.data.events.files import read_events
+from spikeproof.data.events.filters import background_activity, hot_pixels, quantised_activity
 from spikeproof.data.events.framing import Framing
 from spikeproof.data.events.gestures import read_gestures
 from spikeproof.data.events.hdf5 import SpikeFile
 from spikeproof.data.events.npz import write_npz as write_events
+from spikeproof.data.events.rewriting import rewritten, told_apart
 from spikeproof.data.events.streams import Events, Sensor
 
 __all__ = [
@@ -33,7 +35,12 @@ __all__ = [
     "SSC",
     "Sensor",
     "SpikeFile",
+    "background_activity",
+    "hot_pixels",
+    "quantised_activity",
     "read_events",
     "read_gestures",
+    "rewritten",
+    "told_apart",
     "write_events",
 ]

@@ -270,8 +270,17 @@ class DVS128Gesture(EventDataSet):
             raise UserError(f"{trials.name} is missing in {trials.parent.absolute()}. {self.by_hand}")
         files = [trials.with_name(line.strip()) for line in trials.read_text().splitlines() if line.strip()]
         labels = [labels_of(file) for file in files]
+
+        def read(number: int) -> list[Events]:
+            gestures = read_gestures(files[number], repair=self.repair)
+            if [label for _, label in gestures] != labels[number]:
+                raise UserError(
+                    f"{files[number]}: not all of its gestures can be repaired: leave it out of {trials.name}"
+                )
+            return [events for events, _ in gestures]
+
         return self.framed(
-            lambda number: [events for events, _ in read_gestures(files[number], repair=self.repair)],
+            read,
             [label for those in labels for label in those],
             self.classes,
             source=[number for number, those in enumerate(labels) for _ in those],

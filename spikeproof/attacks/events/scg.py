@@ -1,0 +1,107 @@
+"""SCG: gradients made compatible with events, by drawing which of them become one event more or less."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from spikeproof.attacks.attack import Attack, Best, Query, per_image
+from spikeproof.attacks.events.threats import CellThreat
+from spikeproof.attacks.losses import AttackLoss, Margin
+from spikeproof.attacks.threats import Threat
+from spikeproof.specs import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SCG(Attack):
+    """`steps` steps by random cells, the likelier the larger their gradient is; the best frames of all `restarts` stay.
+
+    In each step a cell is drawn with probability (|g| - min |g|) / (max |g| - min |g|), over its recording, and takes
+    one event more or less, as the sign of g says, where the threat lets it. Where g is 0 in the whole recording, each
+    cell is drawn with probability `turnover`, and either way (restricted spike flipper). Source: Liang et al., IEEE
+    TNNLS 2021 (spike-compatible gradient), where nothing bounds the changes. Ours: what exceeds the budget is undone,
+    the changes that g now finds least worth first, so that a step may exchange old changes for new ones; g is a
+    running sum of L1-normalised gradients with the weight `momentum` on the past (0: the gradient alone, as published);
+    and the loss is the margin, as cross-entropy hardly has a gradient where the network is sure (their "trap").
+    """
+
+    under: ClassVar[tuple[str, ...]] = ("events",)
+
+    steps: int = 20
+    momentum: float = 0.9
+    turnover: float = 0.05
+    loss: AttackLoss = Margin()
+    restarts: int = 1
+    eot: int = 1
+
+    def __post_init__(self) -> None:
+        self.refuse_below_one("steps", "restarts", "eot")
+        if not 0 <= self.momentum < float("inf"):
+            raise UserError(f"momentum weighs the past gradients and is 0 or more, not {self.momentum}")
+        if not 0 < self.turnover <= 1:
+            raise UserError(
+                f"turnover is the share of cells that change without a gradient, in (0, 1]; not {self.turnover}"
+            )
+
+    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        best, cells = Best(x), on_cells(threat)
+        for _ in range(self.restarts):
+            if len(who := query.left(best)):
+                self._walk(query, x, y, cells, best, who)
+        return best.x
+
+    def _walk(self, query: Query, x: Tensor, y: Tensor, threat: CellThreat, best: Best, who: Tensor) -> None:
+        z, velocity = x[who], torch.zeros_like(x[who])
+        for _ in range(self.steps):
+            slope, answer = query.gradient(z, y[who], self.loss, who, self.eot)
+            best.offer(z, answer, who)
+            if query.stop and answer.broken.any():
+                z, velocity, slope, who = (t[~answer.broken] for t in (z, velocity, slope, who))
+                if not len(who):
+                    return
+            velocity = self.momentum * velocity + normalised(slope)
+            blind = (slope == 0).flatten(1).all(1)
+            z = self._step(velocity, blind, z, x[who], threat)
+        best.offer(z, query.answer(z, y[who], self.loss, who, self.eot), who)
+
+    def _step(self, uphill: Tensor, blind: Tensor, z: Tensor, x: Tensor, threat: CellThreat) -> Tensor:
+        up, down = threat.steps(z, x)
+        blind = per_image(blind, x)
+        size = torch.where(blind, torch.rand_like(x), uphill.abs())
+        low, high = (per_image(end, x) for end in size.flatten(1).aminmax(dim=1))
+        chance = torch.where(blind, self.turnover, (size - low) / (high - low).clamp(min=torch.finfo(x.dtype).tiny))
+        way = torch.where(blind, any_way(up, down), uphill.sign())
+        way = way * (((way > 0) & up) | ((way < 0) & down)) * (torch.rand_like(x) < chance)
+        change = z + way - x
+        worth = torch.where(blind, size, uphill * change.sign())
+        return of_most_worth(x, change, worth, threat)
+
+
+def on_cells(threat: Threat) -> CellThreat:
+    """The threat itself; raises `UserError` for one of kind "events" that does not tell the steps of its cells."""
+    if not isinstance(threat, CellThreat):
+        raise UserError(f"events are changed cell by cell under EventFlips and EventEdits, not under {threat}")
+    return threat
+
+
+def normalised(slope: Tensor) -> Tensor:
+    """Gradients over their mean size in each recording; 0 stays 0."""
+    size = slope.abs().flatten(1).mean(1).clamp(min=torch.finfo(slope.dtype).tiny)
+    return slope / per_image(size, slope)
+
+
+def any_way(up: Tensor, down: Tensor) -> Tensor:
+    """+1 where there may be one event more, -1 where one less, by lot where both, 0 where neither."""
+    rises = up & (~down | (torch.rand(up.shape, device=up.device) < 0.5))
+    return rises.float() - (down & ~rises).float()
+
+
+def of_most_worth(x: Tensor, change: Tensor, worth: Tensor, threat: CellThreat) -> Tensor:
+    """`x` with these whole changes; beyond the budget, those of the largest `worth` of each recording.
+
+    Told to `project`, which keeps the largest changes, by what they exceed whole numbers by, less than half.
+    """
+    low, high = (per_image(end, x) for end in worth.flatten(1).aminmax(dim=1))
+    rank = (worth - low) / (high - low).clamp(min=torch.finfo(x.dtype).tiny)
+    return threat.project(x + change + 0.4 * rank * change.sign(), x)

@@ -1,0 +1,170 @@
+"""SDA: what each likely change does is tried out by a pass of its own; the best are kept, needless ones taken back."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from spikeproof.attacks.attack import Answer, Attack, Best, Query, per_image
+from spikeproof.attacks.events.scg import on_cells
+from spikeproof.attacks.events.threats import CellThreat
+from spikeproof.attacks.losses import AttackLoss, Margin
+from spikeproof.attacks.threats import Threat
+
+TOGETHER = 64  # recordings in one pass: more are no faster on a processor
+
+
+@dataclass(frozen=True, kw_only=True)
+class SDA(Attack):
+    """`steps` rounds in which single changes are tried out; it ends for a recording as soon as that is broken.
+
+    Round n takes `first` times n unchanged cells, those of the largest gradients that agree with an event more or less
+    (then others, by lot), and passes the frames through the network with each of these changes alone. What counts is
+    how the loss really differs, which sees what a gradient does not, a filter in front of the network for example.
+    Changes that do not lower the loss are kept. In the end those that raised it least are taken back, as many as a
+    bisection finds needless. Source: Lun et al., CVPR 2025 (sparse dynamic attack), where nothing bounds them.
+
+    Ours, under a budget: a round keeps the best changes alone, at most one in `waves` of the budget. Once that is
+    spent, they take the place of changes whose taking back, tried out like them, lowers the loss by less. Beside all
+    of a round's changes, the better half of them, the best quarter, ... are tried, and the best of these is kept. An
+    unbroken recording costs about ``steps**2 first / 2`` passes, and where the budget is spent up to as many again.
+    """
+
+    under: ClassVar[tuple[str, ...]] = ("events",)
+
+    steps: int = 12
+    first: int = 10
+    waves: int = 5
+    loss: AttackLoss = Margin()
+    eot: int = 1
+
+    def __post_init__(self) -> None:
+        self.refuse_below_one("steps", "first", "waves", "eot")
+
+    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        cells, best = on_cells(threat), Best(x)
+        z, who = x, torch.arange(len(x), device=x.device)
+        worth = torch.zeros_like(x)  # of each change, when it was made
+        for number in range(1, self.steps + 1):
+            slope, answer = query.gradient(z, y[who], self.loss, who, self.eot)
+            best.offer(z, answer, who)
+            left = ~answer.broken
+            z, slope, worth, loss, who = (t[left] for t in (z, slope, worth, answer.loss, who))
+            if not len(who):
+                break
+            trials = Trials(query, x[who], y[who], who, cells, self.loss, self.eot)
+            kept, worth = self._round(trials, number, z, loss, slope, worth)
+            kept = without_needless(trials, kept, worth)
+            best.offer(kept.x, Answer(kept.loss, kept.broken), who)
+            z, worth, who = (t[~kept.broken] for t in (kept.x, worth, who))
+            if not len(who):
+                break
+        return best.x
+
+    def _round(
+        self, trials: "Trials", number: int, z: Tensor, loss: Tensor, uphill: Tensor, worth: Tensor
+    ) -> tuple[Best, Tensor]:
+        """What one round keeps, and of each change how it differed when it was made."""
+        x, threat, count = trials.x, trials.threat, number * self.first
+        wave, room = math.ceil(threat.budget / self.waves), (threat.budget - threat.distance(z, x)).long()
+        up, down = (mask & (z == x) for mask in threat.steps(z, x))
+        new = trials.ranked(z, loss, *likeliest(uphill, up, down, count))
+        place = worth.abs().masked_fill(z == x, torch.inf).flatten(1).topk(new.place.shape[1], largest=False).indices
+        step = (x - z).flatten(1).gather(1, place) * (room < wave).unsqueeze(1)
+        old = trials.ranked(z, loss, place, step)
+        kept, everyone = Best(z), torch.arange(len(z), device=z.device)
+        kept.loss = loss.nextafter(torch.full_like(loss, -torch.inf))  # what is no worse is kept
+        while wave:
+            candidate = threat.project(exchanged(z, new, old, room, wave), x)
+            kept.offer(candidate, trials(candidate, everyone), everyone)
+            wave //= 2
+        worth = worth.flatten(1).scatter(1, new.place, new.gain).view_as(x)
+        return kept, worth.masked_fill(kept.x == x, 0)
+
+
+class Ranked(NamedTuple):
+    """Changes of single cells ``[b, k]``, those that raise the loss most first: by `step` in the cell `place`."""
+
+    place: Tensor
+    step: Tensor
+    gain: Tensor
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Recordings `x` at the places `who` of a batch, and the network to try their changes on."""
+
+    query: Query
+    x: Tensor
+    y: Tensor
+    who: Tensor
+    threat: CellThreat
+    loss: AttackLoss
+    eot: int
+
+    def __call__(self, z: Tensor, rows: Tensor) -> Answer:
+        """What the network says to `z`, changes of the recordings in these `rows` [n], the same ones many times too."""
+        with torch.no_grad():
+            logits = self.query.logits(z, self.y[rows], self.eot)
+        self.query.forwards.index_add_(0, self.who[rows], torch.full_like(rows, self.eot))
+        return Answer.of(logits, self.y[rows], self.loss(logits, self.y[rows]))
+
+    def ranked(self, z: Tensor, loss: Tensor, place: Tensor, step: Tensor) -> Ranked:
+        """Each of these changes of `z` alone, tried out; a step of 0 is none, and comes last."""
+        gain = torch.full_like(step, -torch.inf)
+        tried = step.nonzero()
+        for row, column in (part.unbind(1) for part in tried.split(TOGETHER) if len(part)):
+            there, by = (t[row, column].unsqueeze(1) for t in (place, step))
+            changed = z[row].flatten(1).scatter_add(1, there, by).view(-1, *z.shape[1:])
+            gain[row, column] = self(changed, row).loss - loss[row]
+        gain, order = gain.sort(dim=1, descending=True)
+        return Ranked(place.gather(1, order), step.gather(1, order), gain)
+
+
+def likeliest(uphill: Tensor, up: Tensor, down: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` cells whose step raises the loss most, to first order, and the steps ``[b, k]``.
+
+    Where fewer cells agree with the gradient, others by lot; steps of 0 where there are no more cells.
+    """
+    rise, fall = uphill.masked_fill(~up, -torch.inf), (-uphill).masked_fill(~down, -torch.inf)
+    gain = rise.maximum(fall)
+    rank = torch.where(gain > 0, gain, torch.rand_like(gain) - 1).masked_fill(~(up | down), -torch.inf).flatten(1)
+    first = rank.topk(min(count, rank.shape[1]), dim=1)
+    way = torch.where(rise >= fall, 1.0, -1.0).to(uphill.dtype).flatten(1).gather(1, first.indices)
+    return first.indices, way * first.values.isfinite()
+
+
+def exchanged(z: Tensor, new: Ranked, old: Ranked, room: Tensor, most: int) -> Tensor:
+    """`z` with the best of the `new` changes, `most` at most; beyond `room` [b] each in the place of an `old` one.
+
+    A change in free room must not lower the loss, one in an old one's place must raise it by more than that costs.
+    """
+    turn = torch.arange(new.gain.shape[1], device=z.device)
+    partner = turn - room.unsqueeze(1)  # [b, k]
+    free, last = partner < 0, old.gain.shape[1] - 1
+    partner, missing = partner.clamp(0, last), partner > last
+    both = new.gain + old.gain.gather(1, partner).masked_fill(missing, -torch.inf)
+    made = (turn < most) & torch.where(free, new.gain >= 0, both > 0)
+    undone = torch.zeros_like(old.gain).scatter_add(1, partner, (made & ~free).to(z.dtype))
+    changed = z.flatten(1).scatter_add(1, new.place, new.step * made).scatter_add(1, old.place, old.step * undone)
+    return changed.view_as(z)
+
+
+def without_needless(trials: Trials, kept: Best, worth: Tensor) -> Best:
+    """What is kept, the broken ones without the changes of least `worth`, as many as bisection finds needless."""
+    who = kept.broken.nonzero().squeeze(1)
+    changed = (kept.x != trials.x).flatten(1)
+    rank = worth.abs().flatten(1).masked_fill(~changed, torch.inf).argsort(1).argsort(1).view_as(worth)[who]
+    z, x = kept.x[who], trials.x[who]
+    low, high = torch.zeros_like(who), changed.sum(1)[who]  # so many are needless, so many are not
+    while len(rows := (high - low > 1).nonzero().squeeze(1)):
+        middle = (low[rows] + high[rows]) // 2
+        fewer = torch.where(rank[rows] < per_image(middle, x), x[rows], z[rows])
+        answer = trials(fewer, who[rows])
+        enough = answer.broken & trials.threat.contains(fewer, x[rows])  # half a move may not be allowed
+        place = who[rows[enough]]
+        kept.x[place], kept.loss[place] = fewer[enough], answer.loss[enough]
+        low[rows], high[rows] = torch.where(enough, middle, low[rows]), torch.where(enough, high[rows], middle)
+    return kept

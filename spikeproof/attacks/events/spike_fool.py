@@ -1,0 +1,117 @@
+"""SpikeFool: SparseFool for events, from one flat piece of the boundary to the next by the fewest cells."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from spikeproof.attacks.attack import Attack, Query, per_image
+from spikeproof.attacks.events.scg import of_most_worth, on_cells
+from spikeproof.attacks.events.threats import CellThreat
+from spikeproof.attacks.losses import Margin, TargetedMargin
+from spikeproof.attacks.nearest import first_look
+from spikeproof.attacks.threats import Threat
+from spikeproof.specs import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikeFool(Attack):
+    """Up to `steps` times DeepFool from the frames at hand, and the fewest cells that lead over the boundary it found.
+
+    DeepFool takes up to `inner` steps, of length `least` or more, over the nearest of the boundaries to the `classes`
+    likeliest wrong classes; its frames need not be whole. Where it ends, going `overreach` times as far, the boundary
+    is taken for flat, and cells change by one event each, that of the largest gradient first, until they are beyond.
+    Of more changes than the budget has, those of the largest gradients, added up over all rounds, are kept. It ends
+    where a recording is broken, and keeps what changes least. Source: Buchel et al., Frontiers in Neuroscience 2022
+    (SpikeFool), after Modas et al., CVPR 2019 (SparseFool). Ours: where DeepFool meets no boundary, that to the class
+    it was nearest to is taken, and the last cell, which has to change in part, changes by one event. It costs
+    up to ``steps (inner classes + 1)`` gradients.
+    """
+
+    under: ClassVar[tuple[str, ...]] = ("events",)
+
+    steps: int = 10
+    inner: int = 10
+    classes: int = 9
+    overreach: float = 2.0
+    overshoot: float = 0.02
+    least: float = 0.1
+    eot: int = 1
+
+    def __post_init__(self) -> None:
+        self.refuse_below_one("steps", "inner", "classes", "eot")
+        if not 1 <= self.overreach < float("inf"):
+            raise UserError(
+                f"overreach is how far beyond the boundary to go, 1 or more times its way; not {self.overreach}"
+            )
+        for name in ("overshoot", "least"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"{name} is 0 or more, not {getattr(self, name)}")
+
+    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        cells = on_cells(threat)
+        nearest, rivals = first_look(query, x, y, threat, self.eot)
+        goals = torch.stack([y.unsqueeze(1).expand_as(rivals), rivals], 2)[:, : self.classes]  # [B, classes, 2]
+        who = (nearest.distance > 0).nonzero().squeeze(1)
+        z, worth = x[who], torch.zeros_like(x[who])
+        for _ in range(self.steps):
+            if not len(who):
+                break
+            normal, gap = self._boundary(query, z, y[who], goals[who], who)
+            further = beyond(z, x[who], normal, gap, cells)
+            worth = worth + normal.abs() * (further != z)
+            further = of_most_worth(x[who], further - x[who], worth, cells)
+            broken = query.answer(further, y[who], Margin(), who, self.eot).broken
+            nearest.offer(further, broken, who)
+            left = ~broken & (further != z).flatten(1).any(1)  # what does not move will not
+            z, worth, who = further[left], worth[left], who[left]
+        return nearest.allowed()
+
+    def _boundary(self, query: Query, z: Tensor, y: Tensor, goals: Tensor, who: Tensor) -> tuple[Tensor, Tensor]:
+        """Where DeepFool from `z` ends: the boundary's normal, of length 1, and `overreach` times its distance."""
+        change, goal = torch.zeros_like(z), goals[:, 0].clone()
+        rows = torch.arange(len(z), device=z.device)
+        for _ in range(self.inner):
+            step, goal[rows] = self._step(query, (z + change)[rows], goals[rows], who[rows])
+            change[rows] += step
+            with torch.no_grad():
+                logits = query.logits((z + (1 + self.overshoot) * change)[rows], y[rows], self.eot)
+            query.forwards[who[rows]] += self.eot
+            said = logits.argmax(1)
+            over = said != y[rows]
+            goal[rows[over], 1] = said[over]
+            rows = rows[~over]
+            if not len(rows):
+                break
+        normal, _ = query.gradient(z + change, goal, TargetedMargin(), who, self.eot)
+        normal = normal / per_image(normal.flatten(1).norm(dim=1).clamp(min=1e-12), z)
+        return normal, self.overreach * (normal * change).flatten(1).sum(1)
+
+    def _step(self, query: Query, z: Tensor, goals: Tensor, who: Tensor) -> tuple[Tensor, Tensor]:
+        """The shortest step over the nearest boundary, were the network linear, and that boundary's (label, class)."""
+        nearest = z.new_full((len(z),), torch.inf)
+        step, chosen = torch.zeros_like(z), goals[:, 0].clone()
+        for goal in goals.unbind(1):
+            slope, answer = query.gradient(z, goal, TargetedMargin(), who, self.eot)
+            length = slope.flatten(1).norm(dim=1).clamp(min=1e-12)
+            reach = answer.loss.abs() / length
+            nearer = reach < nearest
+            ahead = per_image(reach.clamp(min=self.least) / length, z) * slope
+            step, chosen = (
+                torch.where(per_image(nearer, z), ahead, step),
+                torch.where(nearer.unsqueeze(1), goal, chosen),
+            )
+            nearest = nearest.minimum(reach)
+        return step, chosen
+
+
+def beyond(z: Tensor, x: Tensor, normal: Tensor, gap: Tensor, threat: CellThreat) -> Tensor:
+    """`z` with the fewest steps that lead beyond the plane where ``normal . change = gap``, or all there are."""
+    up, down = threat.steps(z, x)
+    legal = ((normal > 0) & up) | ((normal < 0) & down)
+    gain, order = (normal.abs() * legal).flatten(1).sort(dim=1, descending=True)
+    before = gain.cumsum(1) - gain
+    taken = (gain > 0) & (before < gap.clamp(min=torch.finfo(gap.dtype).tiny).unsqueeze(1))
+    steps = torch.zeros_like(gain).scatter(1, order, taken.to(gain.dtype)).view_as(z)
+    return z + steps * normal.sign()
