@@ -114,7 +114,7 @@ class DashPattern(DrawnPattern):
         self.refuse_below_one("positions", *(("most",) if self.most is not None else ()))
 
     def drawings(self, x: Tensor, threat: CellThreat, best: Best) -> Drawings:
-        dashes = [self.cells(end, x) for end in ends(*x.shape[-2:], self.positions)]
+        dashes = [self.cells(end, x) for end in ends(x.shape[-2], x.shape[-1], self.positions)]
         room, helped = insertable(x, threat), torch.ones_like(best.broken)
         while helped.any():
             base = best.x.clone()

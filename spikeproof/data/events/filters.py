@@ -11,6 +11,8 @@ import numpy as np
 from spikeproof.data.events.streams import Events
 from spikeproof.specs import UserError
 
+BLOCK = 2048  # events, so that a block's neighbourhoods stay in the cache
+
 __all__ = ["background_activity", "hot_pixels", "quantised_activity"]
 
 
@@ -51,23 +53,26 @@ def quantised_activity(
 def _supported(events: Events, radius: int, window_us: int) -> np.ndarray:
     """Whether another pixel within `radius` fired less than `window_us` before each event [N].
 
-    For one neighbouring pixel after the other, of those events that none has supported yet, its latest event before is
-    looked up among all events in the order of pixel and place in the recording.
+    Blocks of events that are no longer than a window, one after the other: what is earlier in an event's own block is
+    near enough, so that the first neighbour there counts, and the last one of all before the block.
     """
-    pixel, count = _pixels(events, margin=radius), len(events)
-    keys = np.sort(pixel * count + np.arange(count))
-    width = events.sensor.width + 2 * radius
-    kept, left = np.zeros(count, bool), np.arange(count)
-    for row in range(-radius, radius + 1):
-        for column in range(-radius, radius + 1):
-            if row == column == 0:
-                continue
-            neighbour = pixel[left] + row * width + column
-            latest = keys[np.searchsorted(keys, neighbour * count + left) - 1]  # the last one if there is none before
-            near = latest // count == neighbour
-            near &= events.t[left] - events.t[latest % count] < window_us
-            kept[left[near]] = True
-            left = left[~near]
+    count, t, pixel = len(events), events.t, _pixels(events, margin=radius)
+    width, height = events.sensor.width + 2 * radius, events.sensor.height + 2 * radius
+    around = (np.arange(-radius, radius + 1)[:, None] * width + np.arange(-radius, radius + 1)).ravel()
+    around = around[around != 0]
+    first, last = np.full(height * width, count), np.full(height * width, -1)  # events round each pixel, by number
+    times = np.append(t, t[:1] - window_us)  # of event -1 too
+    kept = np.zeros(count, bool)
+    begin = 0
+    while begin < count:
+        end = min(int(np.searchsorted(t, t[begin] + window_us)), begin + BLOCK)
+        number, own = np.arange(begin, end), pixel[begin:end]
+        places, writer = (own[:, None] + around).ravel(), np.repeat(number, len(around))
+        np.minimum.at(first, places, writer)
+        kept[begin:end] = (first[own] < number) | (t[begin:end] - times[last[own]] < window_us)
+        np.maximum.at(last, places, writer)
+        first[places] = count
+        begin = end
     return kept
 
 

@@ -44,7 +44,7 @@ def test_the_gradient_of_the_size() -> None:
 def test_the_first_step_is_the_learning_rate_uphill() -> None:
     weight = torch.tensor([1.0, -2.0, 0.0, 0.5]).view(2, 1, 1, 2)
     model, x = Linear(weight), torch.full((1, 2, 1, 1, 2), 3.0)
-    SparseAttack(steps=1, learning_rate=0.25)(model, x, torch.zeros(1, dtype=torch.long), FrameLinf(2.0))
+    SparseAttack(steps=1, learning_rate=0.25)(model, x, torch.zeros(1, dtype=torch.long), FrameLinf(2.0, most=9.0))
     assert torch.equal(model.seen[0], x)
     torch.testing.assert_close(model.seen[1] - x, 0.25 * weight.sign().view_as(x), atol=1e-3, rtol=0)
 

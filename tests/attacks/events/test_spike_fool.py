@@ -64,7 +64,9 @@ def test_the_nearest_of_several_classes() -> None:
     found = SpikeFool(overreach=1.0)(model, x, y, EventFlips(6))
     assert model(found).argmax(1) == 1
     assert found.sum() == 1
-    third = SpikeFool(overreach=1.0, classes=1)(Linear(weights, torch.tensor([0.0, 2.9, 2.6, 9.0])), x, y, EventFlips(6))
+    third = SpikeFool(overreach=1.0, classes=1)(
+        Linear(weights, torch.tensor([0.0, 2.9, 2.6, 9.0])), x, y, EventFlips(6)
+    )
     assert third.sum() == 6  # the class that is likeliest at first
 
 
@@ -79,7 +81,13 @@ def test_edits_of_counts() -> None:
 def test_steps_beyond_a_plane() -> None:
     z = torch.tensor([[0.0, 1.0, 0.0, 1.0]]).view(1, 1, 1, 2, 2)
     normal = torch.tensor([[0.5, 0.9, -0.8, -0.1]]).view_as(z)  # the second may not rise, nor the third fall
-    for gap, after in ((0.2, [1, 1, 0, 1]), (0.5, [1, 1, 0, 1]), (0.55, [1, 1, 0, 0]), (9.0, [1, 1, 0, 0]), (0.0, [1, 1, 0, 1])):
+    for gap, after in (
+        (0.2, [1, 1, 0, 1]),
+        (0.5, [1, 1, 0, 1]),
+        (0.55, [1, 1, 0, 0]),
+        (9.0, [1, 1, 0, 0]),
+        (0.0, [1, 1, 0, 1]),
+    ):
         assert beyond(z, z, normal, torch.tensor([gap]), EventFlips(4)).flatten().tolist() == after
     assert torch.equal(beyond(z, z, 0 * normal, torch.tensor([1.0]), EventFlips(4)), z)
 
