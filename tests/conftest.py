@@ -19,6 +19,12 @@ def pytest_configure() -> None:
     torch.set_num_threads(1)  # networks are small here, and the threads of two workers would wait for each other
 
 
+@pytest.fixture(autouse=True)
+def same_randomness() -> None:
+    """What a test draws, the weights of a layer for example, is the same alone and among others."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def digits() -> Examples:
     """Training images and labels, test images and labels of the handwritten digits."""

@@ -71,8 +71,6 @@ def checked_logits(model: nn.Module, x: Tensor) -> Tensor:
 
 def predictions(model: nn.Module, pool: Pool, batch: int, draws: int, vote: bool, seed: int) -> Tensor:
     """What `predict` gives for the whole pool ``[N, K]``; refuses images, labels and outputs that cannot be."""
-    if len(pool) == 0:
-        raise UserError("there are no images: the selection is empty")
     parts = []
     for who in torch.arange(len(pool)).split(batch):
         x, y = pool.batch(who)
@@ -91,8 +89,9 @@ def check_classes(logits: Tensor, data: object) -> None:
 
 
 def taken(model: nn.Module, pool: Pool, who: Tensor) -> tuple[Tensor, Tensor]:
-    """The images and labels at the places `who` in the pool, on the model's device."""
+    """The images and labels at the places `who` in the pool, on the model's device; refuses images that cannot be."""
     x, y = pool.batch(who)
+    check_input(x)
     return x.to(device_of(model)), y.to(device_of(model))
 
 

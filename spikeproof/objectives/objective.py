@@ -39,8 +39,9 @@ def adversarial_images(model: nn.Module, x: Tensor, target: Tensor, attack: Atta
 
 
 def in_range(perturbed: Tensor, x: Tensor) -> Tensor:
-    """`perturbed`, clamped to what `x` may be: [0, 1] for images, from 0 to the largest count for event frames."""
-    return perturbed.clamp(0, max(1.0, float(x.max())))
+    """`perturbed`, clamped to [0, 1], and for event frames from 0 to the recording's largest count."""
+    top = x.detach().flatten(1).amax(1).clamp(min=1)
+    return perturbed.clamp(min=0).minimum(top.view(-1, *[1] * (x.ndim - 1)))
 
 
 def consistency(logits: Tensor, perturbed: Tensor) -> Tensor:

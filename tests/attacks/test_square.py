@@ -118,7 +118,7 @@ def test_it_counts_what_it_asks(threat: Threat, trained_ann: SpikingNetwork, dig
 
 
 @every_threat
-@pytest.mark.parametrize("shape", [(3, 12, 4), (13,), (30,), (4, 6), (2, 2, 5, 5), (1, 1, 1), (1, 3, 2)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 12, 4), (13,), (30,), (4, 6), (1, 1, 1), (1, 3, 2)], ids=str)
 def test_images_of_any_shape(threat: Threat, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     x, y = torch.rand(4, *shape), torch.zeros(4, dtype=torch.long)

@@ -81,10 +81,13 @@ def drawn(possible: Tensor, count: int) -> Tensor:
     return torch.zeros_like(rows).scatter(1, first.indices, first.values >= 0).view_as(possible)
 
 
-def with_moves(x: Tensor, count: int) -> Tensor:
-    """Frames of counts, two steps at least, with a random event of `count` cells of each recording in another frame."""
+def with_moves(x: Tensor, count: int, capacity: float) -> Tensor:
+    """Frames of counts, two steps at least, with a random event of `count` cells of each recording in another frame;
+    pixels of which a cell would hold more than `capacity` stay as they are.
+    """
     taken = drawn(x > 0, count).flatten(2)
     recording, frame, cell = taken.nonzero(as_tuple=True)
     to = (frame + torch.randint(1, x.shape[1], frame.shape, device=x.device)) % x.shape[1]
     one = torch.ones((), dtype=x.dtype, device=x.device)
-    return (x.flatten(2) - taken.to(x.dtype)).index_put((recording, to, cell), one, accumulate=True).view_as(x)
+    z = (x.flatten(2) - taken.to(x.dtype)).index_put((recording, to, cell), one, accumulate=True).view_as(x)
+    return torch.where((z <= capacity).all(1, keepdim=True), z, x)

@@ -134,7 +134,11 @@ class CellThreat(EventThreat):
 
     kind: ClassVar[str] = "events"
     norm: ClassVar[str] = "L0"
-    most: ClassVar[float] = float("inf")  # events in a cell
+
+    @property
+    def capacity(self) -> float:
+        """How many events a cell can hold."""
+        return float("inf")
 
     @abstractmethod
     def steps(self, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,7 +146,7 @@ class CellThreat(EventThreat):
 
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
         """What is allowed stays; of anything else, rounded, the largest changes up to the budget."""
-        whole = torch.where(perturbed.isfinite(), perturbed, x).round().clamp(max=self.most)
+        whole = torch.where(perturbed.isfinite(), perturbed, x).round().clamp(max=self.capacity)
         up, down = self.steps(x, x)
         whole = torch.where(up, whole, whole.minimum(x))
         whole = torch.where(down, whole, whole.maximum(x)).clamp(min=0)
@@ -159,7 +163,7 @@ class EventFlips(CellThreat):
 
     eps: Pixels = 20
     only: Literal["insert", "delete"] | None = None
-    most: ClassVar[float] = 1.0
+    capacity: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         self._count()
@@ -198,28 +202,38 @@ class EventEdits(CellThreat):
 
     `add`, `remove` and `move` bound each by itself (None: `eps` alone does; 0: not allowed). A move takes an event of
     one pixel and polarity to another frame and counts once; a change is told apart into as many moves as there can be.
-    On frames by time with a fixed `span` this is the threat on the raw events: `data.rewritten` makes the recording.
+    A cell holds at most `most` events (None: any number); with 1, frames stay binary. On frames of counts, by time with
+    a fixed `span`, this is the threat on the raw events: `data.rewritten` makes the recording.
     """
 
     eps: Pixels = 20
     add: int | None = None
     remove: int | None = None
     move: int | None = None
+    most: int | None = None
 
     def __post_init__(self) -> None:
         self._count()
         for name in ("add", "remove", "move"):
             if (cap := getattr(self, name)) is not None and cap < 0:
                 raise UserError(f"{name} counts events and is 0 or more, or None; not {cap}")
+        if self.most is not None and self.most < 1:
+            raise UserError(f"most is how many events a cell can hold, 1 or more, or None; not {self.most}")
+
+    @property
+    def capacity(self) -> float:
+        return float("inf") if self.most is None else self.most
 
     def check(self, x: Tensor) -> None:
         check_frames(x)
         if not (x == x.round()).all():
             raise UserError(f"{self} is about frames that count whole events, and these hold fractions")
+        if x.max() > self.capacity:
+            raise UserError(f"a frame has {x.max().item():g} events in a cell, more than the {self.most} of {self}")
 
     def steps(self, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         fixed = self.move == 0
-        up, down = torch.ones_like(z, dtype=torch.bool), z > 0
+        up, down = z < self.capacity, z > 0
         return (up & (z < x) if fixed and self.add == 0 else up), (
             down & (z > x) if fixed and self.remove == 0 else down
         )
@@ -229,8 +243,8 @@ class EventEdits(CellThreat):
         cells have one event more or less each."""
         moves = self.budget if self.add == self.remove == 0 else self.budget // 2
         moves = moves if self.move is None else min(moves, self.move)
-        z = with_moves(x, moves) if x.shape[1] > 1 else x
-        up, down = torch.full_like(z, self.add != 0, dtype=torch.bool), (z > 0) & (self.remove != 0)
+        z = with_moves(x, moves, self.capacity) if x.shape[1] > 1 else x
+        up, down = (z < self.capacity) & (self.add != 0), (z > 0) & (self.remove != 0)
         changed = drawn(up | down, self.budget - moves)
         rises = changed & up & (~down | (torch.rand(z.shape, device=z.device) < 0.5))
         falls = changed & ~rises
@@ -240,7 +254,7 @@ class EventEdits(CellThreat):
 
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
         added, removed, moved = self.told_apart(perturbed, x)
-        legal = ((perturbed >= 0) & (perturbed == perturbed.round())).flatten(1).all(1)
+        legal = ((perturbed >= 0) & (perturbed <= self.capacity) & (perturbed == perturbed.round())).flatten(1).all(1)
         for count, cap in ((added, self.add), (removed, self.remove)):
             legal = legal if cap is None else legal & (count <= cap)
         return torch.where(legal, added + removed + moved, float("inf"))
@@ -261,7 +275,9 @@ class EventEdits(CellThreat):
         return capped(parts[0] + parts[1], size, self.budget)
 
     def __str__(self) -> str:
-        caps = [f"{name} {cap}" for name in ("add", "remove", "move") if (cap := getattr(self, name)) is not None]
+        caps = [
+            f"{name} {cap}" for name in ("add", "remove", "move", "most") if (cap := getattr(self, name)) is not None
+        ]
         return f"{self.eps} edits" + (f" ({', '.join(caps)})" if caps else "")
 
 

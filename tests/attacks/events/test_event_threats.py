@@ -35,13 +35,27 @@ KINDS = {
     "deletions": st.builds(EventFlips, budgets, only=st.just("delete")),
     "edits": st.builds(EventEdits, budgets),
     "bounded edits": st.builds(EventEdits, budgets, add=caps, remove=caps, move=caps),
+    "edits of binary frames": st.builds(EventEdits, budgets, add=caps, remove=caps, move=caps, most=st.just(1)),
     "jitter": st.builds(Retiming, budgets, by=st.just("jitter")),
     "delay": st.builds(Retiming, budgets, by=st.just("delay")),
     "moved": st.builds(Retiming, budgets, by=st.just("moved")),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
-EXAMPLES = (FrameLinf(), FrameL2(), EventFlips(), EventEdits(), Retiming(), Retiming(by="delay"), Retiming(by="moved"))
+EXAMPLES = (
+    FrameLinf(),
+    FrameL2(),
+    EventFlips(),
+    EventEdits(),
+    EventEdits(most=1),
+    Retiming(),
+    Retiming(by="delay"),
+    Retiming(by="moved"),
+)
 every_threat = pytest.mark.parametrize("threat", EXAMPLES, ids=str)
+
+
+def of_binary_frames(threat: Threat) -> bool:
+    return isinstance(threat, Retiming) or getattr(threat, "capacity", math.inf) == 1
 
 
 def recordings(threat: Threat, shape: tuple[int, ...], count: int = BATCH) -> Tensor:
@@ -49,7 +63,7 @@ def recordings(threat: Threat, shape: tuple[int, ...], count: int = BATCH) -> Te
     some of hundreds and thousands of events a cell."""
     density = torch.tensor([0, 0.1, 0.5, 0.9, 1])[torch.randint(0, 5, (count,))]
     x = (torch.rand(count, *shape) < density.view(-1, 1, 1, 1, 1)).float()
-    if isinstance(threat, EventFlips | Retiming):
+    if of_binary_frames(threat):
         return x
     most = torch.tensor([1, 2, 5, 300, 20_000])[torch.randint(0, 5, (count,))].view(-1, 1, 1, 1, 1)
     return x * (1 + (torch.rand(x.shape) * most).floor()).clamp(max=20_000)
@@ -189,7 +203,7 @@ def pairings(before: tuple[int, ...], after: tuple[int, ...]) -> frozenset[tuple
 
 def edits_by_loop(threat: EventEdits, z: Tensor, x: Tensor) -> float:
     """The least number of edits, over all pairings of all pixels, that keep to the bounds of each kind."""
-    if not whole(z):
+    if not whole(z) or max(z.flatten().tolist()) > threat.capacity:
         return math.inf
     ways = {(0, 0, 0)}
     for before, after in pixels_of(x, z):
@@ -236,7 +250,7 @@ TINY = [(1, 1, 1, 2), (2, 2, 1, 1), (3, 1, 1, 2), (4, 1, 1, 1)]
 
 def tiny(threat: Threat, shape: tuple[int, ...], count: int) -> tuple[Tensor, Tensor]:
     """Recordings of few events, and others that differ a little: whole, of as many events, and soft."""
-    counts = not isinstance(threat, EventFlips | Retiming)
+    counts = not of_binary_frames(threat)
     x, other = ((torch.rand(count, *shape) < 0.4).float() for _ in range(2))
     if counts:
         x, other = (z * torch.randint(1, 3, z.shape) for z in (x, other))
@@ -584,6 +598,8 @@ CELL_THREATS = [
     EventEdits(3, remove=0, move=0),
     EventEdits(3, add=0, move=0),
     EventEdits(3, add=0, remove=0),
+    EventEdits(3, most=1),
+    EventEdits(3, move=0, most=2),
 ]
 
 
@@ -623,6 +639,7 @@ def test_a_cell_has_a_step_where_some_budget_allows_it(threat: EventFlips | Even
         (lambda: Retiming(by="shift"), "unknown by 'shift': it is 'jitter', 'delay' or 'moved'"),
         (lambda: EventEdits(add=-1), "add counts events and is 0 or more, or None; not -1"),
         (lambda: EventEdits(move=-2), "move counts events"),
+        (lambda: EventEdits(most=0), "most is how many events a cell can hold, 1 or more, or None; not 0"),
         (lambda: FrameLinf(-1), "eps must be a number from 0 on"),
         (lambda: FrameLinf(most=0), "most is the largest count of events in a cell of a frame, and positive; not 0"),
         (lambda: FrameL2(most=math.inf), "most is the largest count"),
@@ -661,6 +678,9 @@ def test_frames_of_another_kind_than_the_threats_are_refused() -> None:
     EventEdits().check(counts)
     with pytest.raises(UserError, match="frames that count whole events, and these hold fractions"):
         EventEdits().check(soft)
+    EventEdits(most=3).check(counts)
+    with pytest.raises(UserError, match=r"3 events in a cell, more than the 2 of 20 edits \(most 2\)"):
+        EventEdits(most=2).check(counts)
     FrameLinf(most=3.0).check(counts)
     with pytest.raises(UserError, match=r"3 events in a cell, more than the 2 of frame Linf 1, counts to 2"):
         FrameLinf(most=2.0).check(counts)
@@ -687,6 +707,7 @@ def test_names_and_sizes() -> None:
         "frame L2 5",
         "20 flips",
         "20 edits",
+        "20 edits (most 1)",
         "retiming, jitter of 1 frames",
         "retiming, delay of 1 frames in all",
         "retiming, 1 events moved",
@@ -698,6 +719,7 @@ def test_names_and_sizes() -> None:
     assert [(t.kind, t.norm) for t in EXAMPLES] == [
         ("frames", "Linf"),
         ("frames", "L2"),
+        ("events", "L0"),
         ("events", "L0"),
         ("events", "L0"),
         ("retiming", "jitter"),
