@@ -17,7 +17,6 @@ from spikeproof.attacks import (
     CornerPattern,
     DashPattern,
     Margin,
-    SpikeFool,
     SpikeRetiming,
     Square,
     SteepestRetiming,
@@ -136,16 +135,24 @@ EXHAUSTIVE = Suite(
     examined=128,
 )
 
-# Under EventFlips or EventEdits, for development and for a claim; patterns, which see no gradient, are the control.
-EVENTS = Suite(name="events", attacks=(UniformNoise(draws=5), SCG(), SDA(steps=5)))
+# Under EventFlips or EventEdits, for development and for a claim. A flip is far from a small step: the gradients that
+# find it are those of slopes as wide as the potentials spread. Patterns, which see no gradient, are the control.
+EVENTS = Suite(
+    name="events",
+    attacks=(
+        UniformNoise(draws=5),
+        SCG(),
+        Along(attack=SCG(), paths=(ASSG(), PDSG())),
+        Along(attack=SDA(steps=5), paths=(ASSG(),)),
+    ),
+)
 EVENTS_STANDARD = Suite(
     name="events_standard",
     attacks=(
         UniformNoise(draws=10),
-        SCG(steps=50),
-        Along(attack=SCG(steps=100), paths=(ASSG(), ATan(alpha=10.0))),
-        SpikeFool(),
-        SDA(),
+        SCG(),
+        Along(attack=SCG(steps=100), paths=(PDSG(), ASSG(), ATan(alpha=1.0))),
+        Along(attack=SDA(), paths=(ASSG(), PDSG())),
         CornerPattern(),
         DashPattern(),
     ),
@@ -153,7 +160,12 @@ EVENTS_STANDARD = Suite(
 
 RETIMING = Suite(
     name="retiming",
-    attacks=(UniformNoise(draws=5), SteepestRetiming(), SpikeRetiming(steps=50)),
+    attacks=(
+        UniformNoise(draws=5),
+        SteepestRetiming(),
+        Along(attack=SteepestRetiming(), paths=(ASSG(), PDSG())),
+        Along(attack=SpikeRetiming(steps=50), paths=(ASSG(),)),
+    ),
 )
 
 SUITES = {

@@ -147,6 +147,8 @@ class PDSG(GradientPath):
     """
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        if not torch.is_grad_enabled():
+            return own_spikes(x, dynamics, steps)
         currents = x.expand(steps, *x.shape[1:])
         with torch.no_grad():
             potentials = integrate(currents, dynamics, Triangle()).potentials  # [T, B, *n]
