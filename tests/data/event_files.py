@@ -4,6 +4,8 @@ import io
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import scipy.io
@@ -66,6 +68,23 @@ def mat_bytes(events: Sequence[Event], dtype: str = "i4", row: bool = False) -> 
     names = ("ts", "x", "y", "pol")
     scipy.io.savemat(stream, dict(zip(names, columns.T, strict=True)), oned_as="row" if row else "column")
     return stream.getvalue()
+
+
+def save_spikes(
+    path: Path,
+    h5py: ModuleType,
+    recordings: list[tuple[list[float], list[int]]],
+    labels: list[int],
+    kind: str = "f2",
+) -> Path:
+    """SHD and SSC, HDF5: times in s and channels of each recording, and the labels."""
+    with h5py.File(path, "w") as file:
+        for name, dtype, column in (("times", kind, 0), ("units", "u2", 1)):
+            data = file.create_dataset(f"spikes/{name}", (len(recordings),), h5py.vlen_dtype(np.dtype(dtype)))
+            for row, spikes in enumerate(recordings):
+                data[row] = np.array(spikes[column], dtype)
+        file["labels"] = np.array(labels, "u2")
+    return path
 
 
 @dataclass(frozen=True)

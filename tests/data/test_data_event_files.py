@@ -35,6 +35,7 @@ from tests.data.event_files import (
     mat_bytes,
     npz_bytes,
     packet,
+    save_spikes,
 )
 
 NMNIST = Sensor(height=34, width=34)
@@ -128,7 +129,10 @@ def test_time_must_not_decrease(layout: Layout, tmp_path: Path) -> None:
 
 @every_layout
 def test_coordinates_are_on_the_sensor(layout: Layout, tmp_path: Path) -> None:
-    path = saved(tmp_path / layout.file, layout.written([(5, 0, 0, 1), (6, 30, 0, 1), (7, 1, 1, 0)]))
+    written = layout.written([(5, 0, 0, 1), (6, 30, 0, 1), (7, 1, 1, 0)])
+    for size in (b"#Source 1: DVS128\r\n", b"% Width 640\n"):  # or another one is refused for itself
+        written = written.replace(size, b"")
+    path = saved(tmp_path / layout.file, written)
     narrow = Sensor(height=layout.sensor.height, width=20)
     refused(path, "event 1: x 30 is outside the sensor, 0 to 19", narrow)
     assert listed(read_events(path, narrow, repair=True)) == [(5, 0, 0, 1), (7, 1, 1, 0)]
@@ -201,6 +205,37 @@ def test_overflows_of_the_atis_clock(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.bin", bin_bytes([(100, 1, 1, 0), mark, (5, 2, 2, 1), mark, mark, (7, 3, 3, 0)]))
     assert listed(read_events(path, NMNIST)) == [(100, 1, 1, 0), (8197, 2, 2, 1), (24583, 3, 3, 0)]
     refused(path, "event 1: time 99 us comes after 100 us", Sensor(height=241, width=304))
+
+
+def test_errors_name_the_record_of_the_file(tmp_path: Path) -> None:
+    """Marks of overflow and events marked as invalid are no events, but records that count."""
+    mark = (0, 0, 240, 0)
+    path = saved(tmp_path / "a.bin", bin_bytes([FOUR[0], mark, mark, (4, 50, 0, 1)]))
+    refused(path, "event 3: x 50 is outside the sensor, 0 to 33", NMNIST)
+    path = saved(tmp_path / "b.bin", bin_bytes([FOUR[0], mark, (9, 1, 1, 1), mark, FOUR[1], (9, 1, 1, 0)]))
+    refused(path, "event 5: time 16393 us comes after 16394 us", NMNIST)
+    path = tmp_path / "a.aedat"
+    saved(
+        path, AEDAT_3 + packet(FOUR[:2], valid=0) + packet(FOUR[:1]) + packet(FOUR, kind=0) + packet([(30, 0, 128, 1)])
+    )
+    refused(path, "event 3: y 128 is outside the sensor, 0 to 127")
+
+
+@pytest.mark.parametrize("name", ["aedat-3.1", "dat", "npz"])
+def test_a_file_of_another_sensor_is_refused(name: str, tmp_path: Path) -> None:
+    [layout] = [layout for layout in LAYOUTS if layout.name == name]
+    polarities, height, width = layout.sensor.shape
+    written = npz_bytes(FOUR, sensor=np.array([2, height, width])) if name == "npz" else layout.written(FOUR)
+    path = saved(tmp_path / layout.file, written)
+    for sensor in (None, layout.sensor):
+        assert read_events(path, sensor).sensor == layout.sensor
+    others = [NMNIST, Sensor(height=width, width=height + 1), Sensor(polarities=1, height=height, width=width)]
+    for other in others:
+        refused(path, rf"of a sensor of \({polarities}, {height}, {width}\) .*, not of \({other.polarities}, ", other)
+    repaired = read_events(path, NMNIST, repair=True)
+    assert repaired.sensor == NMNIST
+    assert listed(repaired) == FOUR
+    assert listed(read_events(path, Sensor(height=5, width=4), repair=True)) == FOUR[:2]
 
 
 def test_other_starts_of_aedat_files(tmp_path: Path) -> None:
@@ -307,6 +342,12 @@ def test_labels_that_are_wrong(gestures: Path, line: str, message: str) -> None:
         read_gestures(gestures)
     assert labels.name in str(error.value)
     assert [label for _, label in read_gestures(gestures, repair=True)] == [1, 4]
+    if "no events" in message:
+        assert labels_of(gestures) == [1, 2, 4]
+    else:
+        with pytest.raises(UserError, match=message):
+            labels_of(gestures)
+        assert labels_of(gestures, repair=True) == [1, 4]
 
 
 def test_labels_that_are_not_there(gestures: Path) -> None:
@@ -339,7 +380,7 @@ def test_headers_of_dat_files(tmp_path: Path) -> None:
     refused(saved(path, DAT + b"\x0c"), "its header does not end")
     refused(saved(path, dat_bytes(FOUR, b"% Width 640\n% Height 480\n")), "no version, not % Version 2")
     refused(saved(path, dat_bytes(FOUR, DAT.replace(b"Version 2", b"Version 1"))), "% Version 1, not % Version 2")
-    refused(saved(path, dat_bytes(FOUR, DAT.replace(b"480", b"0"))), "height counts pixels, from 1")
+    refused(saved(path, dat_bytes(FOUR, DAT.replace(b"480", b"0"))), "height counts pixels, a whole number from 1")
     refused(saved(path, dat_bytes(FOUR, kind=14)), "events of type 14, 8 bytes each")
     refused(saved(path, dat_bytes(FOUR, size=16)), "events of type 12, 16 bytes each")
     assert listed(read_events(saved(path, dat_bytes(FOUR, kind=0)))) == FOUR
@@ -500,22 +541,6 @@ def test_a_big_endian_matlab_file_by_hand() -> None:
 @pytest.fixture
 def h5py() -> ModuleType:
     return pytest.importorskip("h5py")
-
-
-def save_spikes(
-    path: Path,
-    h5py: ModuleType,
-    recordings: list[tuple[list[float], list[int]]],
-    labels: list[int],
-    kind: str = "f2",
-) -> Path:
-    with h5py.File(path, "w") as file:
-        for name, dtype, column in (("times", kind, 0), ("units", "u2", 1)):
-            data = file.create_dataset(f"spikes/{name}", (len(recordings),), h5py.vlen_dtype(np.dtype(dtype)))
-            for row, spikes in enumerate(recordings):
-                data[row] = np.array(spikes[column], dtype)
-        file["labels"] = np.array(labels, "u2")
-    return path
 
 
 def test_spikes_of_a_cochlea(tmp_path: Path, h5py: ModuleType) -> None:

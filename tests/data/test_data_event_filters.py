@@ -115,10 +115,11 @@ def test_what_is_kept_is_as_it_was() -> None:
 def test_settings_that_keep_nothing_or_mean_nothing_are_refused() -> None:
     events = recording([(1, 0, 0, 0)], LINE)
     for call, said in (
-        (lambda: background_activity(events, radius=0), "radius must be at least 1, not 0"),
-        (lambda: background_activity(events, window_us=0), "window_us must be at least 1"),
-        (lambda: hot_pixels(events, most=-1), "most must be at least 0"),
-        (lambda: quantised_activity(events, quantum_us=0), "quantum_us must be at least 1"),
+        (lambda: background_activity(events, radius=0), "radius is a whole number from 1 on, not 0"),
+        (lambda: background_activity(events, window_us=0), "window_us is a whole number from 1 on"),
+        (lambda: background_activity(events, radius=1.5), "radius is a whole number from 1 on, not 1.5"),
+        (lambda: hot_pixels(events, most=-1), "most is a whole number from 0 on"),
+        (lambda: quantised_activity(events, quantum_us=0), "quantum_us is a whole number from 1 on"),
     ):
         with pytest.raises(UserError, match=said):
             call()

@@ -19,7 +19,7 @@ Event = tuple[int, int, int, int]  # t in us, x, y, p
 Example = tuple[Events, Tensor, Tensor, Framing]
 
 LINE = Sensor(polarities=1, height=1, width=4)
-BY_TEN = Framing(steps=3, span=10)
+BY_TEN = Framing(steps=3, span=10, since="zero")
 
 
 def recording(events: list[Event], sensor: Sensor = LINE) -> Events:
@@ -39,6 +39,7 @@ def example(seed: int, values: str = "count") -> Example:
     framing = Framing(
         steps=int(rng.integers(1, 5)),
         span=int(rng.choice([1, 2, 30, 1000])),
+        since="zero",
         values=values,
         crop=(int(rng.integers(1, sensor.height + 1)), int(rng.integers(1, sensor.width + 1))) if seed % 3 else None,
         pool=int(rng.integers(1, 4)),
@@ -139,7 +140,7 @@ def test_by_hand() -> None:
 def test_earlier_losses_go_to_earlier_gains() -> None:
     """The assignment with the least delay in all, which is the one that `Retiming` bounds."""
     events = recording([(1, 0, 0, 0), (12, 0, 0, 0)])
-    framing = Framing(steps=4, span=10)
+    framing = Framing(steps=4, span=10, since="zero")
     before = framing([events])[0]
     after = before.flip(0)
     assert [t for t, *_ in listed(rewritten(events, before, after, framing))] == [21, 32]
@@ -164,7 +165,7 @@ def test_all_events_may_go() -> None:
 
 
 def test_a_new_event_of_a_pool_is_in_any_of_its_pixels() -> None:
-    framing = Framing(steps=1, span=100, pool=3, crop=(3, 4))
+    framing = Framing(steps=1, span=100, since="zero", pool=3, crop=(3, 4))
     events = recording([(0, 0, 0, 0)], Sensor(polarities=1, height=5, width=8))
     before = framing([events])[0]
     for cell, columns in ((0, {2, 3, 4}), (1, {5})):  # the second pool is cut off by the crop
@@ -178,10 +179,11 @@ def test_a_new_event_of_a_pool_is_in_any_of_its_pixels() -> None:
 @pytest.mark.parametrize(
     ("framing", "said"),
     [
-        (Framing(steps=3, by="number"), "its own affair: Framing.by='time', span=....* not Framing.*number"),
-        (Framing(steps=3), "its own affair"),
+        (Framing(steps=3, by="number"), "its own affair, by Framing.span=..., since='zero'.* not Framing.*number"),
+        (Framing(steps=3), "its own affair, by"),
+        (Framing(steps=3, span=10), r"its own affair, .*since='first'.*those of events.from_zero\(\) since zero"),
     ],
-    ids=["by number", "no span"],
+    ids=["by number", "no span", "since the first"],
 )
 def test_frames_that_depend_on_other_events_are_refused(framing: Framing, said: str) -> None:
     events = recording([(1, 0, 0, 0), (30, 1, 0, 0)])
@@ -204,6 +206,19 @@ def test_frames_that_are_not_the_recordings_are_refused() -> None:
     ):
         with pytest.raises(UserError, match=said):
             rewritten(events, wrong, after, framing)
+
+
+def test_frames_since_the_first_event_are_rewritten_from_zero() -> None:
+    """And with the first event gone, time since the first event is another."""
+    events = recording([(7, 0, 0, 0), (16, 1, 0, 0), (28, 2, 0, 0)])
+    since_first = replace(BY_TEN, since="first")
+    before = since_first([events])[0]
+    after = before.clone()
+    after[0, 0, 0, 0] = 0
+    found = rewritten(events.from_zero(), before, after, BY_TEN)
+    assert listed(found) == [(9, 1, 0, 0), (21, 2, 0, 0)]
+    assert torch.equal(BY_TEN([found])[0], after)
+    assert not torch.equal(since_first([found])[0], after)
 
 
 def test_recordings_of_two_sensors_are_not_told_apart() -> None:

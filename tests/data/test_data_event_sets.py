@@ -22,6 +22,8 @@ from spikeproof.data import (
     read_events,
     write_events,
 )
+from spikeproof.data.events import recordings
+from spikeproof.data.events.recordings import packed
 from spikeproof.snn import Frames, Network, ReLU
 from spikeproof.specs import UserError, from_config, to_config
 from spikeproof.training import Recipe, Selection, Training
@@ -172,7 +174,7 @@ def test_frames_are_those_of_the_events_from_their_first_on(animals: Path) -> No
 
 
 def test_files_of_every_format_and_spelling_are_found(tmp_path: Path) -> None:
-    for name, suffix in (("dog", "bin"), ("cat", "BIN"), ("dog", "npz")):
+    for name, suffix in (("dog", "bin"), ("cat", "BIN"), ("eel", "npz")):
         for number in range(3):
             path = tmp_path / "animals" / name / f"{suffix}{number}.{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,6 +199,8 @@ def refused(folder: EventFolder, root: Path, said: str, part: PartName = "train"
 def test_what_does_not_fit_is_refused(animals: Path, tmp_path: Path) -> None:
     without = dataclasses.replace(FOLDER, classes=("dog", "cat"))
     refused(without, animals, r"060.bin: its folder 'eel' is none of the classes dog, cat")
+    with_more = dataclasses.replace(FOLDER, classes=("ant", "cat", "dog", "eel", "fox"))
+    refused(with_more, animals, "there are no recordings of ant, fox in .*animals")
     refused(dataclasses.replace(FOLDER, folder="plants"), animals, r"there are no recordings \(.bin, .*in .*plants")
     refused(FOLDER, tmp_path, rf"there are no recordings .*{tmp_path.name}")
     for name in ("train", "test"):
@@ -279,3 +283,32 @@ def test_a_missing_set_says_what_is_missing_where(kind: type[DataSet], name: Par
     assert str(tmp_path) in str(caught.value)
     assert kind.by_hand in str(caught.value)
     assert kind is EventFolder or "http" in kind.by_hand
+
+
+@pytest.mark.parametrize(
+    ("cells", "most", "shape", "nbytes"),
+    [
+        (10, 1, (1, 2, 10, 10), 20),  # a byte, and a byte for its place of 200
+        (690, 1, (6, 2, 17, 17), 2070),  # 3 bytes each, of 3,468
+        (690, 255, (6, 2, 17, 17), 2070),
+        (690, 256, (6, 2, 17, 17), 2760),
+        (3468, 9, (6, 2, 17, 17), 3468),  # every cell
+        (3468, 70_000, (6, 2, 17, 17), 4 * 3468),
+        (100, 7, (16, 2, 128, 128), 500),  # 5 bytes each, of 524,288
+        (0, 0, (2, 1, 1, 700), 0),
+    ],
+)
+def test_frames_are_kept_exactly_in_few_bytes(cells: int, most: int, shape: tuple[int, ...], nbytes: int) -> None:
+    frames = torch.zeros(shape)
+    frames.view(-1)[torch.randperm(frames.numel())[:cells]] = torch.linspace(most, 1, max(cells, 1)).round()[:cells]
+    kept = packed(frames)
+    assert torch.equal(kept.unpacked(shape), frames)
+    assert kept.unpacked(shape).dtype == torch.float32
+    assert kept.nbytes == nbytes
+
+
+def test_a_file_is_read_once(animals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = FOLDER.part("validation", animals)
+    first, _ = part.batch(range(len(part)))
+    monkeypatch.setattr(recordings, "read_events", None)
+    assert torch.equal(part.batch(range(len(part)))[0], first)

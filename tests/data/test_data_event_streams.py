@@ -141,11 +141,25 @@ def test_time_from_zero_and_some_of_the_events() -> None:
     assert len(of(GOOD).where(np.zeros(4, bool))) == 0
 
 
+def test_pixels_count_row_by_row() -> None:
+    assert of(GOOD).pixels().tolist() == [0, 23, 13, 14]
+    assert of(GOOD).pixels(margin=1).tolist() == [9, 38, 26, 27]
+
+
+def test_errors_name_the_places_in_the_source() -> None:
+    t, x, y, p = np.array([*GOOD, (9, 6, 0, 0)], np.int64).T
+    with pytest.raises(UserError, match="event 17: x 6"):
+        checked(t, x, y, p, SENSOR, "a file", places=np.array([0, 3, 4, 9, 17]))
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"height": 0, "width": 3}, "height counts pixels, from 1 to 32768; not 0"),
-        ({"height": 3, "width": 2**15 + 1}, "width counts pixels, from 1 to 32768; not 32769"),
+        ({"height": 0, "width": 3}, "height counts pixels, a whole number from 1 to 32768; not 0"),
+        ({"height": 2.5, "width": 3}, "height counts pixels, a whole number from 1 to 32768; not 2.5"),
+        ({"height": 2, "width": 3.0}, "width counts pixels, a whole number .*; not 3.0"),
+        ({"polarities": 1.0, "height": 3, "width": 3}, "1 or 2 polarities, not 1.0"),
+        ({"height": 3, "width": 2**15 + 1}, "width counts pixels, a whole number from 1 to 32768; not 32769"),
         ({"polarities": 3, "height": 3, "width": 3}, "a sensor has 1 or 2 polarities, not 3"),
         ({"polarities": 0, "height": 3, "width": 3}, "1 or 2 polarities, not 0"),
     ],

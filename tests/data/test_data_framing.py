@@ -36,12 +36,14 @@ def random_recordings(random: np.random.Generator) -> list[Events]:
 def random_framing(random: np.random.Generator, sensor: Sensor) -> Framing:
     by = random.choice(["time", "number"]).item()
     crop = tuple(random.integers(1, (sensor.height + 1, sensor.width + 1)).tolist())
-    spans = [None, int(random.integers(1, 50)), int(random.integers(1, 10**6))]
+    span = [None, int(random.integers(1, 50)), int(random.integers(1, 10**6))][random.integers(3)]
+    span = span if by == "time" else None
     return Framing(
         steps=int(random.integers(1, 9)),
         by=by,
         values=random.choice(["count", "binary"]).item(),
-        span=spans[random.integers(3)] if by == "time" else None,
+        span=span,
+        since="zero" if span and random.random() < 0.5 else "first",
         crop=crop if random.random() < 0.5 else None,
         pool=int(random.integers(1, 5)),
     )
@@ -61,7 +63,7 @@ def by_loop(framing: Framing, events: Events) -> Tensor:
         elif framing.span is None:
             frame = (t - times[0]) * steps // (times[-1] - times[0] + 1)
         else:
-            frame = t // framing.span
+            frame = (t - (times[0] if framing.since == "first" else 0)) // framing.span
         if frame < steps and top <= y < top + height and left <= x < left + width:
             frames[frame, p, (y - top) // framing.pool, (x - left) // framing.pool] += 1
     return frames.clamp(max=1) if framing.values == "binary" else frames
@@ -95,11 +97,11 @@ def test_no_event_is_lost_and_frames_by_number_are_equally_full() -> None:
         assert (filled.amax(1) - filled.amin(1)).max() <= 1
 
 
-def test_with_a_span_the_frame_of_an_event_is_its_own_affair() -> None:
+def test_with_a_span_since_zero_the_frame_of_an_event_is_its_own_affair() -> None:
     """Frames of some of the events, and of the others, add up to those of all."""
     random = np.random.default_rng(0)
     for _ in range(50):
-        framing = Framing(steps=4, span=int(random.integers(1, 10 ** random.integers(1, 7))))
+        framing = Framing(steps=4, span=int(random.integers(1, 10 ** random.integers(1, 7))), since="zero")
         for events in random_recordings(random):
             half = random.random(len(events)) < 0.5
             assert torch.equal(framing([events.where(half), events.where(~half)]).sum(0), framing([events])[0])
@@ -130,11 +132,22 @@ def test_frames_by_number_by_hand() -> None:
 
 
 def test_frames_of_a_fixed_span_by_hand() -> None:
-    """Time counts from 0, not from the first event, and what comes after the last frame is left out."""
-    frames = Framing(steps=2, span=80)([recording(SIX, LINE)])
+    """Since zero, or since the first event at 100 us; what comes after the last frame is left out."""
+    since_zero, since_first = Framing(steps=2, span=80, since="zero"), Framing(steps=2, span=60)
+    frames = since_zero([recording(SIX, LINE)])
     assert listed(frames) == [[[0, 0, 0, 0], [0, 0, 0, 0]], [[1, 0, 1, 0], [0, 2, 0, 0]]]
-    frames = Framing(steps=2, span=60)([recording(SIX, LINE).from_zero()])
-    assert listed(frames) == [[[1, 0, 1, 0], [0, 2, 0, 0]], [[0, 0, 0, 1], [1, 0, 0, 0]]]
+    for events in (recording(SIX, LINE), recording(SIX, LINE).from_zero()):
+        frames = since_first([events])
+        assert listed(frames) == [[[1, 0, 1, 0], [0, 2, 0, 0]], [[0, 0, 0, 1], [1, 0, 0, 0]]]
+
+
+def test_an_event_before_all_others_moves_them_since_the_first_only() -> None:
+    before, after = recording(SIX, LINE), recording([(30, 3, 0, 0), *SIX], LINE)
+    since_first, since_zero = Framing(steps=9, span=60), Framing(steps=9, span=60, since="zero")
+    assert since_first.frames(before).tolist() == [0, 0, 0, 0, 1, 1]
+    assert since_first.frames(after).tolist() == [0, 1, 1, 1, 2, 2, 3]
+    assert since_zero.frames(before).tolist() == [1, 1, 1, 2, 2, 3]
+    assert since_zero.frames(after).tolist() == [0, 1, 1, 1, 2, 2, 3]
 
 
 def test_binary_frames_by_hand() -> None:
@@ -196,13 +209,20 @@ def test_events_by_time_are_framed_otherwise_than_spikingjelly_does() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"steps": 0}, "steps must be at least 1, not 0"),
-        ({"pool": 0}, "pool must be at least 1, not 0"),
+        ({"steps": 0}, "steps is a whole number from 1 on, not 0"),
+        ({"steps": 2.5}, "steps is a whole number from 1 on, not 2.5"),
+        ({"pool": 0}, "pool is a whole number from 1 on, not 0"),
+        ({"pool": 2.0}, "pool is a whole number from 1 on, not 2.0"),
         ({"by": "count"}, "unknown by 'count': it is 'number' or 'time'"),
         ({"values": "signed"}, "unknown values 'signed': it is 'count' or 'binary'"),
-        ({"span": 0}, "span is how many us a frame by time takes, 1 or more; not 0"),
-        ({"span": 5, "by": "number"}, "not 5 by number"),
-        ({"crop": (0, 3)}, r"crop is the height and width that are kept, at least 1 pixel each; not \(0, 3\)"),
+        ({"span": 0}, "span is a whole number from 1 on, not 0"),
+        ({"span": 9.5}, "span is a whole number from 1 on, not 9.5"),
+        ({"span": 5, "by": "number"}, "span is how many us a frame by time takes; not 5 by number"),
+        ({"span": 5, "since": "start"}, "unknown since 'start': it is 'first' or 'zero'"),
+        ({"since": "zero"}, "since='zero' is for frames of a fixed span"),
+        ({"crop": (0, 3)}, r"crop is the height and width that are kept, whole pixels from 1 on; not \(0, 3\)"),
+        ({"crop": (2, 2.5)}, r"whole pixels from 1 on; not \(2, 2.5\)"),
+        ({"crop": (2,)}, r"whole pixels from 1 on; not \(2,\)"),
     ],
     ids=str,
 )
@@ -223,6 +243,7 @@ def test_recordings_that_do_not_fit_are_refused() -> None:
 
 
 def test_round_trip() -> None:
-    for framing in (Framing(), Framing(steps=3, span=9, crop=(4, 5), pool=2, values="binary"), Framing(by="number")):
+    chosen = Framing(steps=3, span=9, since="zero", crop=(4, 5), pool=2, values="binary")
+    for framing in (Framing(), chosen, Framing(by="number")):
         assert from_config(json.loads(json.dumps(to_config(framing))), Framing) == framing
         assert hash(framing) == hash(dataclasses.replace(framing))

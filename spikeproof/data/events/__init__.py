@@ -1,18 +1,10 @@
 """How do the recordings of event cameras become frames? Readers of their files, framings, and data sets."""
 
 from spikeproof.data.events.augmentations import NDA, EventDrop
-from spikeproof.data.events.data_sets import (
-    ASLDVS,
-    CIFAR10DVS,
-    NMNIST,
-    SHD,
-    SSC,
-    DVS128Gesture,
-    EventFolder,
-    NCaltech101,
-)
+from spikeproof.data.events.data_sets import NMNIST, SHD, SSC, DVS128Gesture
 from spikeproof.data.events.files import read_events
 from spikeproof.data.events.filters import background_activity, hot_pixels, quantised_activity
+from spikeproof.data.events.folders import ASLDVS, CIFAR10DVS, EventFolder, NCaltech101
 from spikeproof.data.events.framing import Framing
 from spikeproof.data.events.gestures import read_gestures
 from spikeproof.data.events.hdf5 import SpikeFile

@@ -30,8 +30,9 @@ def read_bin(path: Path, sensor: Sensor | None, *, repair: bool = False) -> Even
     records = whole_records(content_of(path), 0, EVENT, path, repair=repair)
     x, word = records["x"], records["ypt"].astype(np.int64)
     t, y, p = word & TIME, word >> 24, word >> 23 & 1
-    overflow = y == ATIS_ROWS
-    if sensor.height <= ATIS_ROWS and overflow.any():
-        t = t + OVERFLOW * np.cumsum(overflow)
-        t, x, y, p = (values[~overflow] for values in (t, x, y, p))
-    return checked(t, x, y, p, sensor, path, repair=repair)
+    overflow = (y == ATIS_ROWS) & (sensor.height <= ATIS_ROWS)
+    if not overflow.any():
+        return checked(t, x, y, p, sensor, path, repair=repair)
+    places = np.flatnonzero(~overflow)
+    t = t + OVERFLOW * np.cumsum(overflow)
+    return checked(t[places], x[places], y[places], p[places], sensor, path, places=places, repair=repair)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from spikeproof.data.events.records import content_of, whole_records
-from spikeproof.data.events.streams import Events, Sensor, checked
+from spikeproof.data.events.streams import Events, Sensor, agreed, checked
 from spikeproof.specs import UserError
 
 DVS128 = Sensor(height=128, width=128)
@@ -65,9 +65,10 @@ def read_aedat_3(content: bytes, path: Path, sensor: Sensor | None, *, repair: b
     """A recording in packets, little-endian, of which those of polarity events are read.
 
     An event is 32 bits (0: valid, 1: on, 2-16: y from above, 17-31: x) and the time in us, to which its packet adds
-    2^31 an overflow. Events that are marked as invalid are none. Where no `sensor` is given, its size is known if the
-    header says that the source is a DVS128. `repair` keeps the whole events of a packet cut short, and nothing from a
-    packet on whose own header is wrong.
+    2^31 an overflow. Events that are marked as invalid are none, but count in the index that errors name. The size of
+    the sensor is known if the header says that the source is a DVS128, and a `sensor` of another size is refused then.
+    `repair` reads it as the one that is given, keeps the whole events of a packet cut short, and nothing from a packet
+    on whose own header is wrong.
     Sources: https://docs.inivation.com/software/software-advanced-usage/file-formats/aedat-3.1.html; libcaer.
     """
     header = re.match(rb"(?:#[^\n]*\n)*?#!END-HEADER\r?\n", content)
@@ -81,18 +82,16 @@ def read_aedat_3(content: bytes, path: Path, sensor: Sensor | None, *, repair: b
     counts = np.array([len(events) for _, events in packets], np.int64)
     overflows = np.repeat(np.array([overflow for overflow, _ in packets], np.int64), counts)
     t = (words >> 32) + (overflows << TIME_BITS)
-    valid = words & 1 == 1
-    t, words = t[valid], words[valid]
+    places = np.flatnonzero(words & 1)  # of the valid ones
+    t, words = t[places], words[places]
     x, y, p = words >> 17 & 0x7FFF, words >> 2 & 0x7FFF, words >> 1 & 1
-    return checked(t, x, y, p, sensor or _sensor_named(header[0], path), path, repair=repair)
-
-
-def _sensor_named(header: bytes, path: Path) -> Sensor:
-    sources = re.findall(rb"^#Source \d+: *([^\r\n]*)", header, re.MULTILINE)
-    if not sources or any(b"DVS128" not in source for source in sources):
+    sources = re.findall(rb"^#Source \d+: *([^\r\n]*)", header[0], re.MULTILINE)
+    named = DVS128 if sources and all(b"DVS128" in source for source in sources) else None
+    size = agreed(sensor, named, path, repair=repair)
+    if size is None:
         names = b", ".join(sources).decode(errors="replace") or "no camera"
         raise UserError(f"{path}: its header names {names}; give the size, sensor=Sensor(height=..., width=...)")
-    return DVS128
+    return checked(t, x, y, p, size, path, places=places, repair=repair)
 
 
 def _polarity_packets(content: bytes, start: int, path: Path, *, repair: bool) -> Iterator[tuple[int, np.ndarray]]:

@@ -17,10 +17,11 @@ SUFFIXES = tuple(READERS)
 def read_events(path: Path | str, sensor: Sensor | None = None, *, repair: bool = False) -> Events:
     """The recording in a file, by its suffix: .bin, .aedat, .dat, .npz or .mat; see the reader of each.
 
-    A `sensor` is needed where the file does not hold its size, and counts instead of the one that it holds. Raises
-    `UserError`, with the name of the file and the index of the event, for a file that is missing, truncated or of
-    another format; for coordinates outside the sensor, time that decreases and polarities other than the format's; and
-    for no events. With `repair`, a truncated end and wrong events are left out and the others sorted by their time.
+    A `sensor` is needed where the file does not hold its size. Raises `UserError`, with the name of the file and the
+    index of the event among all records of the file, for a file that is missing, truncated, of another format or, by
+    its own account, of another sensor; for coordinates outside the sensor, time that decreases and polarities other
+    than the format's; and for no events. With `repair`, the `sensor` that is given counts, a truncated end and wrong
+    events are left out and the others sorted by their time.
     """
     path = Path(path)
     reader = READERS.get(path.suffix.lower())

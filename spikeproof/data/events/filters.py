@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from spikeproof.data.events.streams import Events
-from spikeproof.specs import UserError
+from spikeproof.data.events.streams import Events, from_on
 
 BLOCK = 2048  # events, so that a block's neighbourhoods stay in the cache
 
@@ -23,7 +22,7 @@ def background_activity(events: Events, radius: int = 1, window_us: int = 5000) 
     R-SNN, Marchisio et al., IROS 2021; its published code takes every pixel to have fired at time 0, and so keeps all
     that happens in the first window, which this does not.
     """
-    _least(radius=(radius, 1), window_us=(window_us, 1))
+    from_on(radius=(radius, 1), window_us=(window_us, 1))
     return events.where(_supported(events, radius, window_us))
 
 
@@ -32,8 +31,8 @@ def hot_pixels(events: Events, most: int = 100) -> Events:
 
     Source: the mask filter MF of R-SNN, Marchisio et al., IROS 2021.
     """
-    _least(most=(most, 0))
-    pixel = _pixels(events)
+    from_on(most=(most, 0))
+    pixel = events.pixels()
     return events.where(np.bincount(pixel)[pixel] <= most if len(events) else np.zeros(0, bool))
 
 
@@ -45,7 +44,7 @@ def quantised_activity(
     A composition of ours after the AQF of Security-Aware Approximate SNNs, arXiv 2301.05264, whose algorithm we did not
     check. The events keep their own times; half a quantum is rounded up.
     """
-    _least(quantum_us=(quantum_us, 1), radius=(radius, 1), window_us=(window_us, 1), most=(most, 0))
+    from_on(quantum_us=(quantum_us, 1), radius=(radius, 1), window_us=(window_us, 1), most=(most, 0))
     rounded = replace(events, t=(events.t + quantum_us // 2) // quantum_us * quantum_us)
     return hot_pixels(events.where(_supported(rounded, radius, window_us)), most)
 
@@ -56,7 +55,7 @@ def _supported(events: Events, radius: int, window_us: int) -> np.ndarray:
     Blocks of events that are no longer than a window, one after the other: what is earlier in an event's own block is
     near enough, so that the first neighbour there counts, and the last one of all before the block.
     """
-    count, t, pixel = len(events), events.t, _pixels(events, margin=radius)
+    count, t, pixel = len(events), events.t, events.pixels(margin=radius)
     width, height = events.sensor.width + 2 * radius, events.sensor.height + 2 * radius
     around = (np.arange(-radius, radius + 1)[:, None] * width + np.arange(-radius, radius + 1)).ravel()
     around = around[around != 0]
@@ -74,15 +73,3 @@ def _supported(events: Events, radius: int, window_us: int) -> np.ndarray:
         first[places] = count
         begin = end
     return kept
-
-
-def _pixels(events: Events, margin: int = 0) -> np.ndarray:
-    """The number of each event's pixel, rows of a sensor with so many pixels more on every side [N]."""
-    width = events.sensor.width + 2 * margin
-    return (events.y.astype(np.int64) + margin) * width + events.x + margin
-
-
-def _least(**settings: tuple[int, int]) -> None:
-    for name, (value, low) in settings.items():
-        if value < low:
-            raise UserError(f"{name} must be at least {low}, not {value}")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeproof.data.events.streams import Events, Sensor
+from spikeproof.data.events.streams import Events, Sensor, from_on
 from spikeproof.specs import UserError
 
 
@@ -17,30 +17,36 @@ class Framing:
     """`steps` frames of each recording, each the events of a part of it, counted in every cell.
 
     By "number" the frames have equal numbers of events, up to one: event i of n is in frame floor(i steps / n). By
-    "time" they are equally long: from the first event to the last, or `span` us each from time 0 on, and what comes
-    later is left out. Only with a `span` is an event's frame its own affair, whatever other events there are. `crop`
-    (height, width) keeps the middle of the sensor; `pool` joins squares of so many pixels, an incomplete square at the
-    right or lower border too. Values are counts, or "binary": whether there is any event.
+    "time" they are equally long: from the first event to the last, or `span` us each, and what comes later is left out.
+    Spans count time `since` the "first" event, or since "zero" of the recording's own clock. Only with a `span` since
+    "zero" is an event's frame its own affair, whatever other events there are: since the "first", an event before it
+    moves all others. `crop` (height, width) keeps the middle of the sensor; `pool` joins squares of so many pixels, an
+    incomplete square at the right or lower border too. Values are counts, or "binary": whether there is any event.
     """
 
     steps: int = 10
     by: Literal["number", "time"] = "time"
     values: Literal["count", "binary"] = "count"
     span: int | None = None
+    since: Literal["first", "zero"] = "first"
     crop: tuple[int, int] | None = None
     pool: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("steps", "pool"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name, known in (("by", ("number", "time")), ("values", ("count", "binary"))):
+        from_on(steps=(self.steps, 1), pool=(self.pool, 1))
+        for name, known in (("by", ("number", "time")), ("values", ("count", "binary")), ("since", ("first", "zero"))):
             if getattr(self, name) not in known:
                 raise UserError(f"unknown {name} {getattr(self, name)!r}: it is {known[0]!r} or {known[1]!r}")
-        if self.span is not None and (self.span < 1 or self.by == "number"):
-            raise UserError(f"span is how many us a frame by time takes, 1 or more; not {self.span} by {self.by}")
-        if self.crop is not None and min(self.crop) < 1:
-            raise UserError(f"crop is the height and width that are kept, at least 1 pixel each; not {self.crop}")
+        if self.span is None and self.since == "zero":
+            raise UserError("since='zero' is for frames of a fixed span: give how many us each takes, span=...")
+        if self.span is not None:
+            from_on(span=(self.span, 1))
+            if self.by == "number":
+                raise UserError(f"span is how many us a frame by time takes; not {self.span} by number")
+        if self.crop is not None and not (
+            len(self.crop) == 2 and all(isinstance(side, int) and side >= 1 for side in self.crop)
+        ):
+            raise UserError(f"crop is the height and width that are kept, whole pixels from 1 on; not {self.crop}")
 
     def shape(self, sensor: Sensor) -> tuple[int, int, int, int]:
         """(T, P, H, W) of the frames of one recording; raises `UserError` for a crop that is larger than the sensor."""
@@ -80,7 +86,8 @@ class Framing:
             starts = [-(-frame * (events.duration + 1) // self.steps) for frame in range(1, self.steps)]
             edges = np.searchsorted(events.t - events.t[0], starts)
             return np.repeat(np.arange(self.steps), np.diff(edges, prepend=0, append=len(events)))
-        frame = events.t // self.span
+        start = events.t[0] if self.since == "first" else 0
+        frame = (events.t - start) // self.span
         return np.where(frame < self.steps, frame, -1)
 
     def _kept(self, sensor: Sensor) -> tuple[int, int]:

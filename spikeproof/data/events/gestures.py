@@ -38,9 +38,12 @@ def read_gestures(path: Path | str, *, repair: bool = False) -> list[tuple[Event
     return gestures
 
 
-def labels_of(path: Path | str) -> list[int]:
-    """The labels, 0 to 10, of the gestures of a recording, in their order, from the file beside it alone."""
-    return [label for _, label, _, _ in _intervals(_beside(Path(path)), repair=False)]
+def labels_of(path: Path | str, *, repair: bool = False) -> list[int]:
+    """The labels, 0 to 10, of the gestures of a recording, in their order, from the file beside it alone.
+
+    Raises `UserError` for lines that are none of labels; with `repair` these are left out.
+    """
+    return [label for _, label, _, _ in _intervals(_beside(Path(path)), repair=repair)]
 
 
 def _beside(path: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from spikeproof.data.events.records import whole_numbers
-from spikeproof.data.events.streams import Events, Sensor, checked
+from spikeproof.data.events.streams import Events, Sensor, agreed, checked
 from spikeproof.specs import UserError
 
 COLUMNS = ("t", "x", "y", "p")
@@ -30,8 +30,9 @@ DAMAGE = (
 def read_npz(path: Path, sensor: Sensor | None, *, repair: bool = False) -> Events:
     """A recording of arrays t in us, x, y and p (0 off, 1 on), as `write_npz` and SpikingJelly write them.
 
-    The size of the sensor is in an array `sensor` (polarities, height, width), which SpikingJelly's files have not; a
-    `sensor` that is given counts instead. A file that is cut short cannot be repaired.
+    The size of the sensor is in an array `sensor` (polarities, height, width), which SpikingJelly's files have not;
+    another `sensor` than this is refused, but for `repair`, with which it counts instead. A file that is cut short
+    cannot be repaired.
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
@@ -44,8 +45,11 @@ def read_npz(path: Path, sensor: Sensor | None, *, repair: bool = False) -> Even
     if absent:
         raise UserError(f"{path}: it has no array {', '.join(absent)}")
     size = arrays.pop("sensor", None)
+    found = agreed(sensor, None if size is None else _sensor_of(size, path), path, repair=repair)
+    if found is None:
+        raise UserError(f"{path}: it has no array sensor; give its size, sensor=Sensor(height=..., width=...)")
     t, x, y, p = whole_numbers(arrays, path, repair=repair)
-    return checked(t, x, y, p, sensor or _sensor_of(size, path), path, repair=repair)
+    return checked(t, x, y, p, found, path, repair=repair)
 
 
 def write_npz(path: Path | str, events: Events) -> None:
@@ -71,9 +75,7 @@ def write_npz(path: Path | str, events: Events) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _sensor_of(size: np.ndarray | None, path: Path) -> Sensor:
-    if size is None:
-        raise UserError(f"{path}: it has no array sensor; give its size, sensor=Sensor(height=..., width=...)")
+def _sensor_of(size: np.ndarray, path: Path) -> Sensor:
     if size.shape != (3,) or size.dtype.kind not in "iu":
         raise UserError(f"{path}: its array sensor is (polarities, height, width), not {size.dtype} {list(size.shape)}")
     polarities, height, width = size.tolist()

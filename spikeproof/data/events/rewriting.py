@@ -20,10 +20,13 @@ def rewritten(events: Events, before: Tensor, after: Tensor, framing: Framing, s
     from the earliest loss to the earliest gain. What is lost besides is removed; what is gained besides is added,
     evenly spread over the frame. Chance, with `seed`, chooses the events that a cell loses and, of a pool of pixels,
     those that get new ones. A cell of binary frames moves, or is removed, with all of its events, and is added as one.
-    Every other event stays, those too that were left out of the frames; there may be none in the end. Its
-    `from_zero` counts time from another event, and has other frames, where the first one was changed.
+    Every other event stays, those too that were left out of the frames; there may be none in the end.
 
-    Raises `UserError` for a framing other than by time with a `span` (where an event's frame is not its own affair),
+    Frames with a `span` since the first event are those of `events.from_zero()` since zero, and are rewritten as such.
+    The recording that is found then has its frames as long as zero stays where it was: counted since the first event
+    anew, it may have others, where that one is another now.
+
+    Raises `UserError` for a framing other than by a `span` since "zero" (where an event's frame is not its own affair),
     for `before` that are not this recording's frames, and for `after` that are no frames of whole events.
     """
     before, after = before.cpu(), after.cpu()
@@ -60,7 +63,7 @@ def told_apart(before: Events, after: Events) -> tuple[int, int, int]:
     if before.sensor != after.sensor:
         raise UserError(f"recordings of one sensor can be told apart, not of {before.sensor} and {after.sensor}")
     times, moment = np.unique(np.concatenate([before.t, after.t]), return_inverse=True)
-    pixel = np.concatenate([_pixels(before), _pixels(after)])
+    pixel = np.concatenate([_columns(before), _columns(after)])
     sign = np.repeat([-1, 1], [len(before), len(after)])
     one, where = np.unique(pixel * len(times) + moment, return_inverse=True)
     change = np.bincount(where, sign, len(one)).astype(np.int64)
@@ -79,10 +82,11 @@ class _Pair(NamedTuple):
 
 def _span(events: Events, before: Tensor, after: Tensor, framing: Framing) -> int:
     """How many us a frame takes; raises what `rewritten` raises."""
-    if framing.by != "time" or framing.span is None:
+    if framing.span is None or framing.since != "zero":
         raise UserError(
-            f"a recording can be rewritten where each event's frame is its own affair: Framing(by='time', span=...) "
-            f"with a number of us, not {framing}"
+            "a recording can be rewritten where each event's frame is its own affair, by Framing(span=..., "
+            f"since='zero') and not {framing}; frames of a span since the first event are those of "
+            "events.from_zero() since zero"
         )
     shape = framing.shape(events.sensor)
     for name, frames in (("before", before), ("after", after)):
@@ -94,7 +98,7 @@ def _span(events: Events, before: Tensor, after: Tensor, framing: Framing) -> in
         raise UserError(f"frames of whole events are {values} everywhere, and after is not")
     if not (framing([events])[0] == before).all():
         raise UserError(
-            "before is not what framing makes of these events; data sets count time from the first: events.from_zero()"
+            "before is not what framing makes of these events; where it counts time from the first: events.from_zero()"
         )
     return framing.span
 
@@ -152,7 +156,6 @@ def _places(cells: np.ndarray, sensor: Sensor, framing: Framing, rng: np.random.
     return places[:, order[first + (rng.random(len(cells)) * (end - first)).astype(np.int64)]]
 
 
-def _pixels(events: Events) -> np.ndarray:
-    """The number of each event's pixel and polarity [N]."""
-    _, height, width = events.sensor.shape
-    return (events.p.astype(np.int64) * height + events.y) * width + events.x
+def _columns(events: Events) -> np.ndarray:
+    """The number of each event's polarity and pixel [N]."""
+    return events.p.astype(np.int64) * (events.sensor.height * events.sensor.width) + events.pixels()

@@ -18,11 +18,12 @@ class Sensor:
     width: int
 
     def __post_init__(self) -> None:
-        if self.polarities not in (1, 2):
+        if not isinstance(self.polarities, int) or self.polarities not in (1, 2):
             raise UserError(f"a sensor has 1 or 2 polarities, not {self.polarities}")
         for name in ("height", "width"):
-            if not 1 <= getattr(self, name) <= 2**15:
-                raise UserError(f"{name} counts pixels, from 1 to {2**15}; not {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= 2**15:
+                raise UserError(f"{name} counts pixels, a whole number from 1 to {2**15}; not {value}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -55,9 +56,33 @@ class Events:
         """The same with time counted from the first event."""
         return replace(self, t=self.t - self.t[0])
 
+    def pixels(self, margin: int = 0) -> np.ndarray:
+        """The number of each event's pixel, int64 [N], in rows of a sensor with `margin` pixels more on every side."""
+        return (self.y.astype(np.int64) + margin) * (self.sensor.width + 2 * margin) + self.x + margin
+
     def where(self, chosen: np.ndarray) -> "Events":
         """The events at `chosen`, a mask or ascending indices [M]; there may be none."""
         return Events(t=self.t[chosen], x=self.x[chosen], y=self.y[chosen], p=self.p[chosen], sensor=self.sensor)
+
+
+def from_on(**settings: tuple[int, int]) -> None:
+    """Raise `UserError` for the first of the settings that is below its least value, or no whole number."""
+    for name, (value, least) in settings.items():
+        if not isinstance(value, int) or value < least:
+            raise UserError(f"{name} is a whole number from {least} on, not {value}")
+
+
+def agreed(asked: Sensor | None, named: Sensor | None, source: object, *, repair: bool) -> Sensor | None:
+    """The sensor that is asked for, or else the one that the `source`, which errors name, says that it is of.
+
+    Raises `UserError` where these are two; with `repair`, the one that is asked for counts.
+    """
+    if asked is None or named is None or asked == named or repair:
+        return asked or named
+    raise UserError(
+        f"{source}: it is of a sensor of {named.shape} (polarities, height, width), not of {asked.shape}; repair "
+        "reads what fits into the latter"
+    )
 
 
 def checked(
@@ -68,13 +93,15 @@ def checked(
     sensor: Sensor,
     source: object,
     *,
+    places: np.ndarray | None = None,
     repair: bool = False,
 ) -> Events:
     """Events of numbers [N] as a file holds them, of any integer type, time in us; `source` is named in errors.
 
     Raises `UserError`, with the index of the first event that is wrong, for coordinates outside the sensor, a negative
     time or one before that of the last event, and a polarity that is not 0..polarities - 1; and for no events. With
-    `repair`, wrong events are left out, and the others put in the order of their time.
+    `repair`, wrong events are left out, and the others put in the order of their time. `places` [N] are the indices
+    in the source, where these are not all of its records.
     """
     if not len(t) == len(x) == len(y) == len(p):
         raise UserError(f"{source}: {len(t)} times, {len(x)} and {len(y)} coordinates and {len(p)} polarities")
@@ -99,8 +126,9 @@ def checked(
         )
         if worst is not None:
             index, say = worst
+            place = index if places is None else places[index]
             raise UserError(
-                f"{source}: event {index}: {say(index)}; repair leaves out what is wrong and sorts the rest"
+                f"{source}: event {place}: {say(index)}; repair leaves out what is wrong and sorts the rest"
             )
     if not len(t):
         raise UserError(f"{source}: there are no events")
