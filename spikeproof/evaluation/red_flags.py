@@ -6,7 +6,7 @@ then `unreliable`.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -14,7 +14,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import APGD, FGSM, PGD, Attack, Margin, Square, Threat, TwinTransfer, UniformNoise
+from spikeproof.attacks import (
+    APGD,
+    FGSM,
+    PGD,
+    SCG,
+    Attack,
+    Margin,
+    Square,
+    SteepestRetiming,
+    Threat,
+    TwinTransfer,
+    UniformNoise,
+)
 from spikeproof.attacks.adaptive import followed
 from spikeproof.attacks.attack import Query, as_evaluated
 from spikeproof.evaluation.judging import Judge
@@ -28,7 +40,6 @@ __all__ = ["Flag"]
 CHANGED = 1e-3  # a relative change of logits that rounding alone does not explain
 CHECKED = 64  # images for the flags that need no attack
 STEPS = (10, 50, 100, 500)
-QUERIES = 1000
 LUCK = 2  # images that raise no flag, whatever the threshold
 SIGNIFICANT = 0.01
 
@@ -57,6 +68,26 @@ class Flag:
     def summary(self) -> dict[str, Any]:
         number = None if math.isnan(self.number) else self.number  # which JSON does not know
         return asdict(self) | {"number": number, "raised": self.raised}
+
+
+class Tools(NamedTuple):
+    """The attacks that raise flags under threats of one kind: `climb`, given `steps` and `restarts`, follows gradients,
+    and `control` sees none. What is `unbounded` breaks everything; where moves are all there is, nothing has to.
+    """
+
+    one_step: Attack
+    climb: Callable[..., Attack]
+    control: Attack
+    unbounded: Attack | None = None
+
+
+PIXELS = Tools(FGSM(), APGD, Square(queries=1000), PGD(steps=50, loss=Margin(), restarts=2))
+TOOLS = {
+    "images": PIXELS,
+    "frames": PIXELS,
+    "events": Tools(SCG(steps=1), SCG, UniformNoise(draws=100)),
+    "retiming": Tools(SteepestRetiming(steps=1), SteepestRetiming, UniformNoise(draws=100)),
+}
 
 
 def of_network(
@@ -132,14 +163,15 @@ def of_attacks(judge: Judge, x: Tensor, y: Tensor, threat: Threat, broken: Tenso
     with gradients or not. What they cost is added to `spent`.
     """
     few, _, usual, most = STEPS
-    images = len(x)
+    images, tools = len(x), TOOLS[threat.kind]
+    one, many = short(tools.one_step), tools.climb.__name__
 
     def by(attack: Attack, within: Threat = threat, draws: int | None = None) -> Tensor:
         return spent.broken_by(judge, attack, x, y, within, draws)
 
     noise = Tried("10 random images", by(UniformNoise(draws=10)))
-    one_step = Tried("FGSM", by(FGSM()))
-    climbs = {steps: Tried(f"APGD {steps}", by(APGD(steps=steps))) for steps in STEPS}
+    one_step = Tried(one, by(tools.one_step))
+    climbs = {steps: Tried(f"{many} {steps}", by(tools.climb(steps=steps))) for steps in STEPS}
     curve = tuple(climbs.values())
     yield compared(
         "one step beats many",
@@ -147,7 +179,7 @@ def of_attacks(judge: Judge, x: Tensor, y: Tensor, threat: Threat, broken: Tenso
         climbs[few],
         0.03,
         True,
-        f"FGSM breaks more images than {few} steps of APGD: the gradient leads astray.",
+        f"{one} breaks more images than {few} steps of {many}: the gradient leads astray.",
     )
     yield compared(
         "noise beats gradients",
@@ -178,7 +210,7 @@ def of_attacks(judge: Judge, x: Tensor, y: Tensor, threat: Threat, broken: Tenso
     )
     yield compared(
         "restarts have not levelled off",
-        Tried(f"APGD {few}, 5 starts", by(APGD(steps=few, restarts=5))),
+        Tried(f"{many} {few}, 5 starts", by(tools.climb(steps=few, restarts=5))),
         climbs[usual],
         0.05,
         False,
@@ -187,26 +219,28 @@ def of_attacks(judge: Judge, x: Tensor, y: Tensor, threat: Threat, broken: Tenso
     if judge.draws > 1:
         yield compared(
             "more draws do not help",
-            Tried(f"APGD {few}, 1 draw", by(APGD(steps=few), draws=1)),
-            Tried(f"APGD {few}, {judge.draws} draws", climbs[few].broken),
+            Tried(f"{many} {few}, 1 draw", by(tools.climb(steps=few), draws=1)),
+            Tried(f"{many} {few}, {judge.draws} draws", climbs[few].broken),
             0.05,
             True,
             f"Gradients of one draw break more images than means over {judge.draws}.",
         )
     by_gradients = broken | climbs[most].broken
-    alone = [Tried("Square alone", by(Square(queries=QUERIES)) & ~by_gradients)]
-    if any(isinstance(module, SpikingNetwork) for module in judge.model.modules()) and has_spikes(judge.model):
+    control = short(tools.control)
+    alone = [Tried(f"{control} alone", by(tools.control) & ~by_gradients)]
+    ours = any(isinstance(module, SpikingNetwork) for module in judge.model.modules())
+    if tools.climb is APGD and ours and has_spikes(judge.model):
         alone.append(Tried("ANN twin alone", by(TwinTransfer(attack=APGD(steps=usual))) & ~by_gradients))
     yield Flag(
         "black box beats white box",
         _share(torch.stack([control.broken for control in alone]).any(0)),
         limit(0.05, images),
         True,
-        f"Square, which sees scores alone ({QUERIES:,} queries), or the network's ANN twin breaks images that no "
-        "attack with gradients breaks.",
+        f"{control}, which sees no gradient, or the network's ANN twin breaks images that no attack with gradients "
+        "breaks.",
         shares(*alone),
     )
-    every, default = Tried("all paths", by_gradients), Tried(f"APGD {usual}, default path", climbs[usual].broken)
+    every, default = Tried("all paths", by_gradients), Tried(f"{many} {usual}, default path", climbs[usual].broken)
     yield Flag(
         "default path far from the worst",
         every.share - default.share,
@@ -216,10 +250,12 @@ def of_attacks(judge: Judge, x: Tensor, y: Tensor, threat: Threat, broken: Tenso
         "too high.",
         shares(every, default),
     )
+    if tools.unbounded is None:
+        return
     unbounded = replace(threat, eps=type(threat).largest)  # type: ignore[type-var]
     yield Flag(
         "holds without a bound",
-        1 - _share(by_gradients | by(PGD(steps=50, loss=Margin(), restarts=2), unbounded)),
+        1 - _share(by_gradients | by(tools.unbounded, unbounded)),
         limit(0.05, images),
         True,
         f"Some images cannot be broken under {unbounded}, far beyond any radius in use: the attacks are blind.",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import PGD, Attack, Threat
+from spikeproof.attacks import Attack, Threat
 from spikeproof.data import Images
 from spikeproof.evaluation.diagnosis import judged
 from spikeproof.evaluation.judging import Judge
@@ -104,8 +104,7 @@ def _examined(judge: Judge, pool: Pool, found: Verdicts, batch: int, seed: int, 
         return found
     right = np.flatnonzero(found.broken_at >= 0)
     found = replace(found, flags=(*found.flags, *of_suite(found.suite.members, found.broken_by[right].tolist())))
-    examined = found.suite.examined if PGD.knows(found.threats[-1]) else 0  # these flags climb along gradients
-    if not len(who := right[:examined]):
+    if not len(who := right[: found.suite.examined]):
         return found
     by_gradients = np.array([attack.white_box for attack in found.suite.members] + [False])  # the last: by none
     broken = torch.from_numpy(by_gradients[found.broken_by[who]])

@@ -156,6 +156,7 @@ EVENTS_STANDARD = Suite(
         CornerPattern(),
         DashPattern(),
     ),
+    examined=64,
 )
 
 RETIMING = Suite(
@@ -166,6 +167,7 @@ RETIMING = Suite(
         Along(attack=SteepestRetiming(), paths=(ASSG(), PDSG())),
         Along(attack=SpikeRetiming(steps=50), paths=(ASSG(),)),
     ),
+    examined=64,
 )
 
 SUITES = {

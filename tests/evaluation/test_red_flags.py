@@ -10,7 +10,7 @@ from torch import nn
 import spikeproof as sp
 from spikeproof.controls import CONTROLS, Amplified, OfTheBatch, Outside, Stateful, with_layers
 from spikeproof.evaluation.judging import Judge
-from spikeproof.evaluation.red_flags import Flag, Spent, blind, by_chance, of_attacks, of_network, of_suite
+from spikeproof.evaluation.red_flags import TOOLS, Flag, Spent, blind, by_chance, of_attacks, of_network, of_suite
 
 SMALL = sp.Suite(name="small", attacks=(sp.PGD(steps=5),))
 THREAT = sp.Linf(0.1)
@@ -131,7 +131,7 @@ def attacked(model, images, broken=None, draws=1) -> dict[str, Flag]:
 @pytest.fixture(autouse=True)
 def briefly(monkeypatch):
     monkeypatch.setattr("spikeproof.evaluation.red_flags.STEPS", (5, 10, 20, 40))
-    monkeypatch.setattr("spikeproof.evaluation.red_flags.QUERIES", 60)
+    monkeypatch.setitem(TOOLS, "images", TOOLS["images"]._replace(control=sp.Square(queries=60)))
 
 
 def test_attacks_on_an_honest_network_raise_nothing(trained, images):
