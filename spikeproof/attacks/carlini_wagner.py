@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from spikeproof.attacks.adam import Moments
 from spikeproof.attacks.attack import Attack, Query, per_image
 from spikeproof.attacks.losses import Margin
 from spikeproof.attacks.nearest import Nearest, first_look
@@ -13,7 +14,6 @@ from spikeproof.specs import UserError
 
 HEAVIEST = 1e10  # weight
 INSIDE = 0.999999  # tanh takes black and white pixels to infinity
-DECAY, DECAY2 = 0.9, 0.999  # of Adam's means of gradients and of their squares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +57,8 @@ class CarliniWagner(Attack):
         """Whether the images were broken with this weight ``[B]``; those at hand already are left out."""
         found, who = torch.zeros_like(y, dtype=torch.bool), nearest.left(query.stop)
         w = ((2 * nearest.x[who] - 1) * INSIDE).atanh()
-        mean, mean2 = torch.zeros_like(w), torch.zeros_like(w)
-        for step in range(1, self.steps + 1):
+        moments = Moments.none(w)
+        for _ in range(self.steps):
             if not len(who):
                 break
             z = (w.tanh() + 1) / 2
@@ -68,11 +68,9 @@ class CarliniWagner(Attack):
             found[who] |= sure
             pull = per_image(torch.where(answer.loss < self.confidence, weight[who], 0), z)
             downhill = (2 * (z - nearest.x[who]) - pull * slope) * 2 * z * (1 - z)  # dz/dw = 2 z (1 - z)
-            mean = DECAY * mean + (1 - DECAY) * downhill
-            mean2 = DECAY2 * mean2 + (1 - DECAY2) * downhill**2
-            size = (mean2 / (1 - DECAY2**step)).sqrt() + 1e-8
-            w = w - self.learning_rate * mean / (1 - DECAY**step) / size
+            moments = moments.with_gradient(downhill)
+            w = w - self.learning_rate * moments.step
             if query.stop:
                 left = nearest.distance[who] > nearest.threat.eps
-                w, mean, mean2, who = w[left], mean[left], mean2[left], who[left]
+                w, moments, who = w[left], moments.of(left), who[left]
         return found

@@ -6,14 +6,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from spikeproof.attacks.adam import Moments
 from spikeproof.attacks.attack import Attack, Best, Query, per_image
-from spikeproof.attacks.events.scg import of_most_worth, on_cells
-from spikeproof.attacks.events.threats import CellThreat
+from spikeproof.attacks.events.cell_threats import CellThreat
+from spikeproof.attacks.events.scg import on_cells
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
 
-DECAY, DECAY2 = 0.9, 0.999  # of Adam's means of gradients and of their squares
 WORTHWHILE = 4  # times as many cells as the budget has are worth a change, where its price is not set
 
 
@@ -28,7 +28,8 @@ class Gumbel(Attack):
     given there, hence ours: of more changes than the budget has, those of the largest softmax stay; as many cells as
     the budget has are expected to change at first, all alike; and unless a `weight` is given, a change costs what the
     cell on rank 4 times the budget would gain, to first order. Adam makes all gains alike, and lifts too many cells
-    where a change costs less.
+    where a change costs less. Where events may move, a cell also gains what the best other end of its move does, and
+    what is drawn has that end added where it has none.
     """
 
     under: ClassVar[tuple[str, ...]] = ("events",)
@@ -58,23 +59,23 @@ class Gumbel(Attack):
         return best.x
 
     def _climb(self, query: Query, x: Tensor, y: Tensor, threat: CellThreat, best: Best, who: Tensor) -> None:
-        odds = even_odds(x[who], threat)
-        mean, mean2 = torch.zeros_like(odds), torch.zeros_like(odds)
-        for step in range(1, self.steps + 1):
+        odds, slope = even_odds(x[who], threat), torch.zeros_like(x[who])
+        moments = Moments.none(odds)
+        for _ in range(self.steps):
             uphill = torch.zeros_like(odds)
             for _ in range(self.draws):
                 change, soft = self._drawn(odds)
-                z = of_most_worth(x[who], change, soft.amax(0), threat)
+                change = threat.partnered(change, slope, x[who], x[who])
+                worth = torch.where(change > 0, soft[0], soft[1])
+                z = threat.of_most_worth(x[who] + change, worth, x[who])
                 slope, answer = query.gradient(z, y[who], self.loss, who, self.eot)
                 best.offer(z, answer, who)
-                uphill += self._uphill(slope, soft, threat) / self.draws
-            mean = DECAY * mean + (1 - DECAY) * uphill
-            mean2 = DECAY2 * mean2 + (1 - DECAY2) * uphill**2
-            size = (mean2 / (1 - DECAY2**step)).sqrt() + 1e-8
-            odds = odds + self.learning_rate * mean / (1 - DECAY**step) / size
+                uphill += self._uphill(threat.gains(slope, x[who]), soft, threat) / self.draws
+            moments = moments.with_gradient(uphill)
+            odds = odds + self.learning_rate * moments.step
             if query.stop:
                 left = ~best.broken[who]
-                odds, mean, mean2, who = odds[:, left], mean[:, left], mean2[:, left], who[left]
+                odds, moments, slope, who = odds[:, left], moments.of((slice(None), left)), slope[left], who[left]
                 if not len(who):
                     return
 
@@ -87,22 +88,22 @@ class Gumbel(Attack):
         state = states.argmax(0)
         return (state == 0).to(odds.dtype) - (state == 1).to(odds.dtype), (states / self.temperature).softmax(0)
 
-    def _uphill(self, slope: Tensor, soft: Tensor, threat: CellThreat) -> Tensor:
-        """The gradient by the odds ``[2, ...]``, from that by the frames, through the softmax."""
-        gain = torch.stack([slope, -slope])
-        gain = gain - (self.price(gain, soft, threat) if self.weight is None else self.weight)
+    def _uphill(self, gain: Tensor, soft: Tensor, threat: CellThreat) -> Tensor:
+        """The gradient by the odds ``[2, ...]``, from what events more and less gain, through the softmax."""
+        gain = gain.masked_fill(soft[:2] == 0, 0)
+        gain = gain - (self.price(gain, threat) if self.weight is None else self.weight)
         return soft[:2] * (gain - (soft[:2] * gain).sum(0)) / self.temperature
 
-    def price(self, gain: Tensor, soft: Tensor, threat: CellThreat) -> Tensor:
+    def price(self, gain: Tensor, threat: CellThreat) -> Tensor:
         """What the cell on rank `WORTHWHILE` times the budget gains, in each recording."""
-        best = gain.masked_fill(soft[:2] == 0, 0).amax(0).flatten(1)
+        best = gain.amax(0).flatten(1)
         rank = min(max(WORTHWHILE * threat.budget, 1), best.shape[1])
         return per_image(best.topk(rank, dim=1).values[:, -1], gain[0])
 
 
 def even_odds(x: Tensor, threat: CellThreat) -> Tensor:
     """Log odds of one event more, and of one less, ``[2, B, ...]``: as many cells change as the budget has."""
-    legal = torch.stack(threat.steps(x, x))
+    legal = threat.gains(torch.zeros_like(x), x).isfinite()
     share = threat.budget / legal.any(0).flatten(1).sum(1).clamp(min=1).to(x.dtype)
     odds = per_image(share.clamp(1e-6, 0.5).logit(), x) - legal.sum(0).clamp(min=1).to(x.dtype).log()
     return odds.expand_as(legal).masked_fill(~legal, -torch.inf)

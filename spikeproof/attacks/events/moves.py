@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spikeproof.attacks.events.edits import in_turn
+
 
 class Placed(NamedTuple):
     """Where the events of binary frames are [E]: the recording, the frame, and the cell of the frame."""
@@ -30,7 +32,9 @@ def chosen(events: Placed, liking: Tensor, shifts: Tensor, steps: int, *, follow
     """Which of `shifts` [S], the middle one 0, each event takes [E], by its `liking` ``[E, S]``.
 
     In every pixel the event that likes a possible shift best goes first, then the others in turn: to a frame where no
-    other event is going, and where none was before or, with `follow`, has left already; or it stays.
+    other event is going, and where none was before or, with `follow`, has left already; or it stays. Not the
+    best for all together: of small linear networks, attacks under jitter reach 88 to 98 % of what is possible. The best
+    order-preserving placement reaches all of it there, but led attacks on a trained network to no more errors.
     Source: the strict projection of Spike-Retiming Attacks, ICLR 2026, whose order is that of all events together.
     """
     pixel, index = (events.recording * 2**32 + events.cell).unique(return_inverse=True)
@@ -61,16 +65,23 @@ def chosen(events: Placed, liking: Tensor, shifts: Tensor, steps: int, *, follow
 
 
 def affordable(recording: Tensor, gain: Tensor, cost: Tensor, budget: int) -> Tensor:
-    """Which changes [E] are paid for: in each `recording` those of the largest `gain` first, until one is too dear."""
-    order = torch.argsort(gain, descending=True, stable=True)
-    order = order[torch.argsort(recording[order], stable=True)]
-    spent = cost[order].cumsum(0)
-    sorted_recording = recording[order]
-    starts = torch.searchsorted(sorted_recording, sorted_recording)  # of each recording, among all
-    before = torch.where(starts > 0, spent[(starts - 1).clamp(min=0)], 0)
-    paid = torch.zeros_like(recording, dtype=torch.bool)
-    paid[order] = spent - before <= budget
-    return paid
+    """Which changes [E] are paid for: in each `recording` those of the largest `gain` first, but for the too dear.
+
+    One too dear is passed over, and what costs less after it may still be paid. Each round pays up to the first that is
+    too dear, so there are no more rounds than the largest cost, and one.
+    """
+    order = in_turn(recording, gain)
+    owner, price = recording[order], cost[order]
+    start = torch.searchsorted(owner, owner)  # of each recording, among all
+    left = torch.full_like(owner, budget)  # the same in all rows of a recording
+    asked, paid = price <= left, torch.zeros_like(owner, dtype=torch.bool)
+    while asked.any():
+        spent = (price * asked).cumsum(0)
+        fits = asked & (spent - (spent - price * asked)[start] <= left)
+        paid |= fits
+        left = left - torch.zeros_like(left).index_add(0, start, price * fits)[start]
+        asked = asked & ~fits & (price <= left)
+    return torch.empty_like(paid).scatter(0, order, paid)
 
 
 def drawn(possible: Tensor, count: int) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.attack import Best, BlackBox, Query
-from spikeproof.attacks.events.threats import CellThreat
+from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError, short

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.attack import Attack, Best, Query, per_image
-from spikeproof.attacks.events.threats import CellThreat
+from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
@@ -23,7 +23,8 @@ class SCG(Attack):
     TNNLS 2021 (spike-compatible gradient), where nothing bounds the changes. Ours: what exceeds the budget is undone,
     the changes that g now finds least worth first, so that a step may exchange old changes for new ones; g is a
     running sum of L1-normalised gradients with the weight `momentum` on the past (0: the gradient alone, as published);
-    and the loss is the margin, as cross-entropy hardly has a gradient where the network is sure (their "trap").
+    where events may move, the best other end of a move is drawn along with a cell; and the loss is the margin, as
+    cross-entropy hardly has a gradient where the network is sure (their "trap").
     """
 
     under: ClassVar[tuple[str, ...]] = ("events",)
@@ -73,9 +74,9 @@ class SCG(Attack):
         chance = torch.where(blind, self.turnover, (size - low) / (high - low).clamp(min=torch.finfo(x.dtype).tiny))
         way = torch.where(blind, any_way(up, down), uphill.sign())
         way = way * (((way > 0) & up) | ((way < 0) & down)) * (torch.rand_like(x) < chance)
-        change = z + way - x
-        worth = torch.where(blind, size, uphill * change.sign())
-        return of_most_worth(x, change, worth, threat)
+        way = threat.partnered(way, torch.where(blind, torch.randn_like(x), uphill), z, x)
+        z = z + way
+        return threat.of_most_worth(z, torch.where(blind, size, uphill * (z - x).sign()), x)
 
 
 def on_cells(threat: Threat) -> CellThreat:
@@ -95,13 +96,3 @@ def any_way(up: Tensor, down: Tensor) -> Tensor:
     """+1 where there may be one event more, -1 where one less, by lot where both, 0 where neither."""
     rises = up & (~down | (torch.rand(up.shape, device=up.device) < 0.5))
     return rises.float() - (down & ~rises).float()
-
-
-def of_most_worth(x: Tensor, change: Tensor, worth: Tensor, threat: CellThreat) -> Tensor:
-    """`x` with these whole changes; beyond the budget, those of the largest `worth` of each recording.
-
-    Told to `project`, which keeps the largest changes, by what they exceed whole numbers by, less than half.
-    """
-    low, high = (per_image(end, x) for end in worth.flatten(1).aminmax(dim=1))
-    rank = (worth - low) / (high - low).clamp(min=torch.finfo(x.dtype).tiny)
-    return threat.project(x + change + 0.4 * rank * change.sign(), x)

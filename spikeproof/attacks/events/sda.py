@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.attack import Answer, Attack, Best, Query, per_image
+from spikeproof.attacks.events.cell_threats import CellThreat
+from spikeproof.attacks.events.edits import Edits, spent_before
 from spikeproof.attacks.events.scg import on_cells
-from spikeproof.attacks.events.threats import CellThreat
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.threats import Threat
 
@@ -26,10 +27,11 @@ class SDA(Attack):
     Changes that do not lower the loss are kept. In the end those that raised it least are taken back, as many as a
     bisection finds needless. Source: Lun et al., CVPR 2025 (sparse dynamic attack), where nothing bounds them.
 
-    Ours, under a budget: a round keeps the best changes alone, at most one in `waves` of the budget. Once that is
-    spent, they take the place of changes whose taking back, tried out like them, lowers the loss by less. Beside all
-    of a round's changes, the better half of them, the best quarter, ... are tried, and the best of these is kept. An
-    unbroken recording costs about ``steps**2 first / 2`` passes, and where the budget is spent up to as many again.
+    Ours: where events may move, a move is one change, of two cells. Under a budget a round keeps the best changes
+    alone, at most one in `waves` of the budget. Once that is spent, they take the place of changes whose taking back,
+    tried out like them, lowers the loss by less. Beside all of a round's changes, the better half of them, the best
+    quarter, ... are tried, and the best of these is kept. An unbroken recording costs about ``steps**2 first / 2``
+    passes, and where the budget is spent up to as many again.
     """
 
     under: ClassVar[tuple[str, ...]] = ("events",)
@@ -69,23 +71,24 @@ class SDA(Attack):
         """What one round keeps, and of each change how it differed when it was made."""
         x, threat, count = trials.x, trials.threat, number * self.first
         wave, room = math.ceil(threat.budget / self.waves), (threat.budget - threat.distance(z, x)).long()
-        up, down = (mask & (z == x) for mask in threat.steps(z, x))
-        new = trials.ranked(z, loss, *likeliest(uphill, up, down, count))
-        place = worth.abs().masked_fill(z == x, torch.inf).flatten(1).topk(new.place.shape[1], largest=False).indices
-        step = (x - z).flatten(1).gather(1, place) * (room < wave).unsqueeze(1)
-        old = trials.ranked(z, loss, place, step)
+        new = trials.ranked(z, loss, *likeliest(uphill, z, x, threat, count))
+        place, step = taken_back(z, x, worth, threat)
+        step = step[:, : new.place.shape[1]] * (room < wave).view(-1, 1, 1)
+        old = trials.ranked(z, loss, place[:, : new.place.shape[1]], step)
         kept, everyone = Best(z), torch.arange(len(z), device=z.device)
         kept.loss = loss.nextafter(torch.full_like(loss, -torch.inf))  # what is no worse is kept
         while wave:
             candidate = threat.project(exchanged(z, new, old, room, wave), x)
             kept.offer(candidate, trials(candidate, everyone), everyone)
             wave //= 2
-        worth = worth.flatten(1).scatter(1, new.place, new.gain).view_as(x)
+        row, turn = new.gain.isfinite().nonzero(as_tuple=True)
+        each = new.gain[row, turn] / new.step[row, turn].abs().sum(1)  # half to each end of a move
+        worth = worth.flatten(1).index_put((row.unsqueeze(1), new.place[row, turn]), each.unsqueeze(1)).view_as(x)
         return kept, worth.masked_fill(kept.x == x, 0)
 
 
 class Ranked(NamedTuple):
-    """Changes of single cells ``[b, k]``, those that raise the loss most first: by `step` in the cell `place`."""
+    """Edits ``[b, k]``, those that raise the loss most first: by the `step` ``[b, k, 2]`` in the two cells `place`."""
 
     place: Tensor
     step: Tensor
@@ -112,34 +115,62 @@ class Trials:
         return Answer.of(logits, self.y[rows], self.loss(logits, self.y[rows]))
 
     def ranked(self, z: Tensor, loss: Tensor, place: Tensor, step: Tensor) -> Ranked:
-        """Each of these changes of `z` alone, tried out; a step of 0 is none, and comes last."""
-        gain = torch.full_like(step, -torch.inf)
-        tried = step.nonzero()
+        """Each of these edits of `z` alone, tried out; steps of 0 are none, and come last."""
+        gain = z.new_full(step.shape[:2], -torch.inf)
+        tried = step.any(2).nonzero()
         for row, column in (part.unbind(1) for part in tried.split(TOGETHER) if len(part)):
-            there, by = (t[row, column].unsqueeze(1) for t in (place, step))
-            changed = z[row].flatten(1).scatter_add(1, there, by).view(-1, *z.shape[1:])
+            changed = changed_by(z[row], place[row, column], step[row, column])
             gain[row, column] = self(changed, row).loss - loss[row]
         gain, order = gain.sort(dim=1, descending=True)
-        return Ranked(place.gather(1, order), step.gather(1, order), gain)
+        both = order.unsqueeze(2).expand_as(step)
+        return Ranked(place.gather(1, both), step.gather(1, both), gain)
 
 
-def likeliest(uphill: Tensor, up: Tensor, down: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` cells whose step raises the loss most, to first order, and the steps ``[b, k]``.
+def likeliest(uphill: Tensor, z: Tensor, x: Tensor, threat: CellThreat, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` edits of unchanged cells that raise the loss most, to first order: places and steps ``[b, k, 2]``.
 
-    Where fewer cells agree with the gradient, others by lot; steps of 0 where there are no more cells.
+    Where fewer agree with the gradient, others by lot; steps of 0 where there are no more.
     """
+    up, down = (mask & (z == x) for mask in threat.steps(z, x))
+    uphill = torch.where(per_image((uphill == 0).flatten(1).all(1), x), torch.randn_like(x), uphill)
     rise, fall = uphill.masked_fill(~up, -torch.inf), (-uphill).masked_fill(~down, -torch.inf)
-    gain = rise.maximum(fall)
-    rank = torch.where(gain > 0, gain, torch.rand_like(gain) - 1).masked_fill(~(up | down), -torch.inf).flatten(1)
-    first = rank.topk(min(count, rank.shape[1]), dim=1)
-    way = torch.where(rise >= fall, 1.0, -1.0).to(uphill.dtype).flatten(1).gather(1, first.indices)
-    return first.indices, way * first.values.isfinite()
+    way = torch.where(rise >= fall, 1.0, -1.0).to(x.dtype) * (up | down)
+    way = threat.partnered(way, uphill, z, x) * (z == x)
+    edits = threat.edits(way, way * uphill)
+    return in_rows(edits, torch.where(edits.worth > 0, edits.worth, torch.rand_like(edits.worth) - 1), len(x), count)
+
+
+def taken_back(z: Tensor, x: Tensor, worth: Tensor, threat: CellThreat) -> tuple[Tensor, Tensor]:
+    """What takes the edits of `x` back that made `z`, those of least `worth` first: places and steps ``[b, k, 2]``."""
+    edits = threat.edits(z - x, worth.abs())
+    place, step = in_rows(edits, -edits.worth, len(x), threat.budget)
+    return place, -step
+
+
+def in_rows(edits: Edits, worth: Tensor, count: int, most: int) -> tuple[Tensor, Tensor]:
+    """The places and steps of the edits of each of `count` recordings, the `most` of largest worth, in this order.
+
+    Both are ``[count, k, 2]``; a recording with fewer of them has steps of 0, and k is 1 at least.
+    """
+    turn = spent_before(edits.recording, worth, torch.ones_like(edits.recording))
+    first = turn < most
+    columns = int(turn[first].max()) + 1 if first.any() else 1
+    place = torch.zeros(count, columns, 2, dtype=torch.long, device=worth.device)
+    step = torch.zeros(count, columns, 2, dtype=worth.dtype, device=worth.device)
+    where = edits.recording[first], turn[first]
+    place[where], step[where] = edits.cells[first], edits.ways[first].to(step.dtype)
+    return place, step
+
+
+def changed_by(z: Tensor, place: Tensor, step: Tensor) -> Tensor:
+    """`z` with these steps ``[b, ...]`` in these cells."""
+    return z.flatten(1).scatter_add(1, place.flatten(1), step.flatten(1)).view_as(z)
 
 
 def exchanged(z: Tensor, new: Ranked, old: Ranked, room: Tensor, most: int) -> Tensor:
-    """`z` with the best of the `new` changes, `most` at most; beyond `room` [b] each in the place of an `old` one.
+    """`z` with the best of the `new` edits, `most` at most; beyond `room` [b] each in the place of an `old` one.
 
-    A change in free room must not lower the loss, one in an old one's place must raise it by more than that costs.
+    An edit in free room must not lower the loss, one in an old one's place must raise it by more than that costs.
     """
     turn = torch.arange(new.gain.shape[1], device=z.device)
     partner = turn - room.unsqueeze(1)  # [b, k]
@@ -148,23 +179,23 @@ def exchanged(z: Tensor, new: Ranked, old: Ranked, room: Tensor, most: int) -> T
     both = new.gain + old.gain.gather(1, partner).masked_fill(missing, -torch.inf)
     made = (turn < most) & torch.where(free, new.gain >= 0, both > 0)
     undone = torch.zeros_like(old.gain).scatter_add(1, partner, (made & ~free).to(z.dtype))
-    changed = z.flatten(1).scatter_add(1, new.place, new.step * made).scatter_add(1, old.place, old.step * undone)
-    return changed.view_as(z)
+    changed = changed_by(z, new.place, new.step * made.unsqueeze(2))
+    return changed_by(changed, old.place, old.step * undone.unsqueeze(2))
 
 
 def without_needless(trials: Trials, kept: Best, worth: Tensor) -> Best:
-    """What is kept, the broken ones without the changes of least `worth`, as many as bisection finds needless."""
+    """What is kept, the broken ones without the edits of least `worth`, as many as bisection finds needless."""
     who = kept.broken.nonzero().squeeze(1)
-    changed = (kept.x != trials.x).flatten(1)
-    rank = worth.abs().flatten(1).masked_fill(~changed, torch.inf).argsort(1).argsort(1).view_as(worth)[who]
     z, x = kept.x[who], trials.x[who]
-    low, high = torch.zeros_like(who), changed.sum(1)[who]  # so many are needless, so many are not
+    place, step = taken_back(z, x, worth[who], trials.threat)
+    turn = torch.arange(step.shape[1], device=x.device).view(1, -1, 1)
+    low, high = torch.zeros_like(who), step.any(2).sum(1)  # so many are needless, so many are not
     while len(rows := (high - low > 1).nonzero().squeeze(1)):
         middle = (low[rows] + high[rows]) // 2
-        fewer = torch.where(rank[rows] < per_image(middle, x), x[rows], z[rows])
+        fewer = changed_by(z[rows], place[rows], step[rows] * (turn < middle.view(-1, 1, 1)))
         answer = trials(fewer, who[rows])
-        enough = answer.broken & trials.threat.contains(fewer, x[rows])  # half a move may not be allowed
-        place = who[rows[enough]]
-        kept.x[place], kept.loss[place] = fewer[enough], answer.loss[enough]
+        enough = answer.broken & trials.threat.contains(fewer, x[rows])
+        there = who[rows[enough]]
+        kept.x[there], kept.loss[there] = fewer[enough], answer.loss[enough]
         low[rows], high[rows] = torch.where(enough, middle, low[rows]), torch.where(enough, high[rows], middle)
     return kept

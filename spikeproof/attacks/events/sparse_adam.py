@@ -6,12 +6,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from spikeproof.attacks.adam import Moments
 from spikeproof.attacks.attack import Attack, Best, Query
+from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.losses import AttackLoss
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
 
-DECAY, DECAY2 = 0.9, 0.999  # of Adam's means of gradients and of their squares
 FLOOR = 1e-6  # of probabilities and sizes, as published
 
 
@@ -31,7 +32,8 @@ class SparseAttack(Attack):
     network is asked about the frames that the threat makes of them, events whose cell changed by half an event or more,
     those of the largest changes first, and the gradient is passed straight through. Source: R-SNN, IROS 2021, and
     DVS-Attacks, IJCNN 2021 (gradient-based "sparse" attack), after Wei et al., AAAI 2019. There the change begins at 1,
-    frames are chosen by hand, and nothing but the range of the frames bounds it.
+    frames are chosen by hand, and nothing but the range of the frames bounds it. Ours: where events may move, the other
+    end of a move is where the gradient says.
     """
 
     under: ClassVar[tuple[str, ...]] = ("frames", "events")
@@ -50,25 +52,31 @@ class SparseAttack(Attack):
 
     def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         best, who = Best(x), torch.arange(len(x), device=x.device)
-        change, mean, mean2 = (torch.zeros_like(x) for _ in range(3))
-        for step in range(1, self.steps + 1):
-            z = threat.project(x[who] + change, x[who])
+        change, slope, moments = torch.zeros_like(x), torch.zeros_like(x), Moments.none(x)
+        for _ in range(self.steps):
+            z = allowed(change, slope, x[who], threat)
             slope, answer = query.gradient(z, y[who], Unlikelihood(), who, self.eot)
             best.offer(z, answer, who)
             if query.stop and answer.broken.any():
-                change, mean, mean2, slope, z, who = (t[~answer.broken] for t in (change, mean, mean2, slope, z, who))
+                change, slope, z, who = (t[~answer.broken] for t in (change, slope, z, who))
+                moments = moments.of(~answer.broken)
                 if not len(who):
                     return best.x
             if threat.kind == "frames":
                 change = z - x[who]  # what has not been projected would have to be undone first
-            uphill = slope - self.weight * growth(z - x[who])
-            mean = DECAY * mean + (1 - DECAY) * uphill
-            mean2 = DECAY2 * mean2 + (1 - DECAY2) * uphill**2
-            size = (mean2 / (1 - DECAY2**step)).sqrt() + 1e-8
-            change = change + self.learning_rate * mean / (1 - DECAY**step) / size
-        z = threat.project(x[who] + change, x[who])
+            moments = moments.with_gradient(slope - self.weight * growth(z - x[who]))
+            change = change + self.learning_rate * moments.step
+        z = allowed(change, slope, x[who], threat)
         best.offer(z, query.answer(z, y[who], Unlikelihood(), who, self.eot), who)
         return best.x
+
+
+def allowed(change: Tensor, uphill: Tensor, x: Tensor, threat: Threat) -> Tensor:
+    """What the threat allows of a change: of whole events, with the best other ends of moves by a gradient."""
+    if not isinstance(threat, CellThreat):
+        return threat.project(x + change, x)
+    way = threat.partnered(change.round(), uphill, x, x)
+    return threat.of_most_worth(x + way, (change * way.sign()).clamp(min=0), x)
 
 
 def growth(change: Tensor) -> Tensor:

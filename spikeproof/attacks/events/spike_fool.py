@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.attack import Attack, Query, per_image
-from spikeproof.attacks.events.scg import of_most_worth, on_cells
-from spikeproof.attacks.events.threats import CellThreat
+from spikeproof.attacks.events.cell_threats import CellThreat
+from spikeproof.attacks.events.edits import spent_before
+from spikeproof.attacks.events.scg import on_cells
 from spikeproof.attacks.losses import Margin, TargetedMargin
 from spikeproof.attacks.nearest import first_look
 from spikeproof.attacks.threats import Threat
@@ -25,8 +26,9 @@ class SpikeFool(Attack):
     Of more changes than the budget has, those of the largest gradients, added up over all rounds, are kept. It ends
     where a recording is broken, and keeps what changes least. Source: Buchel et al., Frontiers in Neuroscience 2022
     (SpikeFool), after Modas et al., CVPR 2019 (SparseFool). Ours: where DeepFool meets no boundary, that to the class
-    it was nearest to is taken, and the last cell, which has to change in part, changes by one event. It costs
-    up to ``steps (inner classes + 1)`` gradients.
+    it was nearest to is taken; the last cell, which has to change in part, changes by one event; and where events may
+    move, a move is one change, by the gradients of both its cells. It costs up to ``steps (inner classes + 1)``
+    gradients.
     """
 
     under: ClassVar[tuple[str, ...]] = ("events",)
@@ -60,8 +62,8 @@ class SpikeFool(Attack):
                 break
             normal, gap = self._boundary(query, z, y[who], goals[who], who)
             further = beyond(z, x[who], normal, gap, cells)
-            worth = worth + normal.abs() * (further != z)
-            further = of_most_worth(x[who], further - x[who], worth, cells)
+            worth = worth + normal * (further - z)
+            further = cells.of_most_worth(further, worth, x[who])
             broken = query.answer(further, y[who], Margin(), who, self.eot).broken
             nearest.offer(further, broken, who)
             left = ~broken & (further != z).flatten(1).any(1)  # what does not move will not
@@ -107,11 +109,11 @@ class SpikeFool(Attack):
 
 
 def beyond(z: Tensor, x: Tensor, normal: Tensor, gap: Tensor, threat: CellThreat) -> Tensor:
-    """`z` with the fewest steps that lead beyond the plane where ``normal . change = gap``, or all there are."""
+    """`z` with the fewest edits that lead beyond the plane where ``normal . change = gap``, or all there are."""
     up, down = threat.steps(z, x)
-    legal = ((normal > 0) & up) | ((normal < 0) & down)
-    gain, order = (normal.abs() * legal).flatten(1).sort(dim=1, descending=True)
-    before = gain.cumsum(1) - gain
-    taken = (gain > 0) & (before < gap.clamp(min=torch.finfo(gap.dtype).tiny).unsqueeze(1))
-    steps = torch.zeros_like(gain).scatter(1, order, taken.to(gain.dtype)).view_as(z)
-    return z + steps * normal.sign()
+    way = normal.sign() * (((normal > 0) & up) | ((normal < 0) & down))
+    way = threat.partnered(way, normal, z, x)
+    edits = threat.edits(way, way * normal)
+    gap = gap.clamp(min=torch.finfo(gap.dtype).tiny)[edits.recording]
+    before = spent_before(edits.recording, edits.worth, edits.worth.double().clamp(min=0))
+    return z + edits.where((edits.worth > 0) & (before < gap)).change(z)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from spikeproof.attacks.attack import Attack, Best, Query
 from spikeproof.attacks.events.moves import Placed, placed
+from spikeproof.attacks.events.retiming import Retiming
 from spikeproof.attacks.events.scg import normalised
-from spikeproof.attacks.events.threats import Retiming
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy, Margin
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError

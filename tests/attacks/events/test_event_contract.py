@@ -68,7 +68,7 @@ THREATS: list[Threat] = [
     Retiming(8, by="delay"),
     Retiming(4, by="moved"),
 ]
-LEADERS = [FrameLinf(0.5), EventFlips(6), EventEdits(6), Retiming(1)]  # one of each kind, and counts
+LEADERS = [FrameLinf(0.5), EventFlips(6), EventEdits(6), EventEdits(4, add=0, remove=0), Retiming(1)]
 IMAGES = (Linf(0.1), L2(1.0))
 
 
@@ -313,7 +313,8 @@ def test_settings_that_count_refuse_zero(attack: Attack) -> None:
 
 
 @pairs(
-    [FrameLinf(0.5), EventFlips(30), EventEdits(30), Retiming(3)], [attack for attack in ATTACKS if attack.white_box]
+    [FrameLinf(0.5), EventFlips(30), EventEdits(30), EventEdits(30, add=0, remove=0), Retiming(3)],
+    [attack for attack in ATTACKS if attack.white_box],
 )
 def test_a_gradient_beats_noise(attack: Attack, threat: Threat, bar_network: SpikingNetwork, bars: Bars) -> None:
     """Strictly more recordings, in a few steps: an attack that does nothing would fail."""

@@ -344,8 +344,14 @@ def test_edits_keep_the_largest_changes_the_last_in_part() -> None:
     assert not EventEdits(4).contains(wanted.round(), x).any()
     assert [int(n) for n in EventEdits().told_apart(wanted.round(), x)] == [0, 2, 3]
     assert EventEdits(5).project(wanted, x).flatten().tolist() == [2, 3, 0, 1]
-    assert EventEdits(4).project(wanted, x).flatten().tolist() == [2, 0, 1, 1]  # -4 was the largest, and takes all
-    assert EventEdits(6, remove=1).project(wanted, x).flatten().tolist() == [2, 3, 1, 4]
+    assert EventEdits(4).project(wanted, x).flatten().tolist() == [2, 3, 1, 1]  # moves first, then what is left of -4
+    assert EventEdits(2).project(wanted, x).flatten().tolist() == [2, 2, 1, 3]
+    assert EventEdits(4, move=0).project(wanted, x).flatten().tolist() == [2, 0, 1, 1]  # -4 was the largest
+    assert EventEdits(6, remove=1).project(wanted, x).flatten().tolist() == [2, 3, 1, 1]
+    assert EventEdits(6, add=0, remove=0).project(wanted, x).flatten().tolist() == [2, 3, 1, 2]
+    assert EventEdits(6, remove=0, move=2).project(wanted, x).flatten().tolist() == [2, 3, 1, 3]
+    assert EventEdits(6, move=2).project(wanted, x).flatten().tolist() == [2, 3, 0, 1]  # 2, 1 and 3: as wanted
+    assert EventEdits(4, move=2).project(wanted, x).flatten().tolist() == [2, 2, 1, 1]
     assert EventEdits(6, add=0, move=0).project(wanted, x).flatten().tolist() == [2, 0, 0, 1]
 
 
@@ -563,7 +569,7 @@ def test_a_shared_budget_is_spent_on_the_largest_gains() -> None:
     moved = lambda threat: threat.moved(x, liking)[0, :, 0, 0].argmax(0).tolist()  # noqa: E731
     assert moved(Retiming(6, by="delay")) == [2, 1, 3]
     assert moved(Retiming(5, by="delay")) == [2, 0, 3]
-    assert moved(Retiming(4, by="delay")) == [0, 0, 3]  # the next is too dear, and what follows it is not made
+    assert moved(Retiming(4, by="delay")) == [0, 1, 3]  # past the second, which is too dear
     assert moved(Retiming(1, by="moved")) == [0, 0, 3]
     assert moved(Retiming(2, by="moved")) == [2, 0, 3]
 
@@ -580,10 +586,9 @@ def test_what_is_affordable_is_what_a_loop_affords(changes: list[tuple[int, int,
     for one in set(recording.tolist()):
         left = budget
         for row in sorted((i for i, c in enumerate(changes) if c[0] == one), key=lambda i: (-changes[i][1], i)):
-            left -= changes[row][2]
-            if left < 0:
-                break
-            expected[row] = True
+            if changes[row][2] <= left:
+                left -= changes[row][2]
+                expected[row] = True
     assert affordable(recording, gain.float(), cost, budget).tolist() == expected
 
 

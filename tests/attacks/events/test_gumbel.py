@@ -60,7 +60,7 @@ def test_the_gradient_is_that_of_the_softmax(temperature: float) -> None:
     soft = ((noise + torch.cat([odds, torch.zeros_like(odds[:1])])) / temperature).softmax(0)
     (slope * (soft[0] - soft[1]) - 0.3 * (soft[0] + soft[1])).sum().backward()
     attack = Gumbel(weight=0.3, temperature=temperature)
-    torch.testing.assert_close(attack._uphill(slope, soft.detach(), EventEdits(3)), odds.grad)
+    torch.testing.assert_close(attack._uphill(torch.stack([slope, -slope]), soft.detach(), EventEdits(3)), odds.grad)
 
 
 def test_a_weight_is_the_price_of_a_change() -> None:
@@ -75,11 +75,14 @@ def test_a_weight_is_the_price_of_a_change() -> None:
 def test_without_a_weight_some_times_as_many_cells_as_the_budget_has_pay_their_price() -> None:
     gain = torch.arange(1.0, 31).view(1, 1, 5, 6)
     gain = torch.stack([gain, -gain])
+    assert Gumbel().price(gain, EventFlips(3)).item() == 30 - (WORTHWHILE * 3 - 1)
+    assert Gumbel().price(gain, EventFlips(3000)).item() == 1
     soft = torch.full((3, 1, 1, 5, 6), 0.3)
-    assert Gumbel().price(gain, soft, EventFlips(3)).item() == 30 - (WORTHWHILE * 3 - 1)
-    soft[0, 0, 0, 4] = 0  # which may not have one more
-    assert Gumbel().price(gain, soft, EventFlips(3)).item() == 24 - (WORTHWHILE * 3 - 1)
-    assert Gumbel().price(gain, soft, EventFlips(3000)).item() == 0
+    soft[0, 0, 0, 4] = 0  # which may not have one more, and gain nothing
+    gain[0, 0, 0, 4] = -torch.inf
+    priced = Gumbel(weight=24.0 - (WORTHWHILE * 3 - 1))._uphill(gain, soft, EventFlips(3))
+    assert priced.isfinite().all()
+    assert torch.equal(Gumbel()._uphill(gain, soft, EventFlips(3)), priced)
 
 
 def test_only_whole_frames_within_the_budget_are_asked_about() -> None:

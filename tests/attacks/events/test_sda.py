@@ -117,20 +117,37 @@ def test_more_recordings_than_by_noise(bar_network: SpikingNetwork, bars: Bars) 
     assert found > broken(bar_network, UniformNoise(draws=20)(bar_network, x, y, EventFlips(12)), y).sum() + 3
 
 
-def test_the_likeliest_cells() -> None:
-    uphill = torch.tensor([[0.5, -2.0, 1.0, -0.1, 3.0]])
-    up, down = torch.tensor([[True, True, True, False, False]]), torch.tensor([[False, False, True, True, False]])
-    place, way = likeliest(uphill, up, down, 3)
-    assert (place.tolist(), way.tolist()) == ([[2, 0, 3]], [[1, 1, -1]])
-    place, way = likeliest(uphill, up, down, 9)
-    assert place[0, 3] == 1  # against the gradient, after all others
-    assert way.tolist() == [[1, 1, -1, 1, 0]]  # and one may not change
+def test_the_likeliest_flips() -> None:
+    uphill = torch.tensor([0.5, -2.0, 1.0, -0.1, 3.0]).view(1, 5, 1, 1, 1)
+    z = torch.tensor([0.0, 0.0, 1.0, 1.0, 0.0]).view_as(uphill)
+    x = torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0]).view_as(uphill)  # the last has changed
+    place, step = likeliest(uphill, z, x, EventFlips(9), 2)
+    assert place[0, :, 0].tolist() == [0, 3]
+    assert step.tolist() == [[[1, 0], [-1, 0]]]
+    place, step = likeliest(uphill, z, x, EventFlips(9), 9)
+    assert place[0, :, 0].tolist() in ([0, 3, 1, 2], [0, 3, 2, 1])  # against the gradient, after all others, by lot
+    way = dict(zip(place[0, :, 0].tolist(), step[0, :, 0].tolist(), strict=True))
+    assert way == {0: 1, 3: -1, 1: 1, 2: -1}
+
+
+def test_the_likeliest_moves() -> None:
+    """Of pixels with events in frame 1 alone: the second gains by leaving a gradient that asks for more there, too."""
+    uphill = torch.tensor([[[3.0, 2.5, -4.0]], [[-1.0, 0.5, 1.0]], [[0.0, 0.0, 2.0]]]).view(1, 3, 1, 1, 3)
+    x = torch.zeros(1, 3, 1, 1, 3)
+    x[0, 1] = 1
+    place, step = likeliest(uphill, x, x, EventEdits(9, add=0, remove=0, most=1), 9)
+    assert place[0, :3].tolist() == [[0, 3], [1, 4], [8, 5]]
+    assert step[0, :3].tolist() == [[1, -1]] * 3
+    free, step = likeliest(uphill, x, x, EventEdits(9, most=1), 3)
+    assert free[0].tolist() == [[0, 3], [1, 1], [8, 8]]  # alone the second does no harm in frame 1, nor the third
+    assert step[0].tolist() == [[1, -1], [1, 0], [1, 0]]
 
 
 def test_exchanges_by_hand() -> None:
     z = torch.tensor([[1.0, 1.0, 0.0, 0.0, 0.0]])
-    new = Ranked(torch.tensor([[4, 3, 2]]), torch.ones(1, 3), torch.tensor([[5.0, 2.0, -1.0]]))
-    old = Ranked(torch.tensor([[1, 0, 2]]), torch.tensor([[-1.0, -1.0, 0.0]]), torch.tensor([[-1.0, -3.0, -torch.inf]]))
+    twice = lambda cells, ways: (torch.tensor(cells)[None, :, None].expand(1, 3, 2), torch.tensor(ways)[None])  # noqa: E731
+    new = Ranked(*twice([4, 3, 2], [[1.0, 0.0]] * 3), torch.tensor([[5.0, 2.0, -1.0]]))
+    old = Ranked(*twice([1, 0, 2], [[-1.0, 0], [-1.0, 0], [0.0, 0]]), torch.tensor([[-1.0, -3.0, -torch.inf]]))
 
     def after(room: int, most: int) -> list[float]:
         return exchanged(z, new, old, torch.tensor([room]), most)[0].tolist()

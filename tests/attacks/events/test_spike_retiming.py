@@ -1,5 +1,7 @@
 """Do the attacks on timing follow their objectives, and find the best moves of linear networks?"""
 
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -58,6 +60,40 @@ def test_the_most_worthwhile_moves_of_lone_events() -> None:
     assert threat.contains(found, x).all()
     best = gains(frame, weight).amax(1).flatten(1).topk(4, dim=1).values.sum(1)
     torch.testing.assert_close((gains(frame, weight) * found).flatten(1).sum(1), best)
+
+
+def best_of_all(x: Tensor, weight: Tensor, threat: Retiming) -> float:
+    """What the best of all allowed moves gain, summed over recordings; a knapsack over pixels where they share."""
+    shared, total = threat.by != "jitter", 0.0
+    ways = torch.tensor(list(product([0.0, 1.0], repeat=x.shape[1]))).view(-1, x.shape[1], 1, 1, 1)
+    for recording in x.unbind(0):
+        reached = torch.zeros(threat.budget + 1)  # by how much of the budget
+        for place in product(*map(range, recording.shape[1:])):
+            before, worth = (t[(slice(None), *place)].view(1, -1, 1, 1, 1) for t in (recording, weight))
+            kept = ways[(ways.sum(1) == before.sum(1)).flatten()]
+            size = threat.per_pixel(kept, before.expand_as(kept)).flatten().long()
+            gain = ((kept - before) * worth).flatten(1).sum(1)
+            best = torch.full_like(reached, -torch.inf)
+            for cost, gained in zip(size.tolist(), gain.tolist(), strict=True):
+                if cost <= threat.budget:
+                    spent = cost if shared else 0
+                    best[spent:] = best[spent:].maximum(reached[: len(reached) - spent] + gained)
+            reached = best
+        total += reached.amax().item()
+    return total
+
+
+@pytest.mark.parametrize(
+    ("threat", "share"),
+    [(Retiming(1), 0.9), (Retiming(2), 0.87), (Retiming(8, by="delay"), 0.98), (Retiming(4, by="moved"), 0.99)],
+    ids=str,
+)
+def test_crowded_events_come_near_the_best_of_all_moves(threat: Retiming, share: float) -> None:
+    torch.manual_seed(2)
+    x, weight = (torch.rand(4, 6, 1, 3, 3) < 0.5).float(), torch.randn(6, 1, 3, 3)
+    best = best_of_all(x, weight, threat)
+    found = SteepestRetiming()(Linear(weight, 99.0), x, torch.zeros(4, dtype=torch.long), threat)
+    assert share * best < ((found - x) * weight).sum() <= best + 1e-3
 
 
 def test_a_shared_delay_goes_where_a_frame_of_it_gains_most() -> None:
