@@ -84,7 +84,7 @@ def autoattack(name: str, eps: float, seed: int, queries: int | None = None) -> 
 
 
 def compared(
-    run: Path, eps: float, images: int, batch: int, seeds: int, queries: int, console: Console
+    run: Path, eps: float, images: int, batch: int, seeds: int, queries: int, names: list[str], console: Console
 ) -> dict[str, Any]:
     """Robust accuracies of one network, in % of its first test images, one for each seed."""
     model = load_model(run)
@@ -105,7 +105,7 @@ def compared(
     for seed in range(seeds):
         for name, (ours, theirs) in pairs(eps, seed, queries).items():
             whole = isinstance(ours, PGD)  # what counts is its last step, whatever broke on the way; it draws nothing
-            if whole and seed:
+            if (whole and seed) or (names and name.split(",")[0] not in names):
                 continue
             runs: dict[str, Perturb] = {
                 "spikeproof": lambda m, x, y, ours=ours, seed=seed, whole=whole: (
@@ -139,14 +139,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=250)
     parser.add_argument("--queries", type=int, default=5000)
     parser.add_argument("--seeds", type=int, default=1, help="how many times starts are drawn")
+    parser.add_argument("--attacks", help="APGD-CE,Square for example (default: all)")
     parser.add_argument("--out", type=Path, help="JSON file")
     options = parser.parse_args()
     if len(options.eps) != len(options.runs):
         parser.error(f"{len(options.runs)} runs need as many eps, not {len(options.eps)}")
     logging.disable(logging.INFO)
     warnings.simplefilter("ignore")  # the peers' own
+    names = options.attacks.split(",") if options.attacks else []
     rows = [
-        compared(run, eps, options.images, options.batch, options.seeds, options.queries, Console())
+        compared(run, eps, options.images, options.batch, options.seeds, options.queries, names, Console())
         for run, eps in zip(options.runs, options.eps, strict=True)
     ]
     if options.out:
