@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import spikeproof as sp
-from spikeproof.snn import LIF, ASSG, ATan
+from spikeproof.snn import ASSG, LIF, ATan
 
 RADII = (0.005, 0.01, 0.02, 0.05)
 SUITE = sp.Suite(
