@@ -109,9 +109,7 @@ class L2(Threat):
         return (x + shrunk_and_clipped(delta, lower, upper, self.eps).view_as(x)).clamp(0, 1)
 
     def start(self, x: Tensor) -> Tensor:
-        direction = torch.randn_like(x).flatten(1)
-        size = torch.rand(len(x), 1, device=x.device, dtype=x.dtype) ** (1 / direction.shape[1])
-        return self.project(x + (self.eps * size * unit(direction)).view_as(x), x)
+        return self.project(x + in_ball(x, self.eps), x)
 
     def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
         return unit(gradient.flatten(1)).view_as(gradient)
@@ -182,6 +180,13 @@ def unit(rows: Tensor) -> Tensor:
     # Scaled by the largest entry first: the squares of gradients near 1e-25 underflow.
     rows = rows / rows.abs().amax(1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
     return rows / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+
+
+def in_ball(x: Tensor, radius: float) -> Tensor:
+    """Changes like `x`, uniform in the Euclidean ball of this radius."""
+    direction = torch.randn_like(x).flatten(1)
+    size = torch.rand(len(x), 1, device=x.device, dtype=x.dtype) ** (1 / direction.shape[1])
+    return (radius * size * unit(direction)).view_as(x)
 
 
 def shrunk_and_clipped(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) -> Tensor:

@@ -54,10 +54,10 @@ def evaluate(
     started again, goes on. Raises `UserError` for bad images, labels, threats or logits.
     """
     model = adapt(model)
-    for member in suite.members:
-        member.check(in_order(threats)[0])
-    pool = images if isinstance(images, Images) else Given(*images)
     threats = in_order(threats)
+    for member in suite.members:
+        member.check(threats[0])
+    pool = images if isinstance(images, Images) else Given(*images)
     if_stochastic = DRAWS if draws is None else draws
     if draws is None:
         draws = DRAWS if getattr(model, "stochastic", False) else 1

@@ -1,5 +1,9 @@
-"""How does a test judge what an attack found?"""
+"""How does a test judge what an attack found, and what it left behind?"""
 
+import copy
+import random
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,3 +19,29 @@ def broken(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def distances(model: nn.Module, found: Tensor, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
     """How far the images that the model gets wrong are ``[B]``; inf where it is right."""
     return torch.where(broken(model, found, y), threat.distance(found, x), torch.inf)
+
+
+def in_disorder(network: nn.Module) -> nn.Module:
+    """A copy of the network among others: modes are mixed, some weights want gradients, and some have one already."""
+    model = nn.Sequential(nn.Identity(), copy.deepcopy(network), nn.Dropout(0.5)).train()
+    for module in list(model.modules())[::3]:
+        module.training = False
+    for index, parameter in enumerate(model.parameters()):
+        parameter.requires_grad_(index % 2 == 0)
+        parameter.grad = torch.full_like(parameter, 3.0) if index % 4 == 0 else None
+    return model
+
+
+def state_of(model: nn.Module) -> dict[str, object]:
+    """All that an attack has to leave as it was: of the model, and of every source of randomness."""
+    return {
+        "tensors": {k: v.tolist() for k, v in model.state_dict().items()},
+        "training": [m.training for m in model.modules()],
+        "wanted": [p.requires_grad for p in model.parameters()],
+        "gradients": [None if p.grad is None else p.grad.tolist() for p in model.parameters()],
+        "hooks": [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()],
+        "torch": torch.get_rng_state().tolist(),
+        "numpy": np.random.get_state()[1].tolist(),  # noqa: NPY002
+        "python": random.getstate(),
+        "grad mode": torch.is_grad_enabled(),
+    }

@@ -3,15 +3,12 @@
 Those that attack recordings of event cameras are held to them in `events/test_event_contract.py`.
 """
 
-import copy
 import json
-import random
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from outcomes import broken
+from outcomes import broken, in_disorder, state_of
 from torch import Tensor, nn
 
 from spikeproof.attacks import (
@@ -120,30 +117,10 @@ def test_the_result_is_allowed(
 def test_the_model_and_all_randomness_stay_as_they_were(
     attack: Attack, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
 ) -> None:
-    model = nn.Sequential(nn.Identity(), copy.deepcopy(trained), nn.Dropout(0.5))
-    model.train()
-    for module in list(model.modules())[::3]:
-        module.training = False
-    for index, parameter in enumerate(model.parameters()):
-        parameter.requires_grad_(index % 2 == 0)
-        parameter.grad = torch.full_like(parameter, 3.0) if index % 4 == 0 else None
-
-    def state() -> dict[str, object]:
-        return {
-            "tensors": {k: v.tolist() for k, v in model.state_dict().items()},
-            "training": [m.training for m in model.modules()],
-            "wanted": [p.requires_grad for p in model.parameters()],
-            "gradients": [None if p.grad is None else p.grad.tolist() for p in model.parameters()],
-            "hooks": [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()],
-            "torch": torch.get_rng_state().tolist(),
-            "numpy": np.random.get_state()[1].tolist(),  # noqa: NPY002
-            "python": random.getstate(),
-            "grad mode": torch.is_grad_enabled(),
-        }
-
-    before = state()
+    model = in_disorder(trained)
+    before = state_of(model)
     attack(model, *batch, Linf(0.1))
-    assert state() == before
+    assert state_of(model) == before
 
 
 @every_attack

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.inputs import check_frames
-from spikeproof.attacks.threats import ROUNDING, Threat, shrunk_and_clipped, unit
+from spikeproof.attacks.threats import ROUNDING, Threat, in_ball, shrunk_and_clipped, unit
 from spikeproof.specs import Pixels, UserError, pixels
 
 __all__ = ["FrameL2", "FrameLinf"]
@@ -85,9 +85,7 @@ class FrameL2(FrameThreat):
         return self._rounded_inward(x + change, x, change.abs())
 
     def start(self, x: Tensor) -> Tensor:
-        direction = torch.randn_like(x).flatten(1)
-        size = torch.rand(len(x), 1, device=x.device, dtype=x.dtype) ** (1 / direction.shape[1])
-        return self.project(x + (self.eps * size * unit(direction)).view_as(x), x)
+        return self.project(x + in_ball(x, self.eps), x)
 
     def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
         return unit(gradient.flatten(1)).view_as(gradient)

@@ -1,5 +1,6 @@
 """Which events have to move in time, and whither? Learned by odds (SpikeRetiming), or read from the gradient."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -18,7 +19,29 @@ NEAR, FAR, MOST = 4.0, 0.0, 10.0  # log odds at first, of shifts by one frame at
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpikeRetiming(Attack):
+class Climb(Attack):
+    """Climbs `restarts` times from what is not broken yet; all climbs but the first begin with noise."""
+
+    under: ClassVar[tuple[str, ...]] = ("retiming",)
+
+    restarts: int = 1
+
+    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        best, retiming = Best(x), on_events(threat)
+        for number in range(self.restarts):
+            if len(who := query.left(best)):
+                self._climb(query, x, y, retiming, best, who, noise=min(number, 1))
+        return best.x
+
+    @abstractmethod
+    def _climb(
+        self, query: Query, x: Tensor, y: Tensor, threat: Retiming, best: Best, who: Tensor, noise: float
+    ) -> None:
+        """Offer `best` what is found of the recordings at `who`, from a start with this share of noise, 0 or 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikeRetiming(Climb):
     """`steps` steps of 1, by sign, on the log odds of every event and shift; the threat makes frames of them.
 
     The loss is taken where each event is in one frame, as `Retiming.moved` places them, and its gradient goes to the
@@ -30,14 +53,11 @@ class SpikeRetiming(Attack):
     asks: `SteepestRetiming` is stronger there.
     """
 
-    under: ClassVar[tuple[str, ...]] = ("retiming",)
-
     steps: int = 100
     crowding: float = 20.0
     overspending: float = 10.0
     temperature: float = 1.0
     loss: AttackLoss = CrossEntropy()
-    restarts: int = 1
     eot: int = 1
 
     def __post_init__(self) -> None:
@@ -47,13 +67,6 @@ class SpikeRetiming(Attack):
                 raise UserError(f"{name} weighs a penalty and is 0 or more, not {getattr(self, name)}")
         if not 0 < self.temperature < float("inf"):
             raise UserError(f"temperature is positive, not {self.temperature}")
-
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        best, retiming = Best(x), on_events(threat)
-        for number in range(self.restarts):
-            if len(who := query.left(best)):
-                self._climb(query, x, y, retiming, best, who, noise=min(number, 1))
-        return best.x
 
     def _climb(
         self, query: Query, x: Tensor, y: Tensor, threat: Retiming, best: Best, who: Tensor, noise: float
@@ -91,7 +104,7 @@ class SpikeRetiming(Attack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SteepestRetiming(Attack):
+class SteepestRetiming(Climb):
     """`steps` times, the events that gain most by the gradient move to where they gain most, all from where they were.
 
     What an event gains in a frame, beside staying, is the difference of the gradients there; where the delay of all
@@ -100,25 +113,15 @@ class SteepestRetiming(Attack):
     likings of the size of one gradient. Ours: to SpikeRetiming what SCG is to Gumbel.
     """
 
-    under: ClassVar[tuple[str, ...]] = ("retiming",)
-
     steps: int = 30
     momentum: float = 0.9
     loss: AttackLoss = Margin()
-    restarts: int = 1
     eot: int = 1
 
     def __post_init__(self) -> None:
         self.refuse_below_one("steps", "restarts", "eot")
         if not 0 <= self.momentum < float("inf"):
             raise UserError(f"momentum weighs the past gradients and is 0 or more, not {self.momentum}")
-
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        best, retiming = Best(x), on_events(threat)
-        for number in range(self.restarts):
-            if len(who := query.left(best)):
-                self._climb(query, x, y, retiming, best, who, noise=min(number, 1))
-        return best.x
 
     def _climb(
         self, query: Query, x: Tensor, y: Tensor, threat: Retiming, best: Best, who: Tensor, noise: float

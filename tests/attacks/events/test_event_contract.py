@@ -1,13 +1,10 @@
 """Does every public attack keep its promises on recordings, under every threat that it knows? New ones are found."""
 
-import copy
 import dataclasses
 import inspect
 import json
-import random
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -32,7 +29,7 @@ from spikeproof.attacks import (
 from spikeproof.cli import choices
 from spikeproof.snn import SpikingNetwork
 from spikeproof.specs import UserError, from_config, short, to_config
-from tests.attacks.outcomes import broken
+from tests.attacks.outcomes import broken, in_disorder, state_of
 
 Bars = tuple[Tensor, Tensor]
 
@@ -131,29 +128,10 @@ def test_the_result_is_allowed(attack: Attack, threat: Threat, bar_network: Spik
 def test_the_model_and_all_randomness_stay_as_they_were(
     attack: Attack, threat: Threat, bar_network: SpikingNetwork, bars: Bars
 ) -> None:
-    model = nn.Sequential(nn.Identity(), copy.deepcopy(bar_network), nn.Dropout(0.5)).train()
-    for module in list(model.modules())[::3]:
-        module.training = False
-    for index, parameter in enumerate(model.parameters()):
-        parameter.requires_grad_(index % 2 == 0)
-        parameter.grad = torch.full_like(parameter, 3.0) if index % 4 == 0 else None
-
-    def state() -> dict[str, object]:
-        return {
-            "tensors": {k: v.tolist() for k, v in model.state_dict().items()},
-            "training": [m.training for m in model.modules()],
-            "wanted": [p.requires_grad for p in model.parameters()],
-            "gradients": [None if p.grad is None else p.grad.tolist() for p in model.parameters()],
-            "hooks": [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()],
-            "torch": torch.get_rng_state().tolist(),
-            "numpy": np.random.get_state()[1].tolist(),  # noqa: NPY002
-            "python": random.getstate(),
-            "grad mode": torch.is_grad_enabled(),
-        }
-
-    before = state()
+    model = in_disorder(bar_network)
+    before = state_of(model)
     attack(model, fitting(bars[0], threat)[:6], bars[1][:6], threat)
-    assert state() == before
+    assert state_of(model) == before
 
 
 @pairs(LEADERS)

@@ -2,29 +2,16 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikeproof.attacks import EventEdits, EventFlips, Gumbel, UniformNoise
 from spikeproof.attacks.events.gumbel import WORTHWHILE, even_odds
 from spikeproof.snn import SpikingNetwork
 from spikeproof.specs import UserError
+from tests.attacks.events.linear import Linear
 from tests.attacks.outcomes import broken
 
 Bars = tuple[Tensor, Tensor]
-
-
-class Linear(nn.Module):
-    """Two classes, the second by sum of weight * frames; what it is asked about is kept."""
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        self.weight = weight
-        self.seen: list[Tensor] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.seen.append(x.detach().clone())
-        value = (x * self.weight).flatten(1).sum(1)
-        return torch.stack([torch.zeros_like(value) + 99, value], 1)
 
 
 def test_at_first_as_many_cells_change_as_the_budget_has() -> None:
@@ -66,7 +53,7 @@ def test_the_gradient_is_that_of_the_softmax(temperature: float) -> None:
 def test_a_weight_is_the_price_of_a_change() -> None:
     weight = torch.linspace(-1, 1, 40).view(2, 1, 4, 5)
     x = (torch.arange(40) % 3 == 0).float().view(1, 2, 1, 4, 5)
-    model = Linear(weight)
+    model = Linear(weight, (99.0, 0.0))
     Gumbel(steps=100, weight=0.5)(model, x, torch.zeros(1, dtype=torch.long), EventFlips(40))
     gain = torch.where(x == 0, weight, -weight)
     assert torch.equal(model.seen[-1] != x, gain > 0.5)
@@ -87,7 +74,7 @@ def test_without_a_weight_some_times_as_many_cells_as_the_budget_has_pay_their_p
 
 def test_only_whole_frames_within_the_budget_are_asked_about() -> None:
     x, threat = (torch.rand(5, 3, 1, 4, 4) < 0.3).float(), EventFlips(4)
-    model = Linear(torch.randn(3, 1, 4, 4))
+    model = Linear(torch.randn(3, 1, 4, 4), (99.0, 0.0))
     Gumbel(steps=10, draws=2)(model, x, torch.zeros(5, dtype=torch.long), threat)
     assert len(model.seen) == 20
     assert all(threat.contains(seen, x).all() for seen in model.seen)

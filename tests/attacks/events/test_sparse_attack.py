@@ -2,29 +2,16 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikeproof.attacks import EventEdits, EventFlips, FrameL2, FrameLinf, SparseAttack, UniformNoise
 from spikeproof.attacks.events.sparse_adam import Unlikelihood, growth
 from spikeproof.snn import SpikingNetwork
 from spikeproof.specs import UserError
+from tests.attacks.events.linear import Linear
 from tests.attacks.outcomes import broken
 
 Bars = tuple[Tensor, Tensor]
-
-
-class Linear(nn.Module):
-    """Two classes, the second by sum of weight * frames; what it is asked about is kept."""
-
-    def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        self.weight = weight
-        self.seen: list[Tensor] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.seen.append(x.detach().clone())
-        value = (x * self.weight).flatten(1).sum(1) - 5
-        return torch.stack([torch.zeros_like(value), value], 1)
 
 
 def test_the_loss_by_hand() -> None:
@@ -43,7 +30,7 @@ def test_the_gradient_of_the_size() -> None:
 
 def test_the_first_step_is_the_learning_rate_uphill() -> None:
     weight = torch.tensor([1.0, -2.0, 0.0, 0.5]).view(2, 1, 1, 2)
-    model, x = Linear(weight), torch.full((1, 2, 1, 1, 2), 3.0)
+    model, x = Linear(weight, (0.0, -5.0)), torch.full((1, 2, 1, 1, 2), 3.0)
     SparseAttack(steps=1, learning_rate=0.25)(model, x, torch.zeros(1, dtype=torch.long), FrameLinf(2.0, most=9.0))
     assert torch.equal(model.seen[0], x)
     torch.testing.assert_close(model.seen[1] - x, 0.25 * weight.sign().view_as(x), atol=1e-3, rtol=0)
@@ -52,7 +39,7 @@ def test_the_first_step_is_the_learning_rate_uphill() -> None:
 def test_a_weight_keeps_the_change_small() -> None:
     sizes = []
     for weight in (0.0, 1.0, 10.0):
-        model, x = Linear(torch.full((3, 1, 2, 2), 0.1)), torch.full((4, 3, 1, 2, 2), 2.0)
+        model, x = Linear(torch.full((3, 1, 2, 2), 0.1), (0.0, -5.0)), torch.full((4, 3, 1, 2, 2), 2.0)
         SparseAttack(steps=60, weight=weight)(model, x, torch.zeros(4, dtype=torch.long), FrameLinf(1.0, most=9.0))
         sizes.append((model.seen[-1] - x).abs().mean().item())
     assert sizes[0] == pytest.approx(1, abs=1e-4)
@@ -63,7 +50,7 @@ def test_a_weight_keeps_the_change_small() -> None:
 def test_whole_events_where_the_change_is_half_an_event() -> None:
     weight = torch.tensor([1.0, -2.0, 0.0, 0.5]).view(2, 1, 1, 2)
     x = torch.tensor([[0.0, 1.0, 1.0, 1.0]]).view(1, 2, 1, 1, 2)
-    model = Linear(weight)
+    model = Linear(weight, (0.0, -5.0))
     SparseAttack(steps=8, weight=0.0)(model, x, torch.zeros(1, dtype=torch.long), EventFlips(4))
     assert torch.equal(model.seen[4], x)
     assert model.seen[7].flatten().tolist() == [1, 0, 1, 1]
