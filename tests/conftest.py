@@ -1,5 +1,6 @@
 """What do many tests share? Small data and networks, the same in every run, and commands that have to be refused."""
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -16,7 +17,8 @@ Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def pytest_configure() -> None:
-    torch.set_num_threads(1)  # networks are small here, and the threads of two workers would wait for each other
+    # One: networks are small here, and the threads of two workers would wait for each other.
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 @pytest.fixture(autouse=True)

@@ -69,9 +69,28 @@ class _MeanPool(torch.autograd.Function):
         return quarter[..., :, None, :, None].expand(n, c, h, 2, w, 2).reshape(n, c, 2 * h, 2 * w)
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution without a bias; one with a stride looks at every stride-th pixel and has no stride itself.
+
+    The same numbers, and the way round a fault: oneDNN's backward of a strided 1x1 convolution, `channels_last` on
+    processors with AVX2 and no AVX-512, writes past the end of its buffer (`python -m benchmarks.convolution_faults`).
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__(inputs, outputs, 1, bias=False)
+        self.every = stride
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return super()._conv_forward(input[..., :: self.every, :: self.every], weight, bias)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, every={self.every}"
+
+
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> Normed:
     """A convolution that keeps the size (but for its stride), and batch normalisation."""
-    return Normed(nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs))
+    plain = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False) if kernel > 1 else None
+    return Normed(plain or Pointwise(inputs, outputs, stride), nn.BatchNorm2d(outputs))
 
 
 def initialise(model: nn.Module) -> None:

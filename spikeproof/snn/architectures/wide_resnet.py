@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.snn.architectures.architecture import Architecture, smallest_side
-from spikeproof.snn.layers import Layer, PerStep, conv
+from spikeproof.snn.layers import Layer, PerStep, Pointwise, conv
 from spikeproof.specs import UserError
 
 
@@ -47,7 +47,7 @@ class PreActivationBlock(nn.Module):
         self.first = nn.Sequential(PerStep(nn.BatchNorm2d(inputs)), neurons())
         self.second = nn.Sequential(conv(inputs, outputs, stride=stride), neurons())
         self.third = PerStep(nn.Conv2d(outputs, outputs, 3, padding=1, bias=False))
-        shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+        shortcut = Pointwise(inputs, outputs, stride)
         self.shortcut = PerStep(shortcut) if changes else nn.Identity()
         self.join = ConvexCombination()
 
