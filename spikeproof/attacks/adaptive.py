@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
 
-from spikeproof.attacks.attack import Attack, Best, Query
+from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.losses import CrossEntropy
 from spikeproof.attacks.pgd import PGD
+from spikeproof.attacks.query import Memory, Query, Task
 from spikeproof.attacks.threats import Threat
-from spikeproof.snn import ATan, GradientPath, Triangle, attend, can_follow, has_spikes, view
+from spikeproof.snn import ATan, GradientPath, Triangle, can_follow, has_spikes, recall, remembered, view
 from spikeproof.specs import UserError, short
 
 
@@ -45,26 +45,23 @@ class Along(Attack):
         return [replace(self, paths=(path,)) for path in self.paths]
 
     def on(self, model: nn.Module) -> Attack:
-        paths = followed(model, self.paths)
-        return replace(self, paths=paths) if paths else self.attack
+        paths, attack = followed(model, self.paths), self.attack.on(model)
+        return replace(self, paths=paths, attack=attack) if paths else attack
 
     def averaging(self, draws: int) -> "Along":
         return replace(self, attack=self.attack.averaging(draws))
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        paths = followed(query.model, self.paths)
-        if not paths:
-            return self.attack.search(query, x, y, threat)
-        best, loss = Best(x), getattr(self.attack, "loss", CrossEntropy())
-        for path in paths:
-            if not len(who := query.left(best)):
+    def search(self, task: Task) -> Outcome:
+        query = Query.over(task, eot=getattr(self.attack, "eot", 1))
+        loss = getattr(self.attack, "loss", CrossEntropy())
+        for number, path in enumerate(self.paths):
+            if not len(rows := query.left()):
                 break
-            along = view(query.model, gradient=path)
-            attending = partial(attend, along, images=len(who))
-            with query.among(who, along, before=attending) as other:
-                z = self.attack.search(other, x[who], y[who], threat)
-            best.offer(z, query.answer(z, y[who], loss, who, getattr(self.attack, "eot", 1)), who)
-        return best.x
+            along = replace(task, model=view(task.model, gradient=path), memory=Memory(recall, remembered))
+            found = self.attack.search(along.of(rows).turned(number))
+            query.spend(found.gradients, found.forwards, rows)
+            query.answer(found.x, loss, rows=rows)
+        return Outcome(query.slots.found, query.slots.gradients, query.slots.forwards)
 
 
 def followed(model: nn.Module, paths: Iterable[GradientPath]) -> tuple[GradientPath, ...]:
