@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 
 from torch import Tensor, nn
 
@@ -10,7 +9,7 @@ from spikeproof.attacks.attack import Attack, Best, Query
 from spikeproof.attacks.losses import CrossEntropy
 from spikeproof.attacks.pgd import PGD
 from spikeproof.attacks.threats import Threat
-from spikeproof.snn import ATan, GradientPath, Triangle, attend, can_follow, has_spikes, view
+from spikeproof.snn import ATan, GradientPath, Memory, Triangle, can_follow, has_spikes, recall, remembered, view
 from spikeproof.specs import UserError, short
 
 
@@ -60,11 +59,31 @@ class Along(Attack):
             if not len(who := query.left(best)):
                 break
             along = view(query.model, gradient=path)
-            attending = partial(attend, along, images=len(who))
-            with query.among(who, along, before=attending) as other:
+            with query.among(who, along, before=_Slots(along, len(who)).turn_to) as other:
                 z = self.attack.search(other, x[who], y[who], threat)
             best.offer(z, query.answer(z, y[who], loss, who, getattr(self.attack, "eot", 1)), who)
         return best.x
+
+
+class _Slots:
+    """What the paths of `model` remember of each of so many images."""
+
+    def __init__(self, model: nn.Module, images: int) -> None:
+        self.model = model
+        self.images = images
+        self.kept: Memory = ()
+        self.indices: Tensor | None = None  # the images of the last gradient
+
+    def turn_to(self, indices: Tensor) -> None:
+        """The next gradient is about the images at `indices` ``[b]``."""
+        if self.indices is not None:
+            found = remembered(self.model)
+            if not self.kept:
+                self.kept = tuple(rows.new_zeros(self.images, *rows.shape[1:]) for rows in found)
+            for kept, rows in zip(self.kept, found, strict=True):
+                kept[self.indices] = rows
+        self.indices = indices
+        recall(self.model, tuple(kept[indices] for kept in self.kept))
 
 
 def followed(model: nn.Module, paths: Iterable[GradientPath]) -> tuple[GradientPath, ...]:
