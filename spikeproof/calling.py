@@ -90,7 +90,7 @@ def in_full_precision() -> Iterator[None]:
 
     TF32 keeps 10 bits of a factor, and its rounding differs with the size of the batch.
     """
-    backends = torch.backends
+    backends: Any = torch.backends
     places = [part for each in (backends.cudnn, backends.mkldnn) for part in (each.conv, each.rnn)]
     places += [backends.cuda.matmul, backends.mkldnn.matmul]
     before = [(place, place.fp32_precision) for place in places]

@@ -82,12 +82,12 @@ class Climb:
         state = self._refilled(None, self.waiting[:0], self.query.slots)
         while len(self.query.x):
             s = self.query.slots
-            leaving = s.finished | (s.count >= self.attack.length)
+            leaving = s.finished | (s.number >= self.attack.length)
             leaving = leaving | s.broken if self.task.stop else leaving
             if leaving.any():  # the only look at the host
                 state = self._left(state, leaving)
             else:
-                self.query.slots = s._replace(count=s.count + 1)
+                self.query.slots = s._replace(number=s.number + 1)
                 state = self.attack.step(self.query, state)
         return self.found
 
@@ -108,7 +108,7 @@ class Climb:
         if last is None:
             return
         s = self.query.slots
-        ended = leaving & (s.count >= self.attack.length)
+        ended = leaving & (s.number >= self.attack.length)
         ended = ended & ~s.broken if self.task.stop else ended
         rows = ended.nonzero().squeeze(1)
         if len(rows) == len(last):
@@ -120,17 +120,17 @@ class Climb:
         s = taken(self.query.slots, rows)
         part = Query(self.task, s, self.attack.eot)
         last = None if self.looks else self.attack.last(state)
-        self.found.x[s.index] = self.attack.settled(part) if last is None else last[rows]
-        self.found.gradients[s.index] = s.gradients
-        self.found.forwards[s.index] = s.forwards
+        self.found.x[s.place] = self.attack.settled(part) if last is None else last[rows]
+        self.found.gradients[s.place] = s.gradients
+        self.found.forwards[s.place] = s.forwards
 
     def _refilled(self, state: State, staying: Tensor, again: Slots) -> State:
         """The slots of those that stay, those that begin anew, and as many new images as there is room for."""
-        room = self.width - len(staying) - len(again.index)
+        room = self.width - len(staying) - len(again.place)
         new, self.waiting = self.waiting[:room], self.waiting[room:]
         begun = self._admitted(new)
-        begun = joined(again, begun) if len(again.index) and len(new) else (again if len(again.index) else begun)
-        if not len(begun.index):
+        begun = joined(again, begun) if len(again.place) and len(new) else (again if len(again.place) else begun)
+        if not len(begun.place):
             self.query.slots = taken(self.query.slots, staying)
             return taken(state, staying)
         query = Query(self.task, begun, self.attack.eot, keeps=self.looks)

@@ -18,7 +18,7 @@ Rows = TypeVar("Rows", bound=tuple[Any, ...])
 class Memory(NamedTuple):
     """How what a gradient path remembers of images, tensors with a row an image, is given to a view and taken back."""
 
-    recall: Callable[[nn.Module, tuple[Tensor, ...] | None], None]
+    recall: Callable[..., None]  # of a model, its memory or None, and whether it may learn
     remembered: Callable[[nn.Module], tuple[Tensor, ...]]
 
 
@@ -61,17 +61,17 @@ class Answer(NamedTuple):
 class Slots(NamedTuple):
     """What is known of the images under attack, one row each.
 
-    `index` is the place in the task, `key` that of the random numbers. `count` is the number of the step, from 1 on,
+    `place` is the row in the task, `key` that of the random numbers. `number` is that of the step, from 1 on,
     in this `leg`, a run from a start of its own. `found` is the best image so far - a broken one before an unbroken
     one, then the larger loss -, `first` the logits ``[B, K]`` of the image itself where the attack looks there first.
     """
 
-    index: Tensor
+    place: Tensor
     x: Tensor
     y: Tensor
     key: Tensor
     leg: Tensor
-    count: Tensor
+    number: Tensor
     gradients: Tensor
     forwards: Tensor
     found: Tensor
@@ -92,7 +92,7 @@ class Slots(NamedTuple):
     def again(self) -> "Slots":
         """The same images at the start of their next leg."""
         nothing = tuple(map(torch.zeros_like, self.memory))
-        return self._replace(leg=self.leg + 1, count=torch.zeros_like(self.count), memory=nothing)
+        return self._replace(leg=self.leg + 1, number=torch.zeros_like(self.number), memory=nothing)
 
 
 class Query:
@@ -133,12 +133,12 @@ class Query:
     @property
     def count(self) -> Tensor:
         """The number of this step, from 1 on ``[B]``; 0 before the first."""
-        return self.slots.count
+        return self.slots.number
 
     @property
     def streams(self) -> Streams:
         """The random numbers of this step, the same each time that they are asked for."""
-        return Streams(self.slots.key).turn((self.slots.leg << 32) + self.slots.count)
+        return Streams(self.slots.key).turn((self.slots.leg << 32) + self.slots.number)
 
     def gradient(
         self,
@@ -157,13 +157,11 @@ class Query:
         y = self._targets(rows) if y is None else y
         z = z.detach().requires_grad_()
         with torch.enable_grad():
-            self._recall(rows)
-            logits = self._passes(z, y)
+            logits = self._passes(z, y) if self.task.memory is None else self._recalling(z, y, rows)
             value = loss(logits, y)
             slope = torch.zeros_like(z)  # what stays where the model cuts the graph
             if value.requires_grad:
                 (slope,) = torch.autograd.grad(value.sum(), z, materialize_grads=True)
-            self._remember(rows)
         answer = Answer.of(logits.detach(), y, value.detach())
         self._count(rows, gradients=self.eot, forwards=self.eot)
         if offer:
@@ -234,11 +232,11 @@ class Query:
             elif more:
                 spent.index_add_(0, rows, torch.full_like(rows, more))
 
-    def _passes(self, z: Tensor, y: Tensor) -> Tensor:
+    def _passes(self, z: Tensor, y: Tensor, draws: int | None = None) -> Tensor:
         """Mean logits ``[b, K]``, checked once."""
         given = z if self.checked else z.clone()
-        passes = [self.model(given) for _ in range(self.eot)]
-        logits = torch.stack(passes).mean(0) if self.eot > 1 else passes[0]
+        passes = [self.model(given) for _ in range(draws or self.eot)]
+        logits = torch.stack(passes).mean(0) if len(passes) > 1 else passes[0]
         if not self.checked:
             check_unwritten(given, z)
             check_logits(logits, z)
@@ -246,18 +244,24 @@ class Query:
             self.checked = True
         return logits
 
-    def _recall(self, rows: Tensor | None) -> None:
-        if self.task.memory is not None:
-            memory = self.slots.memory if rows is None else taken(self.slots.memory, rows)
-            self.task.memory.recall(self.model, memory or None)
+    def _recalling(self, z: Tensor, y: Tensor, rows: Tensor | None) -> Tensor:
+        """`_passes` of a view that remembers: what it learns of the rows in the first pass holds for all."""
+        assert self.task.memory is not None
+        recall, remembered = self.task.memory
+        before = self.slots.memory if rows is None else taken(self.slots.memory, rows)
+        recall(self.model, before or None)
+        passes = [self._passes(z, y, draws=1)]
+        memory = remembered(self.model)
+        for _ in range(self.eot - 1):
+            recall(self.model, memory, learn=False)
+            passes.append(self._passes(z, y, draws=1))
+        self._remember(memory, rows)
+        return torch.stack(passes).mean(0) if self.eot > 1 else passes[0]
 
-    def _remember(self, rows: Tensor | None) -> None:
-        if self.task.memory is None:
-            return
-        memory = self.task.memory.remembered(self.model)
+    def _remember(self, memory: tuple[Tensor, ...], rows: Tensor | None) -> None:
         if rows is not None:
-            before = self.slots.memory or tuple(m.new_zeros(len(self.x), *m.shape[1:]) for m in memory)
-            memory = tuple(old.index_put((rows,), new) for old, new in zip(before, memory, strict=True))
+            all_rows = self.slots.memory or tuple(m.new_zeros(len(self.x), *m.shape[1:]) for m in memory)
+            memory = tuple(old.index_put((rows,), new) for old, new in zip(all_rows, memory, strict=True))
         self.slots = self.slots._replace(memory=memory)
 
 

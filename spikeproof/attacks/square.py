@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -227,6 +227,6 @@ class Moves(NamedTuple):
 
 MOVES = {
     "Linf": Moves(stripes, flipped),
-    "L2": Moves(lambda *image: tiles(*image, order=2), lambda *image: exchanged(*image, order=2)),
-    "L1": Moves(lambda *image: tiles(*image, order=1), lambda *image: exchanged(*image, order=1, surplus=SURPLUS)),
+    "L2": Moves(partial(tiles, order=2), partial(exchanged, order=2)),
+    "L1": Moves(partial(tiles, order=1), partial(exchanged, order=1, surplus=SURPLUS)),
 }

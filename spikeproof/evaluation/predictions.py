@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.attacks.attack import as_evaluated, check_logits, check_targets, check_unwritten
 from spikeproof.attacks.inputs import check_input
+from spikeproof.calling import as_evaluated, check_logits, check_targets, check_unwritten
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.specs import UserError
 

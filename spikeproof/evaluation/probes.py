@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, Threat
-from spikeproof.attacks.attack import as_evaluated, check_logits, check_targets, per_image
 from spikeproof.attacks.losses import pairwise_probability, strongest_rival
+from spikeproof.attacks.query import per_image
+from spikeproof.calling import as_evaluated, check_logits, check_targets
 from spikeproof.data import PartName
 from spikeproof.evaluation.ledger import fingerprint
 from spikeproof.evaluation.opened_runs import opened

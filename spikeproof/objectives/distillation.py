@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.attacks.attack import as_evaluated
+from spikeproof.calling import as_evaluated
 from spikeproof.objectives.objective import Objective, check_smoothing
 from spikeproof.snn import Recording, record
 from spikeproof.specs import UserError

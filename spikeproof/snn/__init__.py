@@ -10,6 +10,8 @@ from spikeproof.snn.foreign import *  # noqa: F403
 from spikeproof.snn.foreign import __all__ as _foreign
 from spikeproof.snn.gradients import *  # noqa: F403
 from spikeproof.snn.gradients import __all__ as _gradients
+from spikeproof.snn.memory import *  # noqa: F403
+from spikeproof.snn.memory import __all__ as _memory
 from spikeproof.snn.network import *  # noqa: F403
 from spikeproof.snn.network import __all__ as _network
 from spikeproof.snn.neurons import *  # noqa: F403
@@ -29,6 +31,7 @@ __all__ = [
     *_filters,
     *_foreign,
     *_gradients,
+    *_memory,
     *_network,
     *_neurons,
     *_paths,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.snn.gradients import GradientPath, Slope
-from spikeproof.snn.paths import ASSG, Sharpness, as_answered
+from spikeproof.snn.paths import ASSG, AdaptiveSharpness, as_answered
 
 __all__ = ["adapt", "can_follow"]
 
@@ -68,41 +68,8 @@ class Foreign(nn.Module):
             shared[id(module._forward_hooks)] = OrderedDict()  # who listens to a model does not listen to its views
             shared |= {id(tensor): tensor for tensor in _tensors(vars(module))}
             if isinstance(module, ForeignSpike):
-                shared[id(module.gradient)] = module.gradient.for_layer()  # what remembers begins anew
+                shared[id(module.gradient)] = module.gradient.for_layer()  # with a memory of its own
         return copy.deepcopy(self, shared)
-
-
-class StepByStep(Slope):
-    """What `ASSG` is in a neuron that is called once a step: the n-th call since `begin` has the n-th memory."""
-
-    def __init__(self, path: ASSG) -> None:
-        self.path = path
-        self.calls: list[Sharpness] = []
-        self.turn = 0
-        self.attended: tuple[Tensor, int] | None = None
-
-    def __repr__(self) -> str:
-        return repr(self.path)
-
-    def for_layer(self) -> "StepByStep":
-        return StepByStep(self.path)
-
-    def attend(self, who: Tensor, images: int) -> None:
-        self.attended = who, images
-        for call in self.calls:
-            call.attend(who, images)
-
-    def begin(self) -> None:
-        """The next call is about the first step."""
-        self.turn = 0
-
-    def derivative(self, u: Tensor) -> Tensor:
-        if self.turn == len(self.calls):
-            self.calls.append(self.path.for_layer())
-            if self.attended:
-                self.calls[-1].attend(*self.attended)
-        self.turn += 1
-        return self.calls[self.turn - 1].derivative(u)
 
 
 class ForeignSpike(nn.Module):
@@ -111,7 +78,7 @@ class ForeignSpike(nn.Module):
     def __init__(self, own: Callable[..., Tensor], path: Slope | ASSG) -> None:
         super().__init__()
         self.own = own
-        self.gradient = StepByStep(path) if isinstance(path, ASSG) else path
+        self.gradient: Slope | AdaptiveSharpness = path.for_layer() if isinstance(path, ASSG) else path
 
     def forward(self, u: Tensor, *settings: Any) -> Tensor:
         with torch.no_grad():
@@ -187,9 +154,7 @@ def _forget(network: nn.Module) -> None:
     jelly = "spikingjelly" in libraries(network)
     module: Any
     for module in network.modules():
-        if isinstance(path := getattr(module, "gradient", None), StepByStep):
-            path.begin()
-        elif library_of(module) == "snntorch" and hasattr(module, "reset_mem"):
+        if library_of(module) == "snntorch" and hasattr(module, "reset_mem"):
             module.reset_mem()
         elif jelly and callable(getattr(module, "reset", None)):
             memories: dict[str, Any] = vars(module).get("_memories", {})

@@ -36,11 +36,12 @@ class GradientPath(ABC):
         """Spikes ``[steps, B, *n]`` of currents `x` ``[steps, B, *n]``, or ``[1, B, *n]`` constant in time."""
 
     def for_layer(self) -> "GradientPath":
-        """The path as one layer of a view follows it: a path that remembers begins anew, one memory a layer."""
+        """The path as one layer of a view follows it; one that remembers needs a place for it."""
         return self
 
-    def attend(self, who: Tensor, images: int) -> None:  # noqa: B027 - most paths remember nothing
-        """The next calls are about the images at `who` ``[b]`` among `images`; for a path that remembers."""
+    def parts(self) -> "tuple[GradientPath, ...]":
+        """The paths that it is made of."""
+        return (self,)
 
 
 class Slope(GradientPath):

@@ -11,7 +11,7 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -57,39 +57,54 @@ def fused_spikes(
     """Spikes ``[steps, B, *n]`` of currents `x` ``[steps or 1, B, *n]``; equal to `integrate` in every way.
 
     A leading 1 (with ``steps > 1``) means a current that is constant in time. Keeps the memory layout of `x`.
-    `sharpness` ``[steps, N]`` is for a slope that every neuron has of its own, in the order of `laid_out`.
+    `sharpness` ``[steps, N]`` is for a slope that every neuron has of its own, image by image in its `Order`.
     """
-    flat, back = laid_out(x, images_first=sharpness is not None)
+    order = Order.of(x, images_first=sharpness is not None)
+    flat = order.flat(x)
     constant = x.shape[0] == 1 and steps > 1
     learned = dynamics.leak.requires_grad or dynamics.threshold.requires_grad
     plan = _Plan(_Course(steps, constant, dynamics.hard_reset), slope, dynamics.detach_reset, learned)
     spikes = _Fused.apply(flat[0] if constant else flat, dynamics.leak, dynamics.threshold, sharpness, plan)
-    return back(spikes)
+    return order.back(spikes, x.shape)
 
 
-def laid_out(x: Tensor, *, images_first: bool) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """`x` ``[T, B, *n]`` as rows ``[T, N]`` in the order of its memory (`images_first`: image by image), and the way
-    back."""
-    inner = sorted(range(2 if images_first else 1, x.ndim), key=x.stride, reverse=True)
-    order = [1, *inner] if images_first else inner
-    rows = x.permute(0, *order)
-    back = [0] * x.ndim
-    for place, d in enumerate([0, *order]):
-        back[d] = place
-    return rows.reshape(x.shape[0], -1), lambda flat: flat.view(len(flat), *rows.shape[1:]).permute(back)
+class Order(NamedTuple):
+    """In which order tensors ``[T, B, *n]`` are made rows ``[T, N]``: that of their memory, so that none is copied."""
+
+    dims: tuple[int, ...]
+
+    @staticmethod
+    def of(x: Tensor, *, images_first: bool = False) -> "Order":
+        """The order of `x` in memory; `images_first`: image by image."""
+        inner = sorted(range(2 if images_first else 1, x.ndim), key=x.stride, reverse=True)
+        return Order((0, *([1] if images_first else []), *inner))
+
+    def flat(self, x: Tensor) -> Tensor:
+        """`x` ``[T, B, *n]`` as rows ``[T, N]``."""
+        return x.permute(self.dims).reshape(len(x), -1)
+
+    def back(self, flat: Tensor, shape: Sequence[int]) -> Tensor:
+        """Rows ``[T, N]`` as ``[T, B, *n]``, B and n as in `shape`."""
+        places = [self.dims.index(d) for d in range(len(self.dims))]
+        return flat.view(len(flat), *(shape[d] for d in self.dims[1:])).permute(places)
 
 
 def sharpened(
     x: Tensor, dynamics: Dynamics, steps: int, means: Tensor, deviations: Tensor, scale: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What `ASSG` knows of every neuron after the currents `x` ``[steps or 1, N]``: sharpness, means, deviations.
+    """What `ASSG` knows of every neuron after the currents `x` ``[steps or 1, N]``: sharpness, means - 1, deviations.
 
-    All are ``[steps, N]``; `scale` [] is what the sharpness is a share of.
+    All are ``[steps, N]``, `means` counted from 1 too; `scale` [] is what the sharpness is a share of.
     """
     constant = x.shape[0] == 1 and steps > 1
     course = _Course(steps, constant, dynamics.hard_reset)
     rest = (dynamics.leak, dynamics.threshold, means, deviations, scale)
     return _call(_sharpen, course, course, x[0] if constant else x, *rest)
+
+
+def sharpness_of(mean: Tensor, deviation: Tensor, scale: Tensor) -> Tensor:
+    """The sharpness of a neuron with these running means, `mean` counted from 1."""
+    return scale / (1 + mean + 1.5 * deviation + 1e-4)
 
 
 def _sharpen(
@@ -98,10 +113,10 @@ def _sharpen(
     found, v = [], None
     for t in range(course.steps):
         u, _, v = _step(course, x, t, v, leak, threshold)
-        distance = (u - threshold).abs()
+        distance = (u - threshold).abs() - 1
         mean = 0.9 * means[t] + 0.1 * distance
         deviation = 0.9 * deviations[t] + 0.1 * (distance - mean).abs()
-        found.append((scale / (mean + 1.5 * deviation + 1e-4), mean, deviation))
+        found.append((sharpness_of(mean, deviation, scale), mean, deviation))
     return tuple(torch.stack(each) for each in zip(*found, strict=True))
 
 

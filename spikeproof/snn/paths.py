@@ -9,14 +9,15 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikeproof.snn.dynamics import Dynamics, integrate
 from spikeproof.snn.gradients import GradientPath, Slope, Triangle
-from spikeproof.snn.kernels import fused_spikes, laid_out, sharpened
+from spikeproof.snn.kernels import Order, fused_spikes, sharpened, sharpness_of
+from spikeproof.snn.memory import Remembering
 from spikeproof.specs import UserError
 
-__all__ = ["ASSG", "BPTR", "DSR", "HART", "PDSG", "RGA", "AsANN", "Mixture", "RatePath", "attend"]
+__all__ = ["ASSG", "BPTR", "DSR", "HART", "PDSG", "RGA", "AsANN", "Mixture", "RatePath"]
 
 
 class RatePath(GradientPath):
@@ -171,12 +172,11 @@ class _Density:
 class ASSG(GradientPath):
     """BPTT with an arctangent slope that is as sharp as each neuron's own potentials allow.
 
-    Of |u|, u = potential - threshold, every neuron keeps, image by image and step by step, running means over the
-    gradients of an attack, M of the value and D of the deviation; its slope is (a/2) / (1 + (pi a u / 2)^2) with
+    Of |u|, u = potential - threshold, every neuron keeps running means over the gradients of an attack, for each image
+    and step: M of the value, D of the deviation. Its slope is (a/2) / (1 + (pi a u / 2)^2) with
     a = 2 tan(pi share / 2) / (pi (M + 1.5 D)). `share` in (0, 1) bounds the part of the gradient that is expected to
-    vanish. Each layer of a view has a memory of its own; an attack that attends to some of its images alone says so
-    with `attend`, as `Along` does. A view taken by hand remembers its last batch: take a new one for the next. Source:
-    CVPR 2026, arXiv 2512.22522.
+    vanish. The caller keeps the means from one gradient to the next, with `recall` and `remembered`. Source: CVPR 2026,
+    arXiv 2512.22522.
     """
 
     share: float = 0.8
@@ -185,66 +185,52 @@ class ASSG(GradientPath):
         if not 0 < self.share < 1:
             raise UserError(f"share is the part of the gradient that may vanish, inside (0, 1), not {self.share}")
 
-    def for_layer(self) -> "Sharpness":
-        return Sharpness(self.share)
+    def for_layer(self) -> "AdaptiveSharpness":
+        return AdaptiveSharpness(self.share)
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
-        return Sharpness(self.share).spikes(x, dynamics, steps)
+        return self.for_layer().spikes(x, dynamics, steps)
 
 
-class Sharpness(GradientPath):
-    """What `ASSG` is in one layer of a view: its running means, and whose turn it is."""
+class AdaptiveSharpness(Remembering):
+    """`ASSG` in one layer of a view. Its memory is M - 1 and D, each ``[B, T, *n]``: M starts at 1, D at 0."""
 
     def __init__(self, share: float) -> None:
         self.share = share
-        self.means: Tensor | None = None  # [T, images, neurons], neurons in the order of `laid_out`
-        self.deviations: Tensor | None = None
-        self.who: Tensor | None = None  # places ``[b]`` of the next call's images among all `images`
-        self.images = 0
-        self.learning = True
+
+    def __repr__(self) -> str:
+        return f"ASSG(share={self.share})"
 
     def for_layer(self) -> GradientPath:
-        return Sharpness(self.share)
-
-    def attend(self, who: Tensor, images: int) -> None:
-        self.who, self.images, self.learning = who, images, True
+        return AdaptiveSharpness(self.share)
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         if not torch.is_grad_enabled():
             return own_spikes(x, dynamics, steps)
         with torch.no_grad():
-            sharpness = self._remembered(x, dynamics, steps)
+            sharpness = self._sharpness(x, dynamics, steps)
         return fused_spikes(x, dynamics, OwnATan(), steps, sharpness)
 
     def derivative(self, u: Tensor) -> Tensor:
-        """The slope at u = potential - threshold ``[B, *n]``, in the memory of one step alone."""
-        _, back = laid_out(u[None], images_first=True)
+        """The slope at u = potential - threshold ``[B, *n]`` of a neuron that is called once a step."""
         zero = u.new_zeros(())  # to a step that comes first, `u` is a current over no threshold
-        sharpness = self._remembered(u[None], Dynamics(zero, zero), 1)
-        return OwnATan().derivative(u, back(sharpness)[0]).to(u.dtype)
+        sharpness = self._sharpness(u[None], Dynamics(zero, zero), 1)
+        order = Order.of(u[None], images_first=True)
+        return OwnATan().derivative(u, order.back(sharpness, (1, *u.shape))[0]).to(u.dtype)
 
-    def _remembered(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
-        """The sharpness ``[steps, N]`` of every neuron, after what these currents add to the memory."""
-        flat, _ = laid_out(x, images_first=True)
-        who = self.who if self.who is not None and len(self.who) == x.shape[1] else None  # else rows are no images
-        images, neurons = (x.shape[1] if who is None else self.images), x[0, 0].numel()
-        if self.means is None or self.deviations is None or self.means.shape != (steps, images, neurons):
-            wide = torch.promote_types(x.dtype, torch.float32)
-            self.means = torch.ones(steps, images, neurons, dtype=wide, device=x.device)
-            self.deviations = torch.zeros_like(self.means)
-        everyone = who is None or len(who) == images  # in order, as they are attacked
-        kept = [memory if everyone else memory[:, who] for memory in (self.means, self.deviations)]
-        mean, deviation = (each.flatten(1) for each in kept)
-        scale = mean.new_tensor(2 * math.tan(math.pi * self.share / 2) / math.pi)
-        if not self.learning:
-            return scale / (mean + 1.5 * deviation + 1e-4)
-        sharpness, *learned = sharpened(flat, dynamics, steps, mean, deviation, scale)
-        self.learning = self.who is None
-        mean, deviation = (each.view(steps, -1, neurons) for each in learned)
-        if everyone:
-            self.means, self.deviations = mean, deviation
-        else:
-            self.means[:, who], self.deviations[:, who] = mean, deviation
+    def _sharpness(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        """The sharpness ``[steps, N]`` of every neuron, once these currents are learned."""
+        order = Order.of(x, images_first=True)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        like = x.new_empty((x.shape[1], steps, *x.shape[2:]), dtype=wide)
+        kept = self.recollection.take(like, 2)
+        means, deviations = (order.flat(rows.transpose(0, 1)) for rows in kept)
+        scale = means.new_tensor(2 * math.tan(math.pi * self.share / 2) / math.pi)
+        if self.recollection.open and not self.recollection.learn:
+            self.recollection.keep(*kept)
+            return sharpness_of(means, deviations, scale)
+        sharpness, *learned = sharpened(order.flat(x), dynamics, steps, means, deviations, scale)
+        self.recollection.keep(*(order.back(flat, x.shape).transpose(0, 1) for flat in learned))
         return sharpness
 
 
@@ -254,18 +240,6 @@ class OwnATan:
 
     def derivative(self, u: Tensor, sharpness: Tensor) -> Tensor:
         return (sharpness / 2) / (1 + (math.pi / 2 * sharpness * u) ** 2)
-
-
-def attend(model: nn.Module, who: Tensor, images: int) -> None:
-    """The next calls of a view are about the images at the places `who` ``[b]`` among `images`.
-
-    Of all passes until it is said again the first alone is remembered, so that the draws of one gradient share their
-    slopes. Paths without a memory do not care.
-    """
-    for module in model.modules():
-        for follower in (module, getattr(module, "readout", None)):
-            if isinstance(path := getattr(follower, "gradient", None), GradientPath):
-                path.attend(who, images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,8 +257,8 @@ class Mixture(GradientPath):
     def for_layer(self) -> GradientPath:
         return replace(self, second=self.second.for_layer())
 
-    def attend(self, who: Tensor, images: int) -> None:
-        self.second.attend(who, images)
+    def parts(self) -> tuple[GradientPath, ...]:
+        return (self.first, *self.second.parts())
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         one, other = (path.spikes(x, dynamics, steps) for path in (self.first, self.second))

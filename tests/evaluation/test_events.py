@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import spikeproof as sp
 from spikeproof.attacks import Attack, Threat
-from spikeproof.attacks.attack import Query
+from spikeproof.attacks.query import Query
 from spikeproof.cli import choices
 from spikeproof.data import write_events
 from spikeproof.data.events.streams import checked

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import FGSM, L2, PGD, Attack, CrossEntropy, KullbackLeibler, Linf, Threat, UniformNoise
-from spikeproof.attacks.attack import Query
+from spikeproof.attacks.query import Query
 from spikeproof.cli import choices
 from spikeproof.objectives import (
     MART,

@@ -15,6 +15,7 @@ from spikeproof.snn import (
     IF,
     LIF,
     ATan,
+    Memory,
     Mixture,
     Neuron,
     Sigmoid,
@@ -22,8 +23,9 @@ from spikeproof.snn import (
     Triangle,
     adapt,
     attack_view,
-    attend,
     can_follow,
+    recall,
+    remembered,
     view,
 )
 from spikeproof.snn.foreign import Foreign, ForeignSpike
@@ -547,16 +549,24 @@ def along_assg(name: str) -> nn.Module:
     return view(adapt(built(name)), gradient=ASSG())
 
 
+def learn(model: nn.Module, x: Tensor, memory: Memory | None = None, *, learn: bool = True) -> tuple[Tensor, Memory]:
+    """The gradient from `memory` on, and what is remembered then."""
+    recall(model, memory, learn=learn)
+    return gradient(model, x), remembered(model)
+
+
 def test_assg_is_that_of_our_neurons_call_after_call(twins: tuple[nn.Module, nn.Module], x: Tensor) -> None:
     ours, theirs = (view(model, gradient=ASSG()) for model in twins)
     x = x.double()
     torch.testing.assert_close(theirs(x.clone()), ours(x.clone()))
-    found = []
+    slopes, our_memory, their_memory = [], None, None
     for _ in range(3):
-        found.append(gradient(theirs, x))
-        torch.testing.assert_close(found[-1], gradient(ours, x), rtol=1e-5, atol=1e-7)
-    assert found[0].any()
-    assert not torch.allclose(found[0], found[1])  # what was seen has sharpened the slopes
+        expected, our_memory = learn(ours, x, our_memory)
+        found, their_memory = learn(theirs, x, their_memory)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+        slopes.append(found)
+    assert slopes[0].any()
+    assert not torch.allclose(slopes[0], slopes[1])  # what was seen has sharpened the slopes
 
 
 def test_an_attack_along_assg_finds_what_it_finds_on_our_neurons(twins: tuple[nn.Module, nn.Module]) -> None:
@@ -575,39 +585,50 @@ def test_an_attack_along_assg_finds_what_it_finds_on_our_neurons(twins: tuple[nn
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_memory_follows_the_images_when_the_batch_shrinks(name: str, x: Tensor) -> None:
-    """Every image sees the slopes that it sees where it is attacked alone, as often as it was attended to."""
-    model, alone = along_assg(name), [along_assg(name) for _ in x]
-    for who in ([0, 1, 2, 3, 4, 5], [0, 2, 5], [5], [1, 5], [0, 1, 2, 3, 4, 5]):
-        attend(model, torch.tensor(who), len(x))
-        expected = torch.cat([gradient(alone[image], x[image : image + 1]) for image in who])
-        torch.testing.assert_close(gradient(model, x[who]), expected)
-        assert expected.any()
+def test_every_row_is_an_image_whichever_others_there_are(name: str, x: Tensor) -> None:
+    """Kept in slots: every image sees the slopes that it sees alone, as often as it was attacked."""
+    model = along_assg(name)
+    slots = tuple(torch.zeros_like(rows) for rows in learn(model, x)[1])
+    alone: list[Memory | None] = [None] * len(x)
+    for indices in ([0, 1, 2, 3], [0, 2, 5], [5], [1, 5], [5, 4, 3, 2, 1, 0]):
+        found, memory = learn(model, x[indices], tuple(rows[indices] for rows in slots))
+        for kept, rows in zip(slots, memory, strict=True):
+            kept[indices] = rows
+        for image, of_image in zip(indices, found, strict=True):
+            expected, alone[image] = learn(model, x[image : image + 1], alone[image])
+            torch.testing.assert_close(of_image, expected[0])
+            assert expected.any()
 
 
-def test_what_is_remembered_is_the_first_gradient_since_attending(network: nn.Module, x: Tensor) -> None:
-    """Not its later draws, and no pass without a gradient."""
+def test_the_draws_of_one_gradient_share_their_slopes(network: nn.Module, x: Tensor) -> None:
+    """Further draws learn nothing, as passes without a gradient do."""
     model = view(adapt(network), gradient=ASSG())
-    attend(model, torch.arange(6), 6)
+    recall(model, None)
     with torch.no_grad():
         model(1 - x)
     first = gradient(model, x)
-    gradient(model, 1 - x)
-    assert torch.equal(gradient(model, x), first)
-    assert torch.equal(first, gradient(view(adapt(network), gradient=ASSG()), x))
-    attend(model, torch.arange(6), 6)
-    assert not torch.equal(gradient(model, x), first)
+    memory = remembered(model)
+    assert torch.equal(learn(model, x, memory, learn=False)[0], first)
+    again, same = learn(model, 1 - x, memory, learn=False)
+    assert again.any()
+    assert all(map(torch.equal, same, memory))
+    assert not torch.equal(learn(model, x, memory)[0], first)
 
 
-def test_views_of_a_view_begin_anew(network: nn.Module, x: Tensor) -> None:
-    """And what they learn is their own."""
+def test_a_view_itself_remembers_nothing(network: nn.Module, x: Tensor) -> None:
+    """Any other view along the path goes on with what one remembered."""
     model = view(adapt(network), gradient=ASSG())
     first = gradient(model, x)
-    for other in (view(model), view(model, gradient=ASSG()), view(view(model, gradient=ATan()), gradient=ASSG())):
-        assert torch.equal(gradient(other, x), first)
-    second = gradient(model, x)
+    assert torch.equal(gradient(model, x), first)
+    assert remembered(model) == ()
+    memory = learn(model, x)[1]
+    second, _ = learn(model, x, memory)
     assert not torch.equal(second, first)
-    assert torch.equal(gradient(other, x), second)
+    for other in (view(model), view(model, gradient=ASSG()), view(view(model, gradient=ATan()), gradient=ASSG())):
+        recall(model, memory)
+        assert torch.equal(gradient(other, x), first)
+        assert torch.equal(learn(other, x, memory)[0], second)
+        assert torch.equal(gradient(model, x), second)
     assert "gradient=ASSG(share=0.8)" in repr(model)
 
 
@@ -636,11 +657,12 @@ def test_any_number_of_steps_and_of_calls_has_its_memories(x: Tensor) -> None:
         model: Any = view(adapt(network), gradient=ASSG())
         for steps in (3, 5, 2, 5):
             model.network.steps = steps
-            for who in (torch.arange(6), torch.tensor([1, 4])):
-                attend(model, who, 6)
-                found = gradient(model, x[who])
+            first, memory = learn(model, x)
+            for indices in ([0, 1, 2, 3, 4, 5], [1, 4]):
+                found, _ = learn(model, x[indices], tuple(rows[indices] for rows in memory))
                 assert found.isfinite().all()
                 assert found.any()
+                assert not torch.equal(found, first[indices])
 
 
 def test_a_neuron_that_sees_all_steps_in_one_call_takes_assg(x: Tensor) -> None:
@@ -649,8 +671,10 @@ def test_a_neuron_that_sees_all_steps_in_one_call_takes_assg(x: Tensor) -> None:
     network = JellyNetwork("m")
     network.body[1] = jelly.PSN(T=STEPS)
     model = view(adapt(network), gradient=ASSG())
-    for who in ([0, 1, 2, 3, 4, 5], [0, 2, 5], [0, 1, 2, 3], [5]):
-        attend(model, torch.tensor(who), 6)
-        assert gradient(model, x[who]).any()
+    slots = learn(model, x)[1]
+    for indices in ([0, 1, 2, 3, 4, 5], [0, 2, 5], [0, 1, 2, 3], [5]):
+        found, memory = learn(model, x[indices], tuple(rows[indices] for rows in slots))
+        assert found.any()
+        assert all(len(rows) == len(indices) for rows in memory)
         with torch.no_grad():
             assert torch.equal(model(x), adapt(network)(x))

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import spikeproof as sp
 from spikeproof.cli import choices
-from spikeproof.snn import attend
+from spikeproof.snn import Memory, recall, remembered
 from spikeproof.snn.dynamics import Dynamics, integrate
-from spikeproof.snn.paths import Sharpness
 from spikeproof.specs import short
 
 PATHS = [kind() for kind in choices(sp.GradientPath).values()]
@@ -194,8 +194,31 @@ def slope_at(model: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     return torch.autograd.grad(model(x).square().sum(), x)[0]
 
 
-def memories(model: torch.nn.Module) -> list[Sharpness]:
-    return [layer.gradient for layer in model.modules() if isinstance(getattr(layer, "gradient", None), Sharpness)]
+def learn(
+    model: torch.nn.Module, x: torch.Tensor, memory: Memory | None = None, *, learn: bool = True
+) -> tuple[torch.Tensor, Memory]:
+    """The gradient from `memory` on, and what is remembered then."""
+    recall(model, memory, learn=learn)
+    return slope_at(model, x), remembered(model)
+
+
+class Neurons(torch.nn.Module):
+    """One layer of neurons alone: currents ``[T, B, *n]``, given with the images first, and their spikes."""
+
+    def __init__(self, path: sp.GradientPath, constants: Dynamics, steps: int) -> None:
+        super().__init__()
+        self.gradient = path.for_layer()
+        self.constants, self.steps = constants, steps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.gradient.spikes(x.transpose(0, 1), self.constants, self.steps)
+
+    def learn(self, x: torch.Tensor, onward: torch.Tensor, memory: Memory | None) -> tuple[torch.Tensor, Memory]:
+        """The gradient on currents ``[T, B, *n]``, and what is remembered then."""
+        recall(self, memory)
+        z = x.transpose(0, 1).clone().requires_grad_()
+        (found,) = torch.autograd.grad(self(z), z, onward)
+        return found.transpose(0, 1), remembered(self)
 
 
 def test_assg_by_hand() -> None:
@@ -204,20 +227,23 @@ def test_assg_by_hand() -> None:
 
     The other neuron, currents 1 and 1.2, u = 0 and 0.2: M = 0.9, D = 0.09; M = 0.83, D = 0.081 + 0.1 * 0.63 = 0.144.
     """
-    path = sp.ASSG(share=0.5).for_layer()
+    neurons, memory = Neurons(sp.ASSG(share=0.5), dynamics(), 1), None
     scale = 2 * math.tan(math.pi / 4) / math.pi
     known = [([3.0, 1.0], [1.1, 0.9], [0.09, 0.09]), ([0.5, 1.2], [1.04, 0.83], [0.135, 0.144])]
     for currents, means, deviations in known:
         x, mean, deviation = (torch.tensor([[each]]).double() for each in (currents, means, deviations))
         a = scale / (mean + 1.5 * deviation + 1e-4)
         expected = (a / 2) / (1 + (math.pi / 2 * a * (x - 1)) ** 2)
-        torch.testing.assert_close(gradient(path, x, torch.ones(1, 1, 2).double(), dynamics(), 1), expected)
+        found, memory = neurons.learn(x, torch.ones(1, 1, 2).double(), memory)
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(memory, ((mean - 1).view(1, 1, 2), deviation.view(1, 1, 2)))
 
 
 @pytest.mark.parametrize("hard", [False, True])
 def test_assg_is_bptt_with_one_slope_a_step(hard: bool) -> None:
     """Three calls of the reference, its means written out; constant currents too."""
-    path, constants = sp.ASSG().for_layer(), dynamics(hard=hard)
+    constants, memory = dynamics(hard=hard), None
+    neurons = Neurons(sp.ASSG(), constants, 4)
     means, deviations = torch.ones(4, 2, 3).double(), torch.zeros(4, 2, 3).double()
     generator = torch.Generator().manual_seed(0)
     for steps in (4, 4, 1):
@@ -230,7 +256,8 @@ def test_assg_is_bptt_with_one_slope_a_step(hard: bool) -> None:
         z = x.clone().requires_grad_()
         spikes = integrate(z.expand(4, 2, 3), constants, [Own(a) for a in sharpness]).spikes
         (expected,) = torch.autograd.grad(spikes, z, onward)
-        torch.testing.assert_close(gradient(path, x, onward, constants, 4), expected)
+        found, memory = neurons.learn(x, onward, memory)
+        torch.testing.assert_close(found, expected)
 
 
 class Own(NamedTuple):
@@ -244,112 +271,152 @@ class Own(NamedTuple):
 
 def test_the_share_bounds_what_is_expected_to_vanish() -> None:
     """Potentials that stay 0.7 above the threshold: M = 0.7, D = 0, and the slope's area up to there is the share."""
-    path, x = sp.ASSG(share=0.6).for_layer(), torch.tensor([[[1.7]]]).double()
+    neurons, x = Neurons(sp.ASSG(share=0.6), dynamics(), 1), torch.tensor([[[1.7]]]).double()
+    memory = None
     for _ in range(300):
-        found = gradient(path, x, torch.ones(1, 1, 1).double(), dynamics(), 1).item()
+        slope, memory = neurons.learn(x, torch.ones(1, 1, 1).double(), memory)
+    found = slope.item()
     u = torch.linspace(-0.7, 0.7, 20001).double()
     slope = sp.ATan(alpha=2 * math.tan(0.3 * math.pi) / math.pi / 0.7).derivative(u)
     assert found == pytest.approx(slope[-1].item(), rel=1e-3)  # ASSG adds 1e-4 to M
     assert torch.trapezoid(slope, u).item() == pytest.approx(0.6, abs=1e-4)
 
 
-def test_the_memory_follows_the_images_when_the_batch_shrinks() -> None:
-    """Every image sees the slopes that it sees where it is attacked alone, as often as it was attended to."""
-    model, x = remembering(6)
-    alone = [remembering(1)[0] for _ in x]
-    for who in ([0, 1, 2, 3, 4, 5], [0, 2, 5], [5], [1, 5], [0, 1, 2, 3, 4, 5]):
-        attend(model, torch.tensor(who), 6)
-        found = slope_at(model, x[who])
-        expected = torch.cat([slope_at(alone[image], x[image : image + 1]) for image in who])
-        torch.testing.assert_close(found, expected)
-        assert found.any()
+@pytest.mark.parametrize("steps", [1, 3])
+def test_every_row_is_an_image_whichever_others_there_are(steps: int) -> None:
+    """Kept in slots: every image sees the slopes that it sees alone, as often as it was attacked."""
+    model, x = remembering(6, steps=steps)
+    slots = tuple(torch.zeros_like(rows) for rows in learn(model, x)[1])
+    alone: list[Memory | None] = [None] * 6
+    for indices in ([0, 1, 2, 3], [0, 2, 5], [5], [1, 5], [5, 4, 3, 2, 1, 0]):
+        found, memory = learn(model, x[indices], tuple(rows[indices] for rows in slots))
+        for kept, rows in zip(slots, memory, strict=True):
+            kept[indices] = rows
+        for image, of_image in zip(indices, found, strict=True):
+            expected, alone[image] = learn(model, x[image : image + 1], alone[image])
+            torch.testing.assert_close(of_image, expected[0])
+            assert expected.any()
+    for image, memory in enumerate(alone):
+        torch.testing.assert_close(tuple(rows[image : image + 1] for rows in slots), memory)
+
+
+def test_rows_of_zeros_remember_nothing() -> None:
+    """A row set to zero is a new image's, beside others that go on."""
+    model, x = remembering(3)
+    first, memory = learn(model, x)
+    second, _ = learn(model, x, memory)
+    for rows in memory:
+        rows[1] = 0
+    mixed, _ = learn(model, x, memory)
+    torch.testing.assert_close(mixed, torch.stack([second[0], first[1], second[2]]))
+    assert not torch.allclose(first[1], second[1])
 
 
 def test_the_draws_of_one_gradient_share_their_slopes() -> None:
-    """Of all passes the first is remembered; attended to again, the next."""
+    """Further draws use what the first has learned, and learn nothing."""
     model, x = remembering(3)
+    memory: Memory | None = None
     for other in (x.flip(0), 1 - x):
-        attend(model, torch.arange(3), 3)
-        model(x.clone().requires_grad_())
-        before = [path.means.clone() for path in memories(model)]
-        first = slope_at(model, x)
-        slope_at(model, other)
-        assert torch.equal(slope_at(model, x), first)
-        assert all(torch.equal(path.means, mean) for path, mean in zip(memories(model), before, strict=True))
-    attend(model, torch.arange(3), 3)
-    assert not torch.equal(slope_at(model, x), first)
+        first, memory = learn(model, x, memory)
+        assert learn(model, other, memory, learn=False)[0].any()
+        again, same = learn(model, x, memory, learn=False)
+        assert torch.equal(again, first)
+        assert all(torch.equal(rows, before) for rows, before in zip(same, memory, strict=True))
+    assert not torch.equal(learn(model, x, memory)[0], first)
 
 
-def test_what_asks_for_no_gradient_is_not_remembered() -> None:
+def test_a_view_itself_remembers_nothing() -> None:
+    """Without a recall a gradient call starts from nothing and leaves nothing, whatever was recalled before."""
     model, x = remembering(3)
-    slope_at(model, x)
+    assert remembered(model) == ()
+    first = slope_at(model, x)
+    assert torch.equal(slope_at(model, x), first)
+    assert remembered(model) == ()
+    found, memory = learn(model, x)
+    assert torch.equal(found, first)
+    assert torch.equal(slope_at(model, x), first)
+    second, _ = learn(model, x, memory)
+    assert not torch.equal(second, first)
+    assert torch.equal(slope_at(model, 1 - x), slope_at(remembering(3)[0], 1 - x))
+
+
+def test_what_asks_for_no_gradient_neither_uses_nor_changes_memory() -> None:
+    model, x = remembering(3)
+    expected = learn(model, x)
+    recall(model, None)
     with torch.no_grad():
         model(1 - x)
-    again, _ = remembering(3)
-    slope_at(again, x)
-    assert torch.equal(slope_at(model, x), slope_at(again, x))
+    assert torch.equal(slope_at(model, x), expected[0])
+    for rows, same in zip(remembered(model), expected[1], strict=True):
+        assert torch.equal(rows, same)
 
 
-def test_a_view_of_a_view_begins_anew() -> None:
-    """In its own steps too; and what it learns is its own."""
+def test_memory_is_no_part_of_a_view_or_of_a_copy() -> None:
+    """Any view along the same path goes on with it; what is recalled for one is nothing to another."""
     model, x = remembering(3)
-    first = slope_at(model, x)
-    second = slope_at(model, x)
-    assert not torch.equal(first, second)
-    model, _ = remembering(3)
-    slope_at(model, x)
-    assert torch.equal(slope_at(sp.view(model), x), first)
-    assert torch.equal(slope_at(sp.view(model, channels_last=False), x), slope_at(sp.view(model), x))
-    fewer, _ = remembering(3, steps=2)
-    assert torch.equal(slope_at(sp.view(model, steps=2), x), slope_at(fewer, x))
-    assert torch.equal(slope_at(model, x), second)
-    wide, _ = remembering(2)
-    slope_at(wide, x[:2])
-    assert torch.equal(slope_at(wide, x), first)  # more images than it knows
+    first, memory = learn(model, x)
+    second, _ = learn(model, x, memory)
+    for other in (sp.view(model), sp.view(model, gradient=sp.ASSG()), remembering(3)[0], copy.deepcopy(model)):
+        recall(model, memory)
+        assert torch.equal(slope_at(other, x), first)
+        assert torch.equal(slope_at(model, x), second)
+        assert torch.equal(learn(other, x, memory)[0], second)
+    laid_out = sp.view(model, channels_last=False)
+    torch.testing.assert_close(learn(laid_out, x, memory)[0], second)
 
 
-def test_a_memory_of_other_steps_is_no_memory() -> None:
-    path, fresh = sp.ASSG().for_layer(), sp.ASSG().for_layer()
-    gradient(path, X, ONWARD, dynamics())
-    assert torch.equal(
-        gradient(path, X[:2], ONWARD[:2], dynamics(), 2), gradient(fresh, X[:2], ONWARD[:2], dynamics(), 2)
-    )
-
-
-def test_no_two_layers_share_a_memory_and_a_copy_has_its_own() -> None:
+def test_a_copy_of_a_view_about_to_recall_does_so_once() -> None:
     model, x = remembering(3)
-    slope_at(model, x)
-    assert len({id(path) for path in memories(model)}) == len(memories(model)) == 3
+    first, memory = learn(model, x)
+    recall(model, memory)
     twin = copy.deepcopy(model)
-    assert torch.equal(slope_at(twin, x), slope_at(model, x))
-    slope_at(twin, 1 - x)
-    third = slope_at(model, x)
-    again, _ = remembering(3)
-    assert torch.equal(third, [slope_at(again, x) for _ in range(3)][-1])
+    for each in (twin, model):
+        assert not torch.equal(slope_at(each, x), first)
+        assert torch.equal(slope_at(each, x), first)
+
+
+def test_a_memory_of_other_steps_or_images_is_no_memory() -> None:
+    model, x = remembering(3)
+    _, memory = learn(model, x)
+    fewer = sp.view(model, steps=2)
+    assert torch.equal(learn(fewer, x, memory)[0], learn(fewer, x)[0])
+    assert torch.equal(learn(model, x[:2], memory)[0], learn(model, x[:2])[0])
 
 
 def test_memories_inside_a_mixture_and_in_the_readout() -> None:
-    """They are attended to wherever they are."""
+    """They are recalled wherever they are."""
     mixture = sp.Mixture(second=sp.ASSG())
     network = sp.Network(architecture=sp.MLP(hidden=(6,)), readout=sp.FirstSpike(), steps=3)
     model = sp.view(network.build((1, 8, 8), 5).double().eval(), gradient=mixture)
     x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
-    paths = [layer.gradient.second for layer in model.modules() if hasattr(layer, "gradient")]
-    paths.append(model.readout.gradient.second)
-    assert len({id(path) for path in paths}) == 2
-    for who in ([0, 1, 2, 3], [1, 3]):
-        attend(model, torch.tensor(who), 4)
-        slope_at(model, x[who])
-        assert all(path.means.shape[:2] == (3, 4) for path in paths)
+    first, memory = learn(model, x)
+    assert [rows.shape for rows in memory] == 2 * [(4, 3, 6)] + 2 * [(4, 3, 5)]
+    assert not torch.equal(learn(model, x, memory)[0], first)
     assert mixture == sp.Mixture(second=sp.ASSG())  # the choice itself remembers nothing
 
 
-def test_attending_is_for_every_model() -> None:
+def test_every_model_may_be_told_to_recall() -> None:
     """Whatever has no memory does not care."""
     plain = sp.Network(architecture=sp.MLP(hidden=(6,)), readout=sp.FirstSpike(), steps=3).build((1, 8, 8), 5)
     for model in (plain, sp.view(plain, gradient=sp.DSR()), torch.nn.Sequential(torch.nn.Flatten())):
-        attend(model, torch.arange(2), 2)
+        recall(model, None)
         assert model(torch.rand(2, 1, 8, 8)).shape[0] == 2
+        assert remembered(model) == ()
+
+
+@every_path
+def test_a_gradient_never_looks_at_the_host(path: sp.GradientPath) -> None:
+    """Tensors without values can be traced through it, memory included."""
+    model = sp.view(firing(3), gradient=path)
+
+    def step(x: torch.Tensor, *memory: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found, after = learn(model, x, memory)
+        return found, *after
+
+    x = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    memory = learn(model, x)[1]
+    traced = make_fx(step, tracing_mode="fake", _allow_non_fake_inputs=True)(x, *memory)
+    assert all(map(torch.equal, traced(1 - x, *memory), step(1 - x, *memory)))
 
 
 @pytest.mark.parametrize("path", [sp.ASSG(), sp.DSR()], ids=short)
@@ -357,8 +424,8 @@ def test_in_bfloat16_the_gradient_is_there_and_the_memory_is_float32(path: sp.Gr
     network = firing(3)
     model = sp.view(copy.deepcopy(network).bfloat16(), gradient=path)
     x = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    found = slope_at(model, x.bfloat16())
+    found, memory = learn(model, x.bfloat16())
     assert found.dtype == torch.bfloat16
     expected = slope_at(sp.view(network, gradient=path), x)
     assert torch.cosine_similarity(found.float().flatten(), expected.flatten(), dim=0) > 0.8
-    assert {memory.means.dtype for memory in memories(model)} <= {torch.float32}
+    assert {rows.dtype for rows in memory} <= {torch.float32}

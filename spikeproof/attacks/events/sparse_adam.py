@@ -48,7 +48,6 @@ class SparseAttack(Iterative):
 
     under: ClassVar[tuple[str, ...]] = ("frames", "events")
     static: ClassVar[bool] = False  # the edits of a recording are listed
-    loss: ClassVar[AttackLoss] = Unlikelihood()
 
     steps: int = 20
     learning_rate: float = 0.1
@@ -61,6 +60,10 @@ class SparseAttack(Iterative):
             raise UserError(f"learning_rate is positive, not {self.learning_rate}")
         if not 0 <= self.weight < float("inf"):
             raise UserError(f"weight is that of the change's size, and 0 or more; not {self.weight}")
+
+    @property
+    def loss(self) -> AttackLoss:  # type: ignore[override]
+        return Unlikelihood()
 
     @property
     def length(self) -> int:
