@@ -70,5 +70,5 @@ class Elsewhere(BlackBox):
         return self
 
     def search(self, task: Task) -> Outcome:
-        source = self.source.to(task.x.device)
+        source = self.source.to(task.x)
         return self.attack.on(source).search(replace(task, model=source, stop=False, memory=None))
