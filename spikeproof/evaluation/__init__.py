@@ -5,6 +5,7 @@ from spikeproof.evaluation.evaluated_runs import evaluate_run
 from spikeproof.evaluation.intervals import Interval
 from spikeproof.evaluation.predictions import predict
 from spikeproof.evaluation.probes import Probes, probe, probe_run
+from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.robustness import evaluate
 from spikeproof.evaluation.suites import SUITES, Suite, suite_named
 from spikeproof.evaluation.trade_off import qte
@@ -15,6 +16,7 @@ __all__ = [
     "Diagnosis",
     "Interval",
     "Probes",
+    "Protocol",
     "Suite",
     "Verdicts",
     "diagnose",

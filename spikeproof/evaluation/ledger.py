@@ -8,15 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import Threat, Transfer
+from spikeproof.attacks import Transfer
 from spikeproof.evaluation.diagnosis import Diagnosis, diagnose, judged
 from spikeproof.evaluation.predictions import Pool, predict, taken
+from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.red_flags import Flag
-from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
 from spikeproof.models import load_model, tensors_of
 from spikeproof.runs import Run
-from spikeproof.specs import UserError, to_config
 
 STATE = "verdicts.partial.npz"
 DIAGNOSED = 256  # images, whatever the batch
@@ -39,17 +38,16 @@ class Ledger:
     def opened(
         model: nn.Module,
         pool: Pool,
-        threats: Sequence[Threat],
-        suite: Suite,
+        protocol: Protocol,
         batch: int,
         draws: int,
         draws_if_stochastic: int,
-        seed: int,
         state: Run | None,
         logits: Tensor,
         flags: Sequence[Flag],
     ) -> "Ledger":
-        settings = np.array(fingerprint(model, pool, threats, suite, batch, draws, seed))
+        threats, suite, seed = protocol.threats, protocol.suite, protocol.seed
+        settings = np.array(fingerprint(model, pool, protocol, batch))
         diagnosis = judged(flags)
         if diagnosis.status == "ok" or len(flags) > 1:  # else it keeps a state, and nothing can be asked of it twice
             x, y = taken(model, pool, torch.arange(min(len(pool), DIAGNOSED)))
@@ -120,19 +118,12 @@ class Ledger:
         return replace(self.verdicts, diagnosis=self.diagnosis)
 
 
-def fingerprint(
-    model: nn.Module,
-    pool: Pool,
-    threats: Sequence[Threat],
-    suite: Suite,
-    batch: int,
-    draws: int | None,
-    seed: int,
-) -> str:
+def fingerprint(model: nn.Module, pool: Pool, protocol: Protocol, batch: int) -> str:
     """A digest of all that verdicts depend on: the network, its weights, what it answers to the first images, images,
     labels, the networks that images are transferred from, and the protocol."""
-    protocol = (to_config(in_order(threats)), to_config(suite), batch, draws, seed)
-    digest = hashlib.sha256(f"{protocol}{model}{getattr(model, 'stochastic', None)}".encode())
+    suite, seed = protocol.suite, protocol.seed
+    how = f"{protocol.fingerprint} {batch} {getattr(model, 'stochastic', None)} {model}"
+    digest = hashlib.sha256(how.encode())
     first, _ = pool.batch(torch.arange(min(len(pool), batch, ANSWERED)))
     sources = [load_model(attack.file) for attack in suite.attacks if isinstance(attack, Transfer)]
     tensors = [tensor for network in (model, *sources) for tensor in tensors_of(network).values()]
@@ -142,20 +133,6 @@ def fingerprint(
         for tensor in pool.batch(who):
             digest.update(_bytes(tensor))
     return digest.hexdigest()
-
-
-def in_order(threats: Sequence[Threat] | Threat) -> list[Threat]:
-    threats = [threats] if isinstance(threats, Threat) else threats
-    if not threats:
-        raise UserError("an evaluation needs at least one threat, for example Linf(8/255)")
-    kinds = {replace(threat, eps=0): threat for threat in threats}  # type: ignore[type-var]
-    if len(kinds) > 1:
-        these = ", ".join(sorted(map(repr, kinds.values())))
-        raise UserError(f"the threats of one evaluation differ in size only; these are {these}")
-    ordered = sorted(threats, key=lambda threat: threat.eps)
-    if len({threat.eps for threat in ordered}) < len(ordered):
-        raise UserError("the same eps is given twice")
-    return ordered
 
 
 def _bytes(tensor: Tensor) -> bytes:
