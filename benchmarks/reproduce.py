@@ -16,7 +16,7 @@ from rich.console import Console
 
 from spikeproof.attacks import FGSM, PGD, Along, Attack, Linf
 from spikeproof.cli import _recipe
-from spikeproof.evaluation import Suite, evaluate
+from spikeproof.evaluation import Protocol, Suite, evaluate
 from spikeproof.progress import bar
 from spikeproof.runs import Run, environment, sha256_of, written_whole
 from spikeproof.specs import UserError
@@ -53,7 +53,8 @@ def row(path: Path, options: argparse.Namespace, known: dict[str, Any]) -> dict[
             continue
         with bar(f"{path.stem}: {name}") as progress:
             suite = Suite(name=name, attacks=(attack,))
-            found = evaluate(model, images, EPS, suite, draws=options.draws, progress=progress)
+            protocol = Protocol(threats=(EPS,), suite=suite, draws=options.draws)
+            found = evaluate(model, images, protocol, progress=progress)
         robust = found.robust_accuracy(0)
         accuracies |= {"clean": found.clean_accuracy().value, name: robust.value if robust else None}
     record = Run(folder).record

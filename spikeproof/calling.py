@@ -35,7 +35,7 @@ def is_stochastic(model: nn.Module) -> bool | None:
     return getattr(model, "stochastic", None)
 
 
-def logits(
+def predict(
     model: nn.Module, x: Tensor, *, draws: int = 1, vote: bool = False, width: int | None = None, seed: int = 0
 ) -> Tensor:
     """Mean logits ``[N, K]`` of `draws` passes, float32 on the CPU; `x` may lie on another device than the model.
@@ -43,23 +43,39 @@ def logits(
     The model sees batches of `width` images (default: `width_for` its device), the last one filled up with copies of
     its first image. With `vote`, the share of passes that name each class, ties broken by the mean probabilities.
     """
-    device = device_of(model)
+    passes = _passes(model, x, draws, width, seed)
+    return torch.cat([(_shares(part) if vote else part.mean(0)).float() for part in passes])
+
+
+def votes(model: nn.Module, x: Tensor, draws: int, *, width: int | None = None, seed: int = 0) -> Tensor:
+    """How many of `draws` passes name each class ``[N, K]``, integers on the CPU; asked like `predict`."""
+    return torch.cat([_named(part).sum(0) for part in _passes(model, x, draws, width, seed)])
+
+
+def _passes(model: nn.Module, x: Tensor, draws: int, width: int | None, seed: int) -> list[Tensor]:
+    """Logits ``[draws, b, K]`` on the CPU, of one part of the images after the other."""
+    device, found = device_of(model), []
     width = width or width_for(device)
     with torch.no_grad(), as_evaluated(model), in_full_precision(), seeded(seed, device):
-        parts = [_judged(model, part.to(device), draws, vote, width) for part in x.split(width)]
-    return torch.cat(parts)
+        for part in x.split(width):
+            whole = _padded(part.to(device), width)
+            passes = torch.stack([checked_logits(model, whole) for _ in range(draws)])
+            found.append(passes[:, : len(part)].cpu())
+    return found
 
 
-def _judged(model: nn.Module, x: Tensor, draws: int, vote: bool, width: int) -> Tensor:
-    whole = torch.cat([x, x[:1].expand(width - len(x), *x.shape[1:])]) if len(x) < width else x
-    passes = torch.stack([checked_logits(model, whole) for _ in range(draws)])
-    return (votes(passes) if vote else passes.mean(0)).float()[: len(x)].cpu()
+def _padded(x: Tensor, width: int) -> Tensor:
+    return torch.cat([x, x[:1].expand(width - len(x), *x.shape[1:])]) if len(x) < width else x
 
 
-def votes(passes: Tensor) -> Tensor:
+def _named(passes: Tensor) -> Tensor:
+    """1 for the class that a pass names, 0 elsewhere."""
+    return F.one_hot(passes.argmax(-1), passes.shape[-1])
+
+
+def _shares(passes: Tensor) -> Tensor:
     """Shares ``[B, K]`` of passes ``[D, B, K]``; the mean probabilities add less than half a vote."""
-    named = F.one_hot(passes.argmax(2), passes.shape[2]).to(passes.dtype)
-    return named.mean(0) + passes.softmax(2).mean(0) / (2 * len(passes))
+    return _named(passes).to(passes.dtype).mean(0) + passes.softmax(2).mean(0) / (2 * len(passes))
 
 
 def checked_logits(model: nn.Module, x: Tensor) -> Tensor:

@@ -19,13 +19,13 @@ from rich.table import Table
 
 import spikeproof
 from spikeproof.attacks import Attack, AttackLoss, Linf, Threat
+from spikeproof.comparison import compare as compare_recipes
 from spikeproof.conversion import Calibration, Conversion
 from spikeproof.data import Augmentation, DataSet, PartName
 from spikeproof.data import download as fetch
 from spikeproof.data.published_files import data_root as folder_of_data
-from spikeproof.evaluation import SUITES, Suite, evaluate_run, probe_run, suite_named
+from spikeproof.evaluation import SUITES, Protocol, Suite, evaluate_run, probe_run, suite_named
 from spikeproof.evaluation.foreign_runs import adopt_foreign
-from spikeproof.evaluation.ledger import in_order
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar
 from spikeproof.reports import Estimate, Row, ranking, write_report
@@ -135,19 +135,17 @@ def evaluate(
         device: cpu, cuda, cuda:1, ...
         trust: run code from outside spikeproof that a model file names
     """
-    threats, attacks, device = _threats(threat, eps), _suite(suite), _device(device)
+    protocol = Protocol(
+        threats=_threats(threat, eps), suite=_suite(suite), part=part, images=images, draws=draws, seed=seed
+    )
+    device = _device(device)
     found = _chosen(runs or [], model, weights, data, out, device)
     for run in found:
         with bar(run.name) as progress:
             evaluate_run(
                 run,
-                threats,
-                attacks,
-                images=images,
-                part=part,
+                protocol,
                 batch=batch,
-                draws=draws,
-                seed=seed,
                 data_root=data_root,
                 device=device,
                 trust=trust or model is not None,
@@ -313,62 +311,17 @@ def compare(
         device: cpu, cuda, cuda:1, ...
         trust: run code from outside spikeproof that a configuration names
     """
-    if seeds < 1:
-        raise UserError(f"seeds must be at least 1, not {seeds}")
-    threats, attacks, device = _threats(threat, eps), _suite(suite), _device(device)
+    protocol = Protocol(threats=_threats(threat, eps), suite=_suite(suite), images=images, draws=draws)
+    device = _device(device)
     recipes = [_recipe(path) for path in configs]
-    names = [recipe.name for recipe in recipes]
-    if len(set(names)) < len(names):
-        raise UserError(f"two configurations have the same name: {', '.join(sorted(names))}")
     if download:
         for data in {recipe.data for recipe in recipes}:
             fetch(data, data_root)
-    seeded = [recipe.seeded(recipe.seed + k) for recipe in recipes for k in range(seeds)]
-    folders = [out / (recipe.name if seeds == 1 else f"{recipe.name}-seed{recipe.seed}") for recipe in seeded]
-    _refuse_early(seeded, folders, threats, attacks, images, data_root)
-    runs = []
-    for recipe, folder in zip(seeded, folders, strict=True):
-        with bar(f"train {folder.name}") as progress:
-            train_recipe(recipe, folder, data_root=data_root, device=device, progress=progress)
-        run = Run(folder)
-        with bar(f"attack {folder.name}") as progress:
-            evaluate_run(
-                run,
-                threats,
-                attacks,
-                images=images,
-                draws=draws,
-                data_root=data_root,
-                device=device,
-                trust=trust,
-                progress=progress,
-            )
-        runs.append(run)
-    _show(ranking(runs))
-    _say(f"report: {write_report(runs, out / 'report.html')}")
-
-
-def _refuse_early(
-    recipes: list[Recipe],
-    folders: list[Path],
-    threats: list[Threat],
-    suite: Suite,
-    images: int | None,
-    data_root: Path | None,
-) -> None:
-    """Find what would stop a comparison half way before hours are spent: folders, networks, threats, data, images."""
-    for attack in suite.members:
-        attack.check(threats[0])
-    for recipe, folder in zip(recipes, folders, strict=True):
-        refuse_another_recipe(recipe, folder)
-    for recipe in {recipe.name: recipe for recipe in recipes}.values():
-        refuse_what_cannot_work(recipe)
-    for data in {recipe.data for recipe in recipes}:
-        part = data.part("test", data_root)
-        threats[0].check(part.batch([0])[0])
-        count = len(part)
-        if images is not None and not 1 <= images <= count:
-            raise UserError(f"the test part has {count} images: take 1 to {count}, not {images}")
+    found = compare_recipes(
+        recipes, protocol, out, seeds, data_root=data_root, device=device, trust=trust, progress=bar
+    )
+    _show(ranking(found))
+    _say(f"report: {out / 'report.html'}")
 
 
 def report(runs: list[Path], out: Path = Path("report.html")) -> None:
@@ -543,10 +496,10 @@ def _add_recipe(parser: jsonargparse.ArgumentParser) -> None:
     parser.add_class_arguments(Recipe, as_group=False, as_positional=False, sub_configs=True)
 
 
-def _threats(threat: Threat | None, eps: str | None) -> list[Threat]:
+def _threats(threat: Threat | None, eps: str | None) -> tuple[Threat, ...]:
     if eps is None:
-        return [threat] if threat is not None else [Linf(k / 255) for k in (2, 4, 8)]
-    return in_order([replace(threat or Linf(), eps=part.strip()) for part in eps.split(",")])  # type: ignore[type-var]
+        return (threat,) if threat is not None else tuple(Linf(k / 255) for k in (2, 4, 8))
+    return tuple(replace(threat or Linf(), eps=part.strip()) for part in eps.split(","))  # type: ignore[type-var]
 
 
 def _suite(name: str) -> Suite:

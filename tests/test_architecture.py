@@ -13,6 +13,7 @@ COMMON = {"specs", "randomness", "progress"}
 MAY_KNOW = {
     "specs": set(),
     "randomness": set(),
+    "calling": {"randomness", "specs"},
     "progress": set(),
     "runs": {"specs"},
     "data": COMMON,
@@ -24,6 +25,7 @@ MAY_KNOW = {
     "training": {"objectives", "conversion", "data", "snn", "attacks", "runs", "models", *COMMON},
     "evaluation": {"attacks", "snn", "data", "runs", "models", *COMMON},
     "reports": {"runs", "specs"},
+    "comparison": {"evaluation", "reports", "training", "runs", *COMMON},
     "controls": {"attacks", "data", "evaluation", "models", "objectives", "snn", "training", *COMMON},
 }
 EXCEPTIONS = {
@@ -73,16 +75,16 @@ NAMES = set(
     FashionMNIST Filter FilteredNetwork FirstSpike FrameL2 FrameLinf FramePattern Frames Framing Gaussian GradedIF
     GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels IF ImageNet Images Interval KullbackLeibler L1 L2
     LIF LastPotential Latency LearnedBounds Linf MART MLP MNIST Margin MeanCurrent Memory Mixture NCaltech101 NDA NMNIST
-    Network Neuron Objective Optimiser Outcome PDSG PGD PLIF PartName Poisson Probes QCFS QuantisedActivity RAT
+    Network Neuron Objective Optimiser Outcome PDSG PGD PLIF PartName Poisson Probes Protocol QCFS QuantisedActivity RAT
     RFGSM RGA RSC RandomCrop RatePath ReLU Readout Recipe Recording Rectangle Retiming SAPGD SCG SDA SEWResNet SGD
     SHD SSC SUITES Schedule Selection Sensor Sigmoid Slope SmallCNN SparseAttack SparseGradient SpikeFile SpikeFool
     SpikeRetiming SpikingNetwork SpikingResNet Square StablePotential Standard SteepestRetiming Step StraightThrough
     Suite TRADES Targeted TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin Threat ThresholdBalancing
     ThresholdGuarding TinyImageNet Training Transfer Triangle TwinTransfer UniformNoise UserError VGG Verdicts
-    Weights WideResNet adapt ann_twin attack_view augment background_activity can_follow convert diagnose
+    Weights WideResNet adapt ann_twin attack_view augment background_activity can_follow compare convert diagnose
     download evaluate evaluate_run has_spikes hot_pixels load_model potential_perturbation predict probe probe_run
     qte quantised_activity read_events read_gestures recall record remembered rewritten suite_named told_apart train
-    view without_statistics write_events
+    view without_statistics write_events write_report
     """.split()  # noqa: SIM905
 )
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from spikeproof.attacks.query import Query, Task
 from spikeproof.attacks.threats import Threat
 from spikeproof.calling import as_evaluated, check_targets
-from spikeproof.randomness import Streams, seeded
+from spikeproof.randomness import Streams, seed_from, seeded
 from spikeproof.specs import UserError, short
 
 
@@ -104,7 +104,7 @@ class Attack(ABC):
         self.check(threat)
         check_targets(y, x)
         index = torch.arange(len(x)) if index is None else index
-        with seeded(seed, x.device), as_evaluated(model):
+        with seeded(seed_from(seed, int(index[0])), x.device), as_evaluated(model):  # for models that draw noise
             streams = Streams.of(seed, index.to(x.device))
             found = self.on(model).search(Task(model, x.detach(), y, threat, streams, stop, width))
         return replace(found, x=found.x.detach())

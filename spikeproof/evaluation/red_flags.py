@@ -30,9 +30,8 @@ from spikeproof.attacks import (
 )
 from spikeproof.attacks.adaptive import followed
 from spikeproof.attacks.query import Query, Task
-from spikeproof.calling import as_evaluated
+from spikeproof.calling import as_evaluated, checked_logits
 from spikeproof.evaluation.judging import Judge
-from spikeproof.evaluation.predictions import checked_logits
 from spikeproof.randomness import Streams, seed_from, seeded
 from spikeproof.snn import GradientPath, Recording, Slope, SpikingNetwork, attack_view, has_spikes, record, view
 from spikeproof.specs import short
@@ -339,7 +338,8 @@ class Spent:
         broken = []
         for part, labels in zip(x.split(self.batch), y.split(self.batch), strict=True):
             self.asked += 1
-            found = judge(attack, part, labels, threat, seed_from(self.seed, self.asked), draws)
+            index = torch.arange(len(part))
+            found = judge(attack, part, labels, threat, seed_from(self.seed, self.asked), index, draws)
             broken.append(found.broken)
             self.gradients += int(found.gradients.sum())
             self.forwards += int(found.forwards.sum())
