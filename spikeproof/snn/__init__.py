@@ -22,6 +22,8 @@ from spikeproof.snn.readouts import *  # noqa: F403
 from spikeproof.snn.readouts import __all__ as _readouts
 from spikeproof.snn.record import *  # noqa: F403
 from spikeproof.snn.record import __all__ as _record
+from spikeproof.snn.stateful import *  # noqa: F403
+from spikeproof.snn.stateful import __all__ as _stateful
 from spikeproof.snn.views import *  # noqa: F403
 from spikeproof.snn.views import __all__ as _views
 
@@ -37,5 +39,6 @@ __all__ = [
     *_paths,
     *_readouts,
     *_record,
+    *_stateful,
     *_views,
 ]

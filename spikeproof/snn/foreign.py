@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from spikeproof.snn.gradients import GradientPath, Slope
 from spikeproof.snn.paths import ASSG, AdaptiveSharpness, as_answered
 
-__all__ = ["adapt", "can_follow"]
+__all__ = ["adapt"]
 
 # by library, the attribute of a neuron that makes its spikes
 SPIKES = {"spikingjelly": "surrogate_function", "snntorch": "spike_grad", "norse": "activation"}
@@ -33,9 +33,9 @@ def adapt(model: nn.Module) -> nn.Module:
     return Foreign(model) if libraries(model) and not isinstance(model, Foreign) else model
 
 
-def can_follow(model: nn.Module, path: GradientPath) -> bool:
-    """Whether a view of `model` can answer along `path`: another library's neurons take slopes and ASSG."""
-    return isinstance(path, Slope | ASSG) or not any(map(fires, model.modules()))
+def takes(path: GradientPath) -> TypeGuard[Slope | ASSG]:
+    """Whether another library's neurons can answer along `path`: one that needs a step alone."""
+    return isinstance(path, Slope | ASSG)
 
 
 class Foreign(nn.Module):
@@ -126,7 +126,7 @@ def library_of(module: nn.Module) -> str | None:
 
 def exchange(module: nn.Module, path: GradientPath) -> None:
     """Make the neuron `module` of a view answer along `path`; any other module stays as it is."""
-    if not fires(module) or not isinstance(path, Slope | ASSG):
+    if not fires(module) or not takes(path):
         return
     neuron: Any = module
     name = SPIKES[str(library_of(module))]
