@@ -6,8 +6,7 @@ from spikeproof.snn.encoders import *  # noqa: F403
 from spikeproof.snn.encoders import __all__ as _encoders
 from spikeproof.snn.filters import *  # noqa: F403
 from spikeproof.snn.filters import __all__ as _filters
-from spikeproof.snn.foreign import *  # noqa: F403
-from spikeproof.snn.foreign import __all__ as _foreign
+from spikeproof.snn.foreign import adapt
 from spikeproof.snn.gradients import *  # noqa: F403
 from spikeproof.snn.gradients import __all__ as _gradients
 from spikeproof.snn.memory import *  # noqa: F403
@@ -31,7 +30,6 @@ __all__ = [
     *_architectures,
     *_encoders,
     *_filters,
-    *_foreign,
     *_gradients,
     *_memory,
     *_network,
@@ -41,4 +39,5 @@ __all__ = [
     *_record,
     *_stateful,
     *_views,
+    "adapt",
 ]
