@@ -19,7 +19,7 @@ from spikeproof.models import load_model
 from spikeproof.objectives import Adversarial, Objective, Standard, ThresholdGuarding
 from spikeproof.progress import Report, silent
 from spikeproof.snn import LIF, RSC, Network, ReLU, SmallCNN, Triangle, view
-from spikeproof.snn.dynamics import integrate
+from spikeproof.snn.dynamics import State, integrate
 from spikeproof.snn.neurons import SpikingLayer
 from spikeproof.training import SGD, Recipe, Training, train
 
@@ -126,13 +126,13 @@ class Stateful(nn.Module):
     def __init__(self, layer: SpikingLayer) -> None:
         super().__init__()
         self.layer = layer
-        self.left: Tensor | None = None
+        self.left: State | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         currents = x.expand(self.layer.steps, *x.shape[1:])
-        left = self.left if self.left is not None and self.left.shape == currents[0].shape else None
+        left = self.left if self.left is not None and self.left[0].shape == currents[0].shape else None
         trace = integrate(currents, self.layer.dynamics(), Triangle(), left)
-        self.left = trace.last.detach()
+        self.left = tuple(each.detach() for each in trace.last)
         return trace.spikes
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeproof.conversion.balancing import check_calibration
 from spikeproof.conversion.conversion import CalibrationImages, Conversion, percentile, spiking_layers
-from spikeproof.snn import DLIF, IF, Network, Neuron, SpikingNetwork, view, without_statistics
+from spikeproof.snn import DLIF, IF, Network, Neuron, SpikingNetwork, StatefulNeuron, view, without_statistics
 from spikeproof.snn.network import STEPS
 from spikeproof.snn.neurons import THRESHOLD_FLOOR
 from spikeproof.specs import UserError
@@ -45,6 +45,12 @@ class Calibration(Conversion):
             raise UserError(f"scale multiplies the thresholds and must be positive, not {self.scale}")
 
     def check(self, ann: SpikingNetwork, network: Network) -> None:
+        if isinstance(network.neuron, StatefulNeuron):
+            kind = type(network.neuron).__name__
+            raise UserError(
+                f"Calibration sets a threshold for currents that are integrated as they come, which {kind} does not: "
+                "choose neuron: IF, LIF, PLIF or DLIF"
+            )
         if isinstance(network.neuron, DLIF) and (network.steps or STEPS) != self.steps:
             raise UserError(
                 f"DLIF has a gain for each of its {network.steps or STEPS} time steps and cannot be calibrated over "

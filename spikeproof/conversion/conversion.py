@@ -10,11 +10,9 @@ from torch import Tensor, nn
 
 from spikeproof.data import Augmentation, Images, augment
 from spikeproof.randomness import seeded
-from spikeproof.snn import Network, Neuron, SpikingNetwork, attack_view
-from spikeproof.snn.neurons import ACTIVATIONS, GradedLayer, SpikingLayer
+from spikeproof.snn import Network, Neuron, SpikingNetwork, attack_view, has_spikes
+from spikeproof.snn.neurons import ACTIVATIONS, GradedLayer, SpikingLayer, is_neuron
 from spikeproof.specs import UserError
-
-NEURONS = (SpikingLayer, GradedLayer, *ACTIVATIONS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +95,7 @@ def refuse_impossible(conversion: Conversion, ann: SpikingNetwork, network: Netw
         raise UserError(
             "a conversion sets thresholds for a constant current, and event frames are none: train directly"
         )
-    if any(isinstance(module, SpikingLayer) for module in ann.modules()):
+    if has_spikes(ann):
         raise UserError("only an ANN can be converted, and this network spikes: train one with neuron: ReLU, steps: 1")
     if not any(isinstance(module, ACTIVATIONS) for module in ann.modules()):
         raise UserError("there is nothing to convert: the ANN has no layer of units")
@@ -125,5 +123,5 @@ def _refuse_other_bodies(ann: SpikingNetwork, snn: SpikingNetwork) -> None:
 
 def weights_and_statistics(model: SpikingNetwork) -> dict[str, Tensor]:
     """All that a network has beside its neurons, by name; the tensors themselves."""
-    own = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, NEURONS))
+    own = tuple(f"{name}." for name, module in model.named_modules() if is_neuron(module))
     return {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(own)}

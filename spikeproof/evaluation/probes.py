@@ -27,7 +27,7 @@ from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.suites import Suite
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.runs import Run, environment
-from spikeproof.snn import Recording, adapt, attack_view, potential_perturbation, record
+from spikeproof.snn import Internals, adapt, attack_view, potential_perturbation, record
 from spikeproof.specs import UserError, short, to_config
 
 __all__ = ["Probes", "probe", "probe_run"]
@@ -248,10 +248,10 @@ def _watched(
     return {name: total.cpu() for name, total in sums.items()}
 
 
-def _same_noise(model: nn.Module, seed: int) -> Callable[[Tensor], tuple[Tensor, Recording]]:
+def _same_noise(model: nn.Module, seed: int) -> Callable[[Tensor], tuple[Tensor, Internals]]:
     """A pass of `model`, watched, whose noise is drawn from `seed` in every call."""
 
-    def run(x: Tensor) -> tuple[Tensor, Recording]:
+    def run(x: Tensor) -> tuple[Tensor, Internals]:
         with seeded(seed, x.device), record(model) as inside:
             logits = model(x.clone())  # a model that writes into its input must not change the caller's
         inside.spikes.clear()  # only currents are looked at: half the memory
@@ -260,7 +260,7 @@ def _same_noise(model: nn.Module, seed: int) -> Callable[[Tensor], tuple[Tensor,
     return run
 
 
-def _off_course(passed: tuple[Tensor, Recording], clean: Recording) -> tuple[Tensor, dict[str, Tensor]]:
+def _off_course(passed: tuple[Tensor, Internals], clean: Internals) -> tuple[Tensor, dict[str, Tensor]]:
     """The logits of a pass and, by layer, Y[t]^2: its mean over neurons, summed over images ``[T]``."""
     logits, moved = passed
     squares = {name: potential_perturbation(clean, moved, name).square() for name in moved.layers}

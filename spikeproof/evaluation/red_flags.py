@@ -33,7 +33,7 @@ from spikeproof.attacks.query import Query, Task
 from spikeproof.calling import as_evaluated, checked_logits
 from spikeproof.evaluation.judging import Judge
 from spikeproof.randomness import Streams, seed_from, seeded
-from spikeproof.snn import GradientPath, Recording, Slope, SpikingNetwork, attack_view, has_spikes, record, view
+from spikeproof.snn import GradientPath, Internals, Slope, SpikingNetwork, attack_view, has_spikes, record, view
 from spikeproof.specs import short
 
 __all__ = ["Flag"]
@@ -418,9 +418,9 @@ def _layers(model: nn.Module, x: Tensor, batch: int, seed: int) -> Iterator[Flag
         )
 
 
-def _share_inside(slope: Slope, seen: Recording, name: str) -> float:
+def _share_inside(slope: Slope, seen: Internals, name: str) -> float:
     """The share of the layer's potentials at which `slope` has not vanished: it is 1 % of its highest at least."""
-    u = seen.potentials(name) - seen.layers[name].dynamics().threshold
+    u = seen.distances(name)
     highest = slope.derivative(torch.zeros(1, device=u.device))
     return float((slope.derivative(u) >= 0.01 * highest).float().mean(dtype=torch.float64))
 

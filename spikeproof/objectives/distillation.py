@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikeproof.calling import as_evaluated
 from spikeproof.objectives.objective import Objective, check_smoothing
-from spikeproof.snn import Recording, record
+from spikeproof.snn import Internals, record
 from spikeproof.specs import UserError
 
 
@@ -67,13 +67,13 @@ class Distillation(Objective):
             terms["teacher_features"] = self.feature_weight * self._distance(taught, inside)
         return terms
 
-    def _lesson(self, x: Tensor) -> tuple[Tensor, Recording]:
+    def _lesson(self, x: Tensor) -> tuple[Tensor, Internals]:
         if self.teacher is None:
             raise UserError("Distillation has no teacher yet: call prepared(ann) first, as train does")
         with torch.no_grad(), as_evaluated(self.teacher), record(self.teacher) as inside:
             return self.teacher(x), inside
 
-    def _distance(self, taught: Recording, learned: Recording) -> Tensor:
+    def _distance(self, taught: Internals, learned: Internals) -> Tensor:
         """The mean squared difference of pre-synaptic features, a scalar."""
         pairs = list(zip(taught.currents.values(), learned.currents.values(), strict=False))
         same = len(taught.currents) == len(learned.currents) and all(j.shape[1:] == i.shape[1:] for j, i in pairs)

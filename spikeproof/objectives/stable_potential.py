@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, Linf, Threat
 from spikeproof.objectives.objective import Objective, adversarial_images, check_smoothing
-from spikeproof.snn import Recording, potential_perturbation, record
+from spikeproof.snn import Internals, potential_perturbation, record
 from spikeproof.specs import Pixels, UserError, pixels
 
 
@@ -65,7 +65,7 @@ class StablePotential(Objective):
             terms["potential_perturbation"] = self.weight * self.size(clean, moved)
         return terms
 
-    def size(self, clean: Recording, moved: Recording) -> Tensor:
+    def size(self, clean: Internals, moved: Internals) -> Tensor:
         """The mean size of the potential perturbation of the chosen layers, a scalar."""
         names = list(moved.layers)
         if not names:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.objectives.objective import Objective, check_smoothing
-from spikeproof.snn import Recording, record
+from spikeproof.snn import Internals, record
 from spikeproof.specs import UserError
 
 
@@ -40,12 +40,11 @@ class ThresholdGuarding(Objective):
             terms["near_threshold"] = self.weight * self.nearness(inside)
         return terms
 
-    def nearness(self, inside: Recording) -> Tensor:
+    def nearness(self, inside: Internals) -> Tensor:
         """The mean lack of distance from the threshold, summed over layers, a scalar."""
         if not inside.layers:
             raise UserError("ThresholdGuarding needs spiking layers, and this network has none")
         lacking = []
-        for name, layer in inside.layers.items():
-            u = inside.potentials(name) - layer.dynamics().threshold
-            lacking.append((self.distance - u.abs()).clamp(min=0).mean())
+        for name in inside.layers:
+            lacking.append((self.distance - inside.distances(name).abs()).clamp(min=0).mean())
         return torch.stack(lacking).sum()

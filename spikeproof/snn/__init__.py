@@ -6,8 +6,7 @@ from spikeproof.snn.encoders import *  # noqa: F403
 from spikeproof.snn.encoders import __all__ as _encoders
 from spikeproof.snn.filters import *  # noqa: F403
 from spikeproof.snn.filters import __all__ as _filters
-from spikeproof.snn.foreign import *  # noqa: F403
-from spikeproof.snn.foreign import __all__ as _foreign
+from spikeproof.snn.foreign import adapt
 from spikeproof.snn.gradients import *  # noqa: F403
 from spikeproof.snn.gradients import __all__ as _gradients
 from spikeproof.snn.memory import *  # noqa: F403
@@ -22,6 +21,8 @@ from spikeproof.snn.readouts import *  # noqa: F403
 from spikeproof.snn.readouts import __all__ as _readouts
 from spikeproof.snn.record import *  # noqa: F403
 from spikeproof.snn.record import __all__ as _record
+from spikeproof.snn.stateful import *  # noqa: F403
+from spikeproof.snn.stateful import __all__ as _stateful
 from spikeproof.snn.views import *  # noqa: F403
 from spikeproof.snn.views import __all__ as _views
 
@@ -29,7 +30,6 @@ __all__ = [
     *_architectures,
     *_encoders,
     *_filters,
-    *_foreign,
     *_gradients,
     *_memory,
     *_network,
@@ -37,5 +37,7 @@ __all__ = [
     *_paths,
     *_readouts,
     *_record,
+    *_stateful,
     *_views,
+    "adapt",
 ]

@@ -1,18 +1,26 @@
 """What does a spiking neuron compute? The readable reference over a whole sequence, in plain PyTorch.
 
+Every step charges the state with a current, fires where the potential reaches the threshold, and resets. A leaky
+integrate-and-fire neuron (`Leaky`) does it so:
+
     u[t] = leak * v[t-1] + x[t]          potential before the spike
     s[t] = 1[u[t] >= threshold]          spike
     v[t] = u[t] (1 - s[t])               hard reset, or
     v[t] = u[t] - threshold * s[t]       soft reset
 
-`spikeproof.snn.kernels` computes the same, fused; a test holds the two equal in value and gradient.
+`spikeproof.snn.kernels` computes the same, fused, for `Leaky`; a test holds the two equal in value and gradient.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+State = tuple[Tensor, ...]
+"""What neurons keep from step to step, each ``[B, *n]``; the first is the potential."""
 
 
 class Derivative(Protocol):
@@ -21,21 +29,63 @@ class Derivative(Protocol):
     def derivative(self, u: Tensor) -> Tensor: ...
 
 
-class Dynamics(NamedTuple):
-    """The constants of one layer of neurons; `leak` and `threshold` are scalar tensors, learned or not."""
+class Dynamics(ABC):
+    """How the neurons of one layer integrate and reset; `threshold` is a scalar tensor, learned or not.
+
+    `detach_reset` keeps the gradient from flowing through the reset.
+    """
+
+    threshold: Tensor
+    hard_reset: bool
+    detach_reset: bool
+
+    @abstractmethod
+    def charge(self, state: State, current: Tensor) -> State:
+        """The state before the spike, once `current` ``[B, *n]`` has come."""
+
+    def start(self, like: Tensor) -> State:
+        """The state before the first step, in the shape of `like` ``[B, *n]``."""
+        return (torch.zeros_like(like),)
+
+    def level(self, state: State) -> Tensor:
+        """The threshold that the potential of this state is held against."""
+        return self.threshold
+
+    def reset(self, state: State, spike: Tensor) -> State:
+        """The state after the spikes ``[B, *n]``: the potential is reset."""
+        u, *rest = state
+        fired = spike.detach() if self.detach_reset else spike
+        return (u * (1 - fired) if self.hard_reset else u - self.level(state) * fired, *rest)
+
+    @abstractmethod
+    def held(self) -> "Dynamics":
+        """The same with constants that get no gradient."""
+
+
+@dataclass(frozen=True, eq=False)
+class Leaky(Dynamics):
+    """Leaky integrate-and-fire, `leak` a scalar tensor: IF, LIF, PLIF and DLIF."""
 
     leak: Tensor
     threshold: Tensor
     hard_reset: bool = True
     detach_reset: bool = False
 
+    def charge(self, state: State, current: Tensor) -> State:
+        return (self.leak * state[0] + current,)
+
+    def held(self) -> "Leaky":
+        return replace(self, leak=self.leak.detach(), threshold=self.threshold.detach())
+
 
 class Trace(NamedTuple):
-    """What the reference returns: spikes and potentials ``[T, ...]`` and the last potential after its reset."""
+    """What the reference returns: spikes, potentials and their distances from the threshold ``[T, ...]``, before the
+    reset, and the last state, after its reset."""
 
     spikes: Tensor
     potentials: Tensor
-    last: Tensor
+    distances: Tensor
+    last: State
 
 
 class _Spike(torch.autograd.Function):
@@ -54,23 +104,23 @@ class _Spike(torch.autograd.Function):
 
 
 def integrate(
-    x: Tensor, dynamics: Dynamics, slope: Derivative | Sequence[Derivative], v: Tensor | None = None
+    x: Tensor, dynamics: Dynamics, slope: Derivative | Sequence[Derivative], state: State | None = None
 ) -> Trace:
-    """Spikes for the currents `x` ``[T, ...]``, starting from potential `v` ``[...]`` (zero where not given).
+    """Spikes for the currents `x` ``[T, ...]``, starting from `state` (a potential of zero where not given).
 
     `slope` is one for all steps, or one a step. Differentiable as often as the slope is. Feeding ``Trace.last`` back
-    as `v` continues a stream exactly.
+    as `state` continues a stream exactly.
     """
-    leak, threshold, hard_reset, detach_reset = dynamics
     wide = torch.promote_types(x.dtype, torch.float32)
-    v = torch.zeros_like(x[0], dtype=wide) if v is None else v.to(wide)
+    state = dynamics.start(x[0].to(wide)) if state is None else tuple(v.to(wide) for v in state)
     slopes = slope if isinstance(slope, Sequence) else [slope] * len(x)
-    spikes, potentials = [], []
+    spikes, potentials, distances = [], [], []
     for current, of_step in zip(x.to(wide), slopes, strict=True):
-        u = leak * v + current
-        s = _Spike.apply(u - threshold, of_step)
-        reset = s.detach() if detach_reset else s
-        v = u * (1 - reset) if hard_reset else u - threshold * reset
+        state = dynamics.charge(state, current)
+        distance = state[0] - dynamics.level(state)
+        s = _Spike.apply(distance, of_step)
         spikes.append(s)
-        potentials.append(u)
-    return Trace(torch.stack(spikes).to(x.dtype), torch.stack(potentials), v)
+        potentials.append(state[0])
+        distances.append(distance)
+        state = dynamics.reset(state, s)
+    return Trace(torch.stack(spikes).to(x.dtype), torch.stack(potentials), torch.stack(distances), state)

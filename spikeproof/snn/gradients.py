@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.snn.dynamics import Dynamics
-from spikeproof.snn.kernels import fused_spikes
+from spikeproof.snn.kernels import spikes_of
 from spikeproof.specs import UserError
 
 __all__ = [
@@ -35,6 +35,10 @@ class GradientPath(ABC):
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         """Spikes ``[steps, B, *n]`` of currents `x` ``[steps, B, *n]``, or ``[1, B, *n]`` constant in time."""
 
+    def follows(self, dynamics: Dynamics) -> bool:
+        """Whether it answers for neurons of these dynamics; what is derived for leaky ones alone does not."""
+        return True
+
     def for_layer(self) -> "GradientPath":
         """The path as one layer of a view follows it; one that remembers needs a place for it."""
         return self
@@ -52,7 +56,7 @@ class Slope(GradientPath):
         """ds/du at ``u = potential - threshold``, elementwise."""
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
-        return fused_spikes(x, dynamics, self, steps)
+        return spikes_of(x, dynamics, self, steps)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from spikeproof.snn.dynamics import Derivative, Dynamics, integrate
+from spikeproof.snn.dynamics import Derivative, Dynamics, Leaky, integrate
 
 COMPILE_FROM_ELEMENTS = 2**17  # below, a call takes microseconds and seconds of compilation cannot pay
 OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
@@ -51,20 +51,32 @@ class _Plan(NamedTuple):
     learned: bool  # whether leak and threshold want gradients
 
 
-def fused_spikes(
+def spikes_of(
     x: Tensor, dynamics: Dynamics, slope: Derivative | Sharpened, steps: int, sharpness: Tensor | None = None
 ) -> Tensor:
-    """Spikes ``[steps, B, *n]`` of currents `x` ``[steps or 1, B, *n]``; equal to `integrate` in every way.
+    """Spikes ``[steps, B, *n]`` of currents `x` ``[steps or 1, B, *n]``: fused for `Leaky`, by the reference else.
+
+    `sharpness`, like the spikes, is for a slope that every neuron has of its own.
+    """
+    if isinstance(dynamics, Leaky):
+        return fused_spikes(x, dynamics, slope, steps, sharpness)
+    return integrate(x.expand(steps, *x.shape[1:]), dynamics, _slopes(slope, sharpness)).spikes
+
+
+def fused_spikes(
+    x: Tensor, dynamics: Leaky, slope: Derivative | Sharpened, steps: int, sharpness: Tensor | None = None
+) -> Tensor:
+    """`spikes_of` leaky neurons; equal to `integrate` in every way.
 
     A leading 1 (with ``steps > 1``) means a current that is constant in time. Keeps the memory layout of `x`.
-    `sharpness` ``[steps, N]`` is for a slope that every neuron has of its own, image by image in its `Order`.
     """
-    order = Order.of(x, images_first=sharpness is not None)
+    order = Order.of(x)
     flat = order.flat(x)
+    own = None if sharpness is None else order.flat(sharpness)
     constant = x.shape[0] == 1 and steps > 1
     learned = dynamics.leak.requires_grad or dynamics.threshold.requires_grad
     plan = _Plan(_Course(steps, constant, dynamics.hard_reset), slope, dynamics.detach_reset, learned)
-    spikes = _Fused.apply(flat[0] if constant else flat, dynamics.leak, dynamics.threshold, sharpness, plan)
+    spikes = _Fused.apply(flat[0] if constant else flat, dynamics.leak, dynamics.threshold, own, plan)
     return order.back(spikes, x.shape)
 
 
@@ -74,10 +86,9 @@ class Order(NamedTuple):
     dims: tuple[int, ...]
 
     @staticmethod
-    def of(x: Tensor, *, images_first: bool = False) -> "Order":
-        """The order of `x` in memory; `images_first`: image by image."""
-        inner = sorted(range(2 if images_first else 1, x.ndim), key=x.stride, reverse=True)
-        return Order((0, *([1] if images_first else []), *inner))
+    def of(x: Tensor) -> "Order":
+        """The order of `x` in memory."""
+        return Order((0, *sorted(range(1, x.ndim), key=x.stride, reverse=True)))
 
     def flat(self, x: Tensor) -> Tensor:
         """`x` ``[T, B, *n]`` as rows ``[T, N]``."""
@@ -91,20 +102,33 @@ class Order(NamedTuple):
 
 def sharpened(
     x: Tensor, dynamics: Dynamics, steps: int, means: Tensor, deviations: Tensor, scale: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What `ASSG` knows of every neuron after the currents `x` ``[steps or 1, N]``: sharpness, means - 1, deviations.
+) -> tuple[Tensor, ...]:
+    """Of every neuron after the currents `x` ``[steps or 1, B, *n]``, for `ASSG`: sharpness, means - 1, deviations.
 
-    All are ``[steps, N]``, `means` counted from 1 too; `scale` [] is what the sharpness is a share of.
+    All are ``[steps, B, *n]``, `means` counted from 1 too; `scale` [] is what the sharpness is a share of.
     """
+    if not isinstance(dynamics, Leaky):
+        distances = integrate(x.expand(steps, *x.shape[1:]), dynamics, Silent()).distances
+        return _learned(distances, means, deviations, scale)
+    order = Order.of(x)
     constant = x.shape[0] == 1 and steps > 1
     course = _Course(steps, constant, dynamics.hard_reset)
-    rest = (dynamics.leak, dynamics.threshold, means, deviations, scale)
-    return _call(_sharpen, course, course, x[0] if constant else x, *rest)
+    flat = order.flat(x)
+    rest = (dynamics.leak, dynamics.threshold, order.flat(means), order.flat(deviations), scale)
+    found = _call(_sharpen, course, course, flat[0] if constant else flat, *rest)
+    return tuple(order.back(each, x.shape) for each in found)
 
 
 def sharpness_of(mean: Tensor, deviation: Tensor, scale: Tensor) -> Tensor:
     """The sharpness of a neuron with these running means, `mean` counted from 1."""
     return scale / (1 + mean + 1.5 * deviation + 1e-4)
+
+
+def _learned(distance: Tensor, mean: Tensor, deviation: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    away = distance.abs() - 1
+    mean = 0.9 * mean + 0.1 * away
+    deviation = 0.9 * deviation + 0.1 * (away - mean).abs()
+    return sharpness_of(mean, deviation, scale), mean, deviation
 
 
 def _sharpen(
@@ -113,10 +137,7 @@ def _sharpen(
     found, v = [], None
     for t in range(course.steps):
         u, _, v = _step(course, x, t, v, leak, threshold)
-        distance = (u - threshold).abs() - 1
-        mean = 0.9 * means[t] + 0.1 * distance
-        deviation = 0.9 * deviations[t] + 0.1 * (distance - mean).abs()
-        found.append((sharpness_of(mean, deviation, scale), mean, deviation))
+        found.append(_learned(u - threshold, means[t], deviations[t], scale))
     return tuple(torch.stack(each) for each in zip(*found, strict=True))
 
 
@@ -148,13 +169,22 @@ def _differentiable_backward(
     with torch.enable_grad():
         steps, constant, hard_reset = plan.course
         currents = x.expand(steps, *x.shape) if constant else x
-        dynamics = Dynamics(leak, threshold, hard_reset, plan.detach_reset)
-        slopes: Any = plan.slope
-        if sharpness is not None:
-            slopes = [_OfStep(slopes, of_step) for of_step in sharpness]
-        spikes = integrate(currents, dynamics, slopes).spikes
+        dynamics = Leaky(leak, threshold, hard_reset, plan.detach_reset)
+        spikes = integrate(currents, dynamics, _slopes(plan.slope, sharpness)).spikes
         found = iter(torch.autograd.grad(spikes, inputs, grad, create_graph=True, materialize_grads=True))
     return *(next(found) if t.requires_grad else None for t in (x, leak, threshold)), None, None
+
+
+def _slopes(slope: Any, sharpness: Tensor | None) -> Any:
+    """One slope for all steps, or one a step where every neuron has its own."""
+    return slope if sharpness is None else [_OfStep(slope, of_step) for of_step in sharpness]
+
+
+class Silent:
+    """The slope of spikes that answer nothing backward."""
+
+    def derivative(self, u: Tensor) -> Tensor:
+        return torch.zeros_like(u)
 
 
 @dataclass(frozen=True, eq=False)

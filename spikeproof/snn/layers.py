@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 Layer = Callable[[], nn.Module]  # builds one layer of neurons; every architecture takes one
 
@@ -26,14 +27,17 @@ class PerStep(nn.Sequential):
 
 
 class Normed(PerStep):
-    """A convolution or linear layer and its batch norm; in eval mode one layer, the norm folded into its weights."""
+    """A convolution or linear layer and its batch norm.
+
+    In eval mode the layer alone is called, with the norm folded into its weights: hooks on it see what it computes.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if self[1].training:
             return super().forward(x)
         weight, bias = self.folded()
-        run = F.linear if isinstance(self[0], nn.Linear) else cast(nn.Conv2d, self[0])._conv_forward
-        return run(x.flatten(0, 1), weight, bias).unflatten(0, x.shape[:2])
+        answer: Tensor = functional_call(self[0], {"weight": weight, "bias": bias}, x.flatten(0, 1))
+        return answer.unflatten(0, x.shape[:2])
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the one layer that both are in eval mode, differentiable."""
@@ -80,8 +84,8 @@ class Pointwise(nn.Conv2d):
         super().__init__(inputs, outputs, 1, bias=False)
         self.every = stride
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return super()._conv_forward(input[..., :: self.every, :: self.every], weight, bias)
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[..., :: self.every, :: self.every])
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, every={self.every}"

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from spikeproof.snn.dynamics import Dynamics
+from spikeproof.snn.dynamics import Dynamics, Leaky
 from spikeproof.snn.gradients import GradientPath, Triangle
 from spikeproof.specs import UserError
 
@@ -59,7 +59,7 @@ class IF(SpikingNeuron):
     """Integrate-and-fire: a leak of 1, nothing is forgotten until the reset."""
 
     def layer(self, steps: int) -> nn.Module:
-        return SpikingLayer(self, steps, leak=1.0)
+        return LeakyLayer(self, steps, leak=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class LIF(SpikingNeuron):
             raise UserError(f"leak must lie in [0, 1], not {self.leak}")
 
     def layer(self, steps: int) -> nn.Module:
-        return SpikingLayer(self, steps, leak=self.leak)
+        return LeakyLayer(self, steps, leak=self.leak)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class PLIF(SpikingNeuron):
             raise UserError(f"a learned leak must start inside (0, 1), not at {self.leak}")
 
     def layer(self, steps: int) -> nn.Module:
-        return SpikingLayer(self, steps, leak=self.leak, learn_leak=True)
+        return LeakyLayer(self, steps, leak=self.leak, learn_leak=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class DLIF(SpikingNeuron):
             raise UserError(f"leak must lie in [0, 1], not {self.leak}")
 
     def layer(self, steps: int) -> nn.Module:
-        return SpikingLayer(self, steps, leak=self.leak, learn_gain=True)
+        return LeakyLayer(self, steps, leak=self.leak, learn_gain=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class GradedIF(SpikingNeuron):
     reset: Literal["hard", "soft"] = "soft"
 
     def layer(self, steps: int) -> nn.Module:
-        fire = SpikingLayer(replace(self, threshold=1.0, learn_threshold=False), steps, leak=1.0)
+        fire = LeakyLayer(replace(self, threshold=1.0, learn_threshold=False), steps, leak=1.0)
         return GradedLayer(fire, self.threshold, self.learn_threshold)
 
 
@@ -165,32 +165,34 @@ class QCFS(Activation):
         return ClipFloorShift(self.levels, self.bound)
 
 
-class SpikingLayer(nn.Module):
-    """A layer of integrate-and-fire neurons with one leak and one threshold, learned or not, and, for DLIF, a gain.
+class SpikingLayer(nn.Module, ABC):
+    """A layer of spiking neurons with one threshold; `gradient` says how it answers backward.
 
-    `gradient` says how the layer answers backward; a view of a model may exchange it.
+    All that views, recordings, flags and conversions ask of a layer is here; a kind of layer adds its constants.
     """
 
-    def __init__(
-        self, neuron: SpikingNeuron, steps: int, *, leak: float, learn_leak: bool = False, learn_gain: bool = False
-    ) -> None:
+    threshold: Tensor
+
+    def __init__(self, neuron: SpikingNeuron, steps: int) -> None:
         super().__init__()
         self.steps = steps
         self.hard_reset = neuron.reset == "hard"
         self.detach_reset = neuron.detach_reset
         self.charge = neuron.charge
         self.gradient = neuron.gradient
-        self.learn_leak = learn_leak
         self.learn_threshold = neuron.learn_threshold
-        self.leak = _scalar(math.log(leak / (1 - leak)) if learn_leak else leak, learn_leak)
-        self.threshold = _scalar(neuron.threshold, neuron.learn_threshold)
-        self.gain = nn.Parameter(torch.ones(steps)) if learn_gain else None
 
+    @abstractmethod
     def dynamics(self) -> Dynamics:
-        """The constants as they are now: a learned leak is a sigmoid's value, a learned threshold is floored."""
-        leak = torch.sigmoid(self.leak) if self.learn_leak else self.leak
-        threshold = self.threshold.clamp(min=THRESHOLD_FLOOR) if self.learn_threshold else self.threshold
-        return Dynamics(leak, threshold, self.hard_reset, self.detach_reset)
+        """How the neurons integrate and reset, with the constants as they are now."""
+
+    def lasting(self, x: Tensor) -> Tensor:
+        """The current that reaches the potential in a step, once a current `x` has lasted."""
+        return x
+
+    def level(self) -> Tensor:
+        """The threshold as it is now; a learned one is floored."""
+        return self.threshold.clamp(min=THRESHOLD_FLOOR) if self.learn_threshold else self.threshold
 
     def forward(self, x: Tensor) -> Tensor:  # [T or 1, B, *n] -> [T, B, *n]
         if x.shape[0] not in (1, self.steps):
@@ -198,15 +200,7 @@ class SpikingLayer(nn.Module):
         return self.gradient.spikes(self.amplified(x), self.dynamics(), self.steps)
 
     def amplified(self, x: Tensor) -> Tensor:
-        """The currents that reach the potential: `x`, times the gain of each step; the charge comes with the first."""
-        if self.gain is not None:
-            if len(self.gain) != self.steps:
-                raise UserError(f"the layer learned gains for {len(self.gain)} time steps and cannot run {self.steps}")
-            x = self.gain.view(-1, *[1] * (x.ndim - 1)) * x  # [T, B, *n], whether or not x is constant in time
-        if self.charge:
-            leak, threshold, *_ = self.dynamics()
-            x = x.expand(self.steps, *x.shape[1:])
-            x = torch.cat([x[:1] + leak * self.charge * threshold, x[1:]])
+        """The currents as the neurons see them."""
         return x
 
     def extra_repr(self) -> str:
@@ -214,9 +208,44 @@ class SpikingLayer(nn.Module):
         return f"steps={self.steps}, reset={reset}, charge={self.charge}, gradient={self.gradient}"
 
 
+class LeakyLayer(SpikingLayer):
+    """Leaky neurons with one leak, learned or not, and, for DLIF, a gain for each step."""
+
+    def __init__(
+        self, neuron: SpikingNeuron, steps: int, *, leak: float, learn_leak: bool = False, learn_gain: bool = False
+    ) -> None:
+        super().__init__(neuron, steps)
+        self.learn_leak = learn_leak
+        self.leak = scalar(math.log(leak / (1 - leak)) if learn_leak else leak, learn_leak)
+        self.threshold = scalar(neuron.threshold, neuron.learn_threshold)
+        self.gain = nn.Parameter(torch.ones(steps)) if learn_gain else None
+
+    def dynamics(self) -> Leaky:
+        """The constants as they are now: a learned leak is a sigmoid's value."""
+        leak = torch.sigmoid(self.leak) if self.learn_leak else self.leak
+        return Leaky(leak, self.level(), self.hard_reset, self.detach_reset)
+
+    def lasting(self, x: Tensor) -> Tensor:
+        return x if self.gain is None else self.gain.mean() * x
+
+    def amplified(self, x: Tensor) -> Tensor:
+        """The currents as the neurons see them: times the gain of each step, plus what a charge leaves."""
+        if self.gain is not None:
+            if len(self.gain) != self.steps:
+                raise UserError(f"the layer learned gains for {len(self.gain)} time steps and cannot run {self.steps}")
+            x = self.gain.view(-1, *[1] * (x.ndim - 1)) * x  # [T, B, *n], whether or not x is constant in time
+        if self.charge:
+            leak, threshold = self.dynamics().leak, self.level()
+            x = x.expand(self.steps, *x.shape[1:])
+            x = torch.cat([x[:1] + leak * self.charge * threshold, x[1:]])
+        return x
+
+
 class RateLayer(nn.Module):
-    """The unit of an ANN in the place of a layer of neurons: their rate under a constant current if they had no leak,
-    with the same threshold and mean gain; cut to [0, 1] and rounded to one of the steps where `clipped`."""
+    """The unit of an ANN in the place of a layer of neurons: their rate under a constant current, without a leak.
+
+    Threshold and mean gain are the layer's. Where `clipped`, the rate is cut to [0, 1] and rounded to one of the steps.
+    """
 
     def __init__(self, layer: SpikingLayer, clipped: bool) -> None:
         super().__init__()
@@ -224,8 +253,7 @@ class RateLayer(nn.Module):
         self.clipped = clipped
 
     def forward(self, x: Tensor) -> Tensor:
-        gain = self.layer.gain.mean() if self.layer.gain is not None else 1.0
-        rate = (gain * x / self.layer.dynamics().threshold).clamp(min=0)
+        rate = (self.layer.lasting(x) / self.layer.level()).clamp(min=0)
         if not self.clipped:
             return rate
         rate = rate.clamp(max=1)
@@ -240,7 +268,7 @@ class GradedLayer(nn.Module):
         super().__init__()
         self.fire = fire
         self.learn_threshold = learned
-        self.threshold = _scalar(threshold, learned)
+        self.threshold = scalar(threshold, learned)
 
     def forward(self, x: Tensor) -> Tensor:
         threshold = self.threshold.clamp(min=THRESHOLD_FLOOR) if self.learn_threshold else self.threshold
@@ -273,6 +301,17 @@ class ClipFloorShift(nn.Module):
 ACTIVATIONS = (nn.ReLU, ClipFloorShift)  # the layers of an ANN's units
 
 
-def _scalar(value: float, learned: bool) -> nn.Parameter | nn.Buffer:
+def spiking_layers(model: nn.Module) -> dict[str, SpikingLayer]:
+    """The layers of spiking neurons of `model`, by name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, SpikingLayer)}
+
+
+def is_neuron(module: nn.Module) -> bool:
+    """Whether `module` is a layer of neurons, or of an ANN's units."""
+    return isinstance(module, (SpikingLayer, GradedLayer, *ACTIVATIONS))
+
+
+def scalar(value: float, learned: bool) -> nn.Parameter | nn.Buffer:
+    """One number as a layer keeps it."""
     tensor = torch.tensor(float(value))
     return nn.Parameter(tensor) if learned else nn.Buffer(tensor)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from spikeproof.snn.dynamics import Dynamics, integrate
+from spikeproof.snn.dynamics import Dynamics, Leaky, integrate
 from spikeproof.snn.gradients import GradientPath, Slope, Triangle
-from spikeproof.snn.kernels import Order, fused_spikes, sharpened, sharpness_of
+from spikeproof.snn.kernels import sharpened, sharpness_of, spikes_of
 from spikeproof.snn.memory import Remembering
 from spikeproof.specs import UserError
 
@@ -59,7 +59,11 @@ class RGA(RatePath):
         if not 0 <= self.gamma <= 1:
             raise UserError(f"gamma is a slope in [0, 1], not {self.gamma}")
 
+    def follows(self, dynamics: Dynamics) -> bool:
+        return isinstance(dynamics, Leaky)
+
     def derivative(self, mean: Tensor, rate: Tensor, dynamics: Dynamics) -> Tensor:
+        assert isinstance(dynamics, Leaky)
         leak, m = dynamics.leak, mean / dynamics.threshold
         steep = (1 - self.gamma + self.gamma * leak) / (1 + leak)
         inside = (m >= 1 - leak) & (m <= 2)
@@ -78,6 +82,9 @@ class AsANN(RatePath):
 
     clipped: bool = False
 
+    def follows(self, dynamics: Dynamics) -> bool:
+        return isinstance(dynamics, Leaky) or not self.clipped
+
     def derivative(self, mean: Tensor, rate: Tensor, dynamics: Dynamics) -> Tensor:
         inside = (mean > 0) & (mean < dynamics.threshold) if self.clipped else mean > 0
         return inside.to(mean.dtype)
@@ -92,7 +99,11 @@ class DSR(GradientPath):
     spikes weigh the threshold.
     """
 
+    def follows(self, dynamics: Dynamics) -> bool:
+        return isinstance(dynamics, Leaky)
+
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        assert isinstance(dynamics, Leaky)
         currents = x.expand(steps, *x.shape[1:])
         fired = own_spikes(x, dynamics, steps)
         with torch.no_grad():
@@ -123,7 +134,7 @@ class HART(GradientPath):
         currents = x.expand(steps, *x.shape[1:])
         with torch.no_grad():
             trace = integrate(currents, dynamics, Triangle())
-            slope = Triangle(width=self.width).derivative(trace.potentials - dynamics.threshold).to(x.dtype)
+            slope = Triangle(width=self.width).derivative(trace.distances).to(x.dtype)
         return as_answered(trace.spikes, _AveragedBackward.apply(currents) * slope)
 
 
@@ -209,28 +220,25 @@ class AdaptiveSharpness(Remembering):
             return own_spikes(x, dynamics, steps)
         with torch.no_grad():
             sharpness = self._sharpness(x, dynamics, steps)
-        return fused_spikes(x, dynamics, OwnATan(), steps, sharpness)
+        return spikes_of(x, dynamics, OwnATan(), steps, sharpness)
 
     def derivative(self, u: Tensor) -> Tensor:
         """The slope at u = potential - threshold ``[B, *n]`` of a neuron that is called once a step."""
         zero = u.new_zeros(())  # to a step that comes first, `u` is a current over no threshold
-        sharpness = self._sharpness(u[None], Dynamics(zero, zero), 1)
-        order = Order.of(u[None], images_first=True)
-        return OwnATan().derivative(u, order.back(sharpness, (1, *u.shape))[0]).to(u.dtype)
+        sharpness = self._sharpness(u[None], Leaky(zero, zero), 1)
+        return OwnATan().derivative(u, sharpness[0]).to(u.dtype)
 
     def _sharpness(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
-        """The sharpness ``[steps, N]`` of every neuron, once these currents are learned."""
-        order = Order.of(x, images_first=True)
+        """The sharpness ``[steps, B, *n]`` of every neuron, once these currents are learned."""
         wide = torch.promote_types(x.dtype, torch.float32)
-        like = x.new_empty((x.shape[1], steps, *x.shape[2:]), dtype=wide)
-        kept = self.recollection.take(like, 2)
-        means, deviations = (order.flat(rows.transpose(0, 1)) for rows in kept)
+        kept = self.recollection.take(x.new_empty((x.shape[1], steps, *x.shape[2:]), dtype=wide), 2)
+        means, deviations = (rows.transpose(0, 1) for rows in kept)
         scale = means.new_tensor(2 * math.tan(math.pi * self.share / 2) / math.pi)
         if self.recollection.open and not self.recollection.learn:
             self.recollection.keep(*kept)
             return sharpness_of(means, deviations, scale)
-        sharpness, *learned = sharpened(order.flat(x), dynamics, steps, means, deviations, scale)
-        self.recollection.keep(*(order.back(flat, x.shape).transpose(0, 1) for flat in learned))
+        sharpness, *learned = sharpened(x, dynamics, steps, means, deviations, scale)
+        self.recollection.keep(*(each.transpose(0, 1) for each in learned))
         return sharpness
 
 
@@ -256,6 +264,9 @@ class Mixture(GradientPath):
 
     def for_layer(self) -> GradientPath:
         return replace(self, second=self.second.for_layer())
+
+    def follows(self, dynamics: Dynamics) -> bool:
+        return self.first.follows(dynamics) and self.second.follows(dynamics)
 
     def parts(self) -> tuple[GradientPath, ...]:
         return (self.first, *self.second.parts())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeproof.snn.dynamics import Dynamics
+from spikeproof.snn.dynamics import Leaky
 from spikeproof.snn.gradients import GradientPath, Triangle
 from spikeproof.specs import UserError
 
@@ -66,6 +66,6 @@ class FirstSpike(Readout):
     def __call__(self, currents: Tensor) -> Tensor:
         steps = len(currents)
         leak, threshold = currents.new_tensor(self.leak), currents.new_tensor(self.threshold)
-        spikes = self.gradient.spikes(currents, Dynamics(leak, threshold), steps)
+        spikes = self.gradient.spikes(currents, Leaky(leak, threshold), steps)
         fired = 1 - (1 - spikes).cumprod(0)  # [T, B, K], 1 from the first spike on
         return self.scale * fired.mean(0) + self.tie_break * torch.tanh(currents.mean(0)) * self.scale / steps

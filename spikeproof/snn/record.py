@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeproof.snn.dynamics import integrate
+from spikeproof.snn.dynamics import Trace, integrate
 from spikeproof.snn.gradients import Slope, Triangle
 from spikeproof.snn.neurons import ACTIVATIONS, SpikingLayer
 
-__all__ = ["Recording", "potential_perturbation", "record"]
+__all__ = ["Internals", "potential_perturbation", "record"]
 
 
 @dataclass
-class Recording:
+class Internals:
     """Currents and spikes ``[T, B, *n]`` of the last call, by layer name, in order of their call; with gradients.
 
-    Currents have a leading 1 where they are constant in time, and are those before a layer's own gain. The
+    Currents have a leading 1 where they are constant in time. They are those before a layer's own gain. The
     activations of an ANN have currents too, but no spikes; `layers` are the spiking ones.
     """
 
@@ -29,10 +29,17 @@ class Recording:
 
     def potentials(self, name: str) -> Tensor:
         """Potentials before the reset ``[T, B, *n]`` of layer `name`, recomputed by the reference, differentiable."""
+        return self._trace(name).potentials
+
+    def distances(self, name: str) -> Tensor:
+        """The potentials of layer `name` minus the threshold that each is held against ``[T, B, *n]``."""
+        return self._trace(name).distances
+
+    def _trace(self, name: str) -> Trace:
         layer = self.layers[name]
         slope = layer.gradient if isinstance(layer.gradient, Slope) else Triangle()
         currents = layer.amplified(self.currents[name])
-        return integrate(currents.expand(layer.steps, *currents.shape[1:]), layer.dynamics(), slope).potentials
+        return integrate(currents.expand(layer.steps, *currents.shape[1:]), layer.dynamics(), slope)
 
     def rates(self) -> dict[str, float]:
         """Share of neurons that fire in a step, by layer."""
@@ -40,9 +47,9 @@ class Recording:
 
 
 @contextmanager
-def record(model: nn.Module) -> Iterator[Recording]:
+def record(model: nn.Module) -> Iterator[Internals]:
     """Records every layer of neurons of `model` while the block runs; nothing stays on the modules afterwards."""
-    seen = Recording()
+    seen = Internals()
 
     def watch(name: str, layer: nn.Module) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -62,18 +69,19 @@ def record(model: nn.Module) -> Iterator[Recording]:
             handle.remove()
 
 
-def potential_perturbation(clean: Recording, moved: Recording, name: str) -> Tensor:
+def potential_perturbation(clean: Internals, moved: Internals, name: str) -> Tensor:
     """How far layer `name` is moved off its course, the reset left out ``[T, B, *n]``; no gradient to `clean`.
 
-    Y[t] = leak Y[t-1] + I~[t] - I[t], Y[-1] = 0, for currents I and perturbed currents I~. Source: Ding et al.,
-    ICML 2024, arXiv 2405.20694 (MPPD); the gain of a DLIF layer is no part of it, there and here.
+    Y[t] = leak Y[t-1] + I~[t] - I[t], Y[-1] = 0, for currents I and perturbed currents I~. Neurons of other dynamics
+    are charged with the difference as with a current. Source: Ding et al., ICML 2024, arXiv 2405.20694 (MPPD); the gain
+    of a DLIF layer is no part of it, there and here.
     """
     layer = moved.layers[name]
-    leak = layer.dynamics().leak.detach()
+    dynamics = layer.dynamics().held()
     wide = torch.promote_types(moved.currents[name].dtype, torch.float32)  # a difference of two roundings, else
     difference = moved.currents[name].to(wide) - clean.currents[name].detach().to(wide)
-    steps, y = [], torch.zeros_like(difference[0])
+    state, potentials = tuple(map(torch.zeros_like, dynamics.start(difference[0]))), []
     for moved_by in difference.expand(layer.steps, *difference.shape[1:]):
-        y = leak * y + moved_by
-        steps.append(y)
-    return torch.stack(steps)
+        state = dynamics.charge(state, moved_by)
+        potentials.append(state[0])
+    return torch.stack(potentials)

@@ -9,15 +9,15 @@ import torch
 from torch import nn
 
 from spikeproof.snn.encoders import Encoder
-from spikeproof.snn.foreign import Foreign, adapt, can_follow, exchange, fires
+from spikeproof.snn.foreign import Foreign, adapt, exchange, fires, takes
 from spikeproof.snn.gradients import GradientPath
 from spikeproof.snn.layers import Normed, PerStep
 from spikeproof.snn.network import SpikingNetwork
-from spikeproof.snn.neurons import RateLayer, SpikingLayer
+from spikeproof.snn.neurons import RateLayer, SpikingLayer, spiking_layers
 from spikeproof.snn.readouts import FirstSpike, MeanCurrent
 from spikeproof.specs import UserError, short
 
-__all__ = ["ann_twin", "attack_view", "has_spikes", "view", "without_statistics"]
+__all__ = ["ann_twin", "attack_view", "can_follow", "has_spikes", "view", "without_statistics"]
 
 
 def view(
@@ -35,11 +35,8 @@ def view(
     """
     if steps is not None and steps < 1:
         raise UserError(f"steps must be at least 1, not {steps}")
-    if gradient is not None and not can_follow(model, gradient):
-        raise UserError(
-            f"{short(gradient)} needs the neurons of spikeproof, which see all time steps at once; those of another "
-            "library take ASSG or a slope, such as Triangle or ATan"
-        )
+    if gradient is not None:
+        refuse_unless_followed(model, gradient)
 
     def change(module: nn.Module) -> nn.Module:
         if isinstance(module, SpikingLayer):
@@ -82,9 +79,33 @@ def attack_view(model: nn.Module) -> nn.Module:
     return _structural_copy(model, change)
 
 
+def can_follow(model: nn.Module, path: GradientPath) -> bool:
+    """Whether a view of `model` can answer along `path`.
+
+    Neurons of another library take slopes and ASSG. A path that is derived for leaky neurons takes no others.
+    """
+    ours = all(path.follows(layer.dynamics()) for layer in spiking_layers(model).values())
+    return ours and (takes(path) or not any(map(fires, model.modules())))
+
+
+def refuse_unless_followed(model: nn.Module, path: GradientPath) -> None:
+    """Raise `UserError` if `model` cannot answer along `path`."""
+    if can_follow(model, path):
+        return
+    if not takes(path) and any(map(fires, model.modules())):
+        raise UserError(
+            f"{short(path)} needs the neurons of spikeproof, which see all time steps at once; those of another "
+            "library take ASSG or a slope, such as Triangle or ATan"
+        )
+    raise UserError(
+        f"{short(path)} is derived for leaky integrate-and-fire neurons, and these are others: choose BPTR, HART, ASSG "
+        "or a slope, such as Triangle or ATan"
+    )
+
+
 def has_spikes(model: nn.Module) -> bool:
     """Whether the model has spiking neurons, of ours or of a library that `adapt` knows."""
-    return any(isinstance(module, SpikingLayer) or fires(module) for module in model.modules())
+    return bool(spiking_layers(model)) or any(map(fires, model.modules()))
 
 
 def ann_twin(model: nn.Module, *, clipped: bool = False) -> nn.Module:

@@ -74,14 +74,14 @@ def test_every_path_is_taken_with_its_own_gradient(trained: SpikingNetwork, batc
 
     class Witness(FGSM):
         def search(self, query: Query, x: Tensor, y: Tensor, threat: Linf) -> Tensor:
-            layers = [m for m in query.model.modules() if type(m).__name__ == "SpikingLayer"]
+            layers = [m for m in query.model.modules() if type(m).__name__ == "LeakyLayer"]
             seen.append({layer.gradient for layer in layers})
             return x
 
-    own = [m.gradient for m in trained.modules() if type(m).__name__ == "SpikingLayer"]
+    own = [m.gradient for m in trained.modules() if type(m).__name__ == "LeakyLayer"]
     Along(attack=Witness(), paths=PATHS)(trained, *batch, THREAT)
     assert seen == [{path} for path in PATHS]
-    assert [m.gradient for m in trained.modules() if type(m).__name__ == "SpikingLayer"] == own
+    assert [m.gradient for m in trained.modules() if type(m).__name__ == "LeakyLayer"] == own
 
 
 @pytest.mark.parametrize("attack", [plain, FGSM(), PGD(steps=3, start="clean", keep="last", loss=Margin())], ids=short)

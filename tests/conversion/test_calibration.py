@@ -9,7 +9,7 @@ from spikeproof.conversion.conversion import spiking_layers
 from spikeproof.evaluation import predict
 from spikeproof.randomness import seeded
 from spikeproof.snn import IF, LIF, MLP, GradedIF, Network, Neuron, ReLU, SmallCNN, SpikingNetwork
-from spikeproof.snn.dynamics import Dynamics, integrate
+from spikeproof.snn.dynamics import Leaky, integrate
 from spikeproof.snn.gradients import Triangle
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -91,7 +91,7 @@ def entry(x: Tensor, share: float) -> Tensor:
 def spikes(currents: Tensor, threshold: Tensor, steps: int) -> Tensor:
     """Those of IF with a hard reset."""
     currents = currents.expand(steps, *currents.shape[1:])
-    return integrate(currents, Dynamics(torch.tensor(1.0), threshold), Triangle()).spikes
+    return integrate(currents, Leaky(torch.tensor(1.0), threshold), Triangle()).spikes
 
 
 @torch.no_grad()

@@ -196,7 +196,7 @@ def test_every_architecture_is_converted_and_its_layers_are_called_as_they_stand
         snn = convert(ann, spiking(conversion, architecture=architecture), images(), conversion)
         with record(snn) as seen:
             assert snn(images()).isfinite().all()
-        assert list(seen.layers.values()) == [m for m in snn.modules() if type(m).__name__ == "SpikingLayer"]
+        assert list(seen.layers.values()) == [m for m in snn.modules() if type(m).__name__ == "LeakyLayer"]
         thresholds = [layer.threshold.item() for layer in spiking_layers(snn)]
         assert len(set(thresholds)) > 1
         assert min(thresholds) > 0

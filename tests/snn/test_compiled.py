@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.snn import ATan, Sigmoid, Slope, Triangle, kernels
-from spikeproof.snn.dynamics import Dynamics, integrate
+from spikeproof.snn.dynamics import Leaky, integrate
 from spikeproof.snn.kernels import fused_spikes
 
 pytestmark = [
@@ -33,13 +33,13 @@ def currents(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> 
     return (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) + 0.5).to(dtype)
 
 
-def constants(hard_reset: bool, detach_reset: bool = False, learned: bool = True) -> Dynamics:
+def constants(hard_reset: bool, detach_reset: bool = False, learned: bool = True) -> Leaky:
     leak, threshold = torch.tensor(0.5, requires_grad=learned), torch.tensor(1.0, requires_grad=learned)
-    return Dynamics(leak, threshold, hard_reset, detach_reset)
+    return Leaky(leak, threshold, hard_reset, detach_reset)
 
 
 def assert_equal_to_the_reference(
-    x: Tensor, dynamics: Dynamics, slope: Slope, steps: int, incoming: Tensor | None = None
+    x: Tensor, dynamics: Leaky, slope: Slope, steps: int, incoming: Tensor | None = None
 ) -> None:
     """Spikes equal; gradients to the rounding of the currents' type."""
     x = x.detach().requires_grad_()

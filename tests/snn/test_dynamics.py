@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.snn import Triangle
-from spikeproof.snn.dynamics import Dynamics, integrate
+from spikeproof.snn.dynamics import Leaky, integrate
 from spikeproof.snn.kernels import fused_spikes
 
 CURRENTS = torch.tensor([[0.5, 1.5], [0.75, 0.25], [0.25, 1.0]])
@@ -52,7 +52,7 @@ GRADIENTS = {
     ("soft", True): torch.tensor([[1.0625, 0.9375], [1.125, 0.875], [0.25, 0.75]]),
 }
 
-Spike = Callable[[Tensor, Dynamics], Tensor]
+Spike = Callable[[Tensor, Leaky], Tensor]
 both = pytest.mark.parametrize(
     "spike",
     [
@@ -62,8 +62,8 @@ both = pytest.mark.parametrize(
 )
 
 
-def constants(reset: str = "hard", detached: bool = False) -> Dynamics:
-    return Dynamics(torch.tensor(0.5), torch.tensor(1.0), reset == "hard", detached)
+def constants(reset: str = "hard", detached: bool = False) -> Leaky:
+    return Leaky(torch.tensor(0.5), torch.tensor(1.0), reset == "hard", detached)
 
 
 @both
@@ -76,7 +76,8 @@ def test_spikes_by_hand(spike: Spike, reset: str) -> None:
 def test_potentials_by_hand(reset: str) -> None:
     trace = integrate(CURRENTS, constants(reset), Triangle())
     assert torch.equal(trace.potentials, POTENTIALS[reset])
-    assert torch.equal(trace.last, LAST[reset])
+    assert torch.equal(trace.distances, POTENTIALS[reset] - 1)
+    assert torch.equal(trace.last[0], LAST[reset])
 
 
 @both
@@ -101,7 +102,7 @@ def test_gradient_on_currents_by_hand(spike: Spike, reset: str, detached: bool) 
 )
 def test_gradient_on_leak_and_threshold_by_hand(spike: Spike, reset: str, to_leak: float, to_threshold: float) -> None:
     leak, threshold = torch.tensor(0.5, requires_grad=True), torch.tensor(1.0, requires_grad=True)
-    spike(CURRENTS[:, 1:], Dynamics(leak, threshold, reset == "hard")).sum().backward()
+    spike(CURRENTS[:, 1:], Leaky(leak, threshold, reset == "hard")).sum().backward()
     assert leak.grad.item() == to_leak
     assert threshold.grad.item() == to_threshold
 
@@ -111,28 +112,28 @@ def test_gradient_on_leak_and_threshold_by_hand(spike: Spike, reset: str, to_lea
 def test_potential_equal_to_the_threshold_fires(spike: Spike, threshold: float) -> None:
     level = torch.tensor(threshold)
     x = torch.stack([torch.nextafter(level, torch.tensor(0.0)), level]).unsqueeze(0)
-    assert spike(x, Dynamics(torch.tensor(0.5), level)).tolist() == [[0.0, 1.0]]
+    assert spike(x, Leaky(torch.tensor(0.5), level)).tolist() == [[0.0, 1.0]]
 
 
 @pytest.mark.parametrize("reset", ["hard", "soft"])
 def test_a_stream_in_pieces_equals_the_whole(reset: str) -> None:
     x = torch.randn(9, 5, 3, generator=torch.Generator().manual_seed(0)) + 0.4
     whole = integrate(x, constants(reset), Triangle())
-    v, spikes, potentials = None, [], []
+    state, spikes, potentials = None, [], []
     for piece in x.split([1, 4, 2, 2]):
-        part = integrate(piece, constants(reset), Triangle(), v)
-        v = part.last
+        part = integrate(piece, constants(reset), Triangle(), state)
+        state = part.last
         spikes.append(part.spikes)
         potentials.append(part.potentials)
     assert 0 < whole.spikes.mean() < 1
     assert torch.equal(torch.cat(spikes), whole.spikes)
     assert torch.equal(torch.cat(potentials), whole.potentials)
-    assert torch.equal(v, whole.last)
+    assert torch.equal(state[0], whole.last[0])
 
 
 def test_half_precision_currents_are_integrated_in_float32() -> None:
     x = torch.full((20, 1), 0.0625, dtype=torch.bfloat16)
-    dynamics = Dynamics(torch.tensor(0.999), torch.tensor(10.0))
+    dynamics = Leaky(torch.tensor(0.999), torch.tensor(10.0))
     trace = integrate(x, dynamics, Triangle())
     assert trace.spikes.dtype == torch.bfloat16
     assert trace.potentials.dtype == torch.float32

@@ -210,7 +210,7 @@ def test_normalisation_follows_the_noise_of_rsc(variant: str) -> None:
     noise = torch.randn(1 if variant == "I" else 3, 5, 1, 2, 2)
     first, last = (module for module in model.modules() if isinstance(module, torch.nn.Linear))
     currents = first(((x + 0.3 * noise - 0.4) / 0.25).flatten(2)).expand(3, -1, -1)
-    layer = next(module for module in model.modules() if type(module).__name__ == "SpikingLayer")
+    layer = next(module for module in model.modules() if type(module).__name__ == "LeakyLayer")
     spikes = integrate(currents, layer.dynamics(), layer.gradient).spikes
     assert 0.1 < spikes.mean() < 0.9
     torch.testing.assert_close(logits, last(spikes).mean(0))

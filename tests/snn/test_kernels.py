@@ -10,7 +10,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 import spikeproof
 from spikeproof.snn import Slope, Triangle, kernels
-from spikeproof.snn.dynamics import Dynamics, integrate
+from spikeproof.snn.dynamics import Leaky, integrate
 from spikeproof.snn.kernels import fused_spikes
 from spikeproof.specs import UserError
 
@@ -53,13 +53,13 @@ def currents(steps: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> T
     return torch.randn(steps, 3, 4, 2, 3, generator=generator, dtype=dtype) + 0.5
 
 
-def constants(hard_reset: bool = True, detach_reset: bool = False, learned: bool = True) -> Dynamics:
+def constants(hard_reset: bool = True, detach_reset: bool = False, learned: bool = True) -> Leaky:
     leak = torch.tensor(0.7, dtype=torch.float64, requires_grad=learned)
     threshold = torch.tensor(0.9, dtype=torch.float64, requires_grad=learned)
-    return Dynamics(leak, threshold, hard_reset, detach_reset)
+    return Leaky(leak, threshold, hard_reset, detach_reset)
 
 
-def reference(x: Tensor, dynamics: Dynamics, slope: Slope, steps: int) -> Tensor:
+def reference(x: Tensor, dynamics: Leaky, slope: Slope, steps: int) -> Tensor:
     return integrate(x.expand(steps, *x.shape[1:]), dynamics, slope).spikes
 
 
@@ -97,7 +97,7 @@ def test_equal_to_the_reference(slope: Slope, hard_reset: bool, detach_reset: bo
 def test_one_gradient_alone(learned: str, constant: bool) -> None:
     tensors = {"x": currents(1 if constant else 4), "leak": torch.tensor(0.7), "threshold": torch.tensor(0.9)}
     wanted = tensors[learned].requires_grad_()
-    dynamics = Dynamics(tensors["leak"], tensors["threshold"])
+    dynamics = Leaky(tensors["leak"], tensors["threshold"])
     (found,) = derivatives(fused_spikes(tensors["x"], dynamics, Triangle(), 4), wanted)
     (expected,) = derivatives(reference(tensors["x"], dynamics, Triangle(), 4), wanted)
     torch.testing.assert_close(found, expected)
@@ -175,7 +175,7 @@ def test_float32_spikes_are_equal_exactly_on_dyadic_currents() -> None:
     """With a leak of 1/2 and multiples of 1/16 nothing is rounded: no room for 'close'."""
     x = torch.randint(-16, 24, (8, 1000), generator=torch.Generator().manual_seed(0)) / 16
     for hard_reset in (True, False):
-        dynamics = Dynamics(torch.tensor(0.5), torch.tensor(1.0), hard_reset)
+        dynamics = Leaky(torch.tensor(0.5), torch.tensor(1.0), hard_reset)
         trace = integrate(x, dynamics, Triangle())
         assert (trace.potentials == 1).any()  # the case that rounding would decide
         assert torch.equal(fused_spikes(x, dynamics, Triangle(), 8), trace.spikes)
@@ -185,7 +185,7 @@ def test_float32_spikes_are_equal_exactly_on_dyadic_currents() -> None:
 @pytest.mark.parametrize("constant", [False, True], ids=["varying", "constant"])
 def test_lower_precision(dtype: torch.dtype, constant: bool) -> None:
     x = currents(1 if constant else 4).to(dtype).requires_grad_()
-    dynamics = Dynamics(torch.tensor(0.5, requires_grad=True), torch.tensor(1.0, requires_grad=True))
+    dynamics = Leaky(torch.tensor(0.5, requires_grad=True), torch.tensor(1.0, requires_grad=True))
     inputs = (x, dynamics.leak, dynamics.threshold)
     spikes, expected = fused_spikes(x, dynamics, Triangle(), 4), reference(x, dynamics, Triangle(), 4)
     assert spikes.dtype == dtype

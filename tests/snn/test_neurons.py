@@ -185,6 +185,11 @@ def test_a_charge_leaks_before_the_first_current_comes() -> None:
     torch.testing.assert_close(slope, ATan().derivative(torch.tensor([[[0.3 + 0.1 - 0.8]]])))
 
 
+def from_potential(layer: SpikingLayer, before: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The state of a potential before the first step, and of nothing else."""
+    return before, *map(torch.zeros_like, layer.dynamics().start(before)[1:])
+
+
 @every_plain
 @pytest.mark.parametrize("reset", ["hard", "soft"])
 @pytest.mark.parametrize("constant", [True, False], ids=["constant", "varying"])
@@ -193,7 +198,7 @@ def test_a_charge_is_the_potential_before_the_first_step(kind: type[SpikingNeuro
     layer = kind(reset=reset, threshold=0.7, charge=0.4, learn_threshold=True, gradient=ATan()).layer(4)
     x = currents(1 if constant else 4).requires_grad_()
     before = (0.4 * layer.dynamics().threshold).expand(5, 7)
-    expected = integrate(x.expand(4, -1, -1), layer.dynamics(), ATan(), v=before).spikes
+    expected = integrate(x.expand(4, -1, -1), layer.dynamics(), ATan(), from_potential(layer, before)).spikes
     spikes = layer(x)
     assert torch.equal(spikes, expected)
     assert not torch.equal(spikes, kind(reset=reset, threshold=0.7).layer(4)(x))
@@ -202,7 +207,9 @@ def test_a_charge_is_the_potential_before_the_first_step(kind: type[SpikingNeuro
     found, wanted = (torch.autograd.grad(s, learned, weights) for s in (spikes, expected))
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b)
-    with_nothing = integrate(x.expand(4, -1, -1), layer.dynamics(), ATan(), v=before.detach()).spikes
+    with_nothing = integrate(
+        x.expand(4, -1, -1), layer.dynamics(), ATan(), from_potential(layer, before.detach())
+    ).spikes
     assert not torch.allclose(found[1], torch.autograd.grad(with_nothing, layer.threshold, weights)[0])
 
 
@@ -215,7 +222,7 @@ def test_graded_spikes_are_the_references_times_the_threshold(reset: str, charge
     assert isinstance(layer, GradedLayer)
     x, threshold = currents(steps).requires_grad_(), layer.threshold
     before = torch.full((5, 7), charge)  # in units of the threshold, as everything inside
-    expected = integrate(x / threshold, layer.fire.dynamics(), ATan(), v=before).spikes * threshold
+    expected = integrate(x / threshold, layer.fire.dynamics(), ATan(), state=(before,)).spikes * threshold
     found = layer(x)
     torch.testing.assert_close(found, expected)
     assert {round(value, 5) for value in found.unique().tolist()} == {0.0, 0.8}

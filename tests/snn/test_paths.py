@@ -11,18 +11,18 @@ from torch.fx.experimental.proxy_tensor import make_fx
 import spikeproof as sp
 from spikeproof.cli import choices
 from spikeproof.snn import Memory, recall, remembered
-from spikeproof.snn.dynamics import Dynamics, integrate
+from spikeproof.snn.dynamics import Leaky, integrate
 from spikeproof.specs import short
 
 PATHS = [kind() for kind in choices(sp.GradientPath).values()]
 every_path = pytest.mark.parametrize("path", PATHS, ids=short)
 
 
-def dynamics(leak: float = 0.5, threshold: float = 1.0, hard: bool = True) -> Dynamics:
-    return Dynamics(torch.tensor(leak).double(), torch.tensor(threshold).double(), hard)
+def dynamics(leak: float = 0.5, threshold: float = 1.0, hard: bool = True) -> Leaky:
+    return Leaky(torch.tensor(leak).double(), torch.tensor(threshold).double(), hard)
 
 
-def gradient(path: sp.GradientPath, x: torch.Tensor, onward: torch.Tensor, constants: Dynamics, steps: int = 3):
+def gradient(path: sp.GradientPath, x: torch.Tensor, onward: torch.Tensor, constants: Leaky, steps: int = 3):
     x = x.clone().requires_grad_()
     (found,) = torch.autograd.grad(path.spikes(x, constants, steps), x, onward)
     return found
@@ -205,7 +205,7 @@ def learn(
 class Neurons(torch.nn.Module):
     """One layer of neurons alone: currents ``[T, B, *n]``, given with the images first, and their spikes."""
 
-    def __init__(self, path: sp.GradientPath, constants: Dynamics, steps: int) -> None:
+    def __init__(self, path: sp.GradientPath, constants: Leaky, steps: int) -> None:
         super().__init__()
         self.gradient = path.for_layer()
         self.constants, self.steps = constants, steps

@@ -41,7 +41,7 @@ def test_currents_spikes_and_potentials_of_every_layer() -> None:
     model, x = network(), images()
     with record(model) as seen:
         logits = model(x)
-    layers = [m for m in model.modules() if type(m).__name__ == "SpikingLayer"]
+    layers = [m for m in model.modules() if type(m).__name__ == "LeakyLayer"]
     assert list(seen.layers.values()) == layers
     assert all(model.get_submodule(name) is layer for name, layer in seen.layers.items())
     first, second = seen.currents.values()
