@@ -21,7 +21,8 @@ from spikeproof.evaluation import red_flags
 from spikeproof.evaluation.suites import QUICK
 from spikeproof.models import write_model
 from spikeproof.runs import Run
-from tests.attacks.events.bars import NETWORK, SIDE, STEPS, moving_bars, network_for_bars
+from tests import trained as kept
+from tests.attacks.events.bars import NETWORK, SIDE, STEPS, moving_bars
 
 Bars = tuple[Tensor, Tensor]
 NOISE = sp.Suite(name="noise", attacks=(sp.UniformNoise(draws=4),))
@@ -31,7 +32,7 @@ FLIPS = [sp.EventFlips(20), sp.EventFlips(500)]
 
 @pytest.fixture(scope="module")
 def network() -> sp.SpikingNetwork:
-    return network_for_bars()
+    return kept.trained(kept.BARS)
 
 
 @pytest.fixture(scope="module")
