@@ -4,7 +4,7 @@ The model is any module from images in [0, 1] to logits. An attack leaves it as 
 gradients - and the random state too: the same seed gives the same result wherever it is called.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from spikeproof.attacks.losses import AttackLoss, labels_of
 from spikeproof.attacks.threats import Threat
+from spikeproof.choices import Choice, UserError, short
 from spikeproof.randomness import seeded
-from spikeproof.specs import UserError, short
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Outcome:
     forwards: Tensor
 
 
-class Attack(ABC):
+class Attack(Choice):
     """Searches for allowed images that a model gets wrong; called with ``(model, x, y, threat)``.
 
     `search` is the attack itself; `run`, round it, checks the input and guards the model and the random state. `under`

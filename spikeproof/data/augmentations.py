@@ -3,7 +3,7 @@
 Event frames [B,T,P,H,W] are changed as images are, all frames of a recording in the same way.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spikeproof.specs import UserError
+from spikeproof.choices import Choice, UserError
 
 
-class Augmentation(ABC):
+class Augmentation(Choice):
     """A random change of images that keeps their labels, their shape and [0,1]."""
 
     @abstractmethod

@@ -1,20 +1,20 @@
 """What is a data set, and how is it cut into a training, a validation and a test part?"""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
+from spikeproof.choices import Choice, UserError, nearest
 from spikeproof.data.augmentations import Augmentation
 from spikeproof.data.images import Images
 from spikeproof.data.published_files import Download, data_root
 from spikeproof.data.splits import stratified_order
-from spikeproof.specs import UserError, nearest
 
 PartName = Literal["train", "validation", "test"]
 
 
-class DataSet(ABC):
+class DataSet(Choice):
     """Images with labels, as published, and the choice of which of them train, validate and test.
 
     `validation_images` images are taken out of the published training set, at random by `split_seed` and in

@@ -1,17 +1,17 @@
 """What is an objective? A choice that turns a batch into named loss terms; training minimises their sum."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Threat
+from spikeproof.choices import Choice, UserError
 from spikeproof.snn import attack_view
-from spikeproof.specs import UserError
 
 
-class Objective(ABC):
+class Objective(Choice):
     """What training minimises: the sum of named terms."""
 
     @abstractmethod
@@ -22,7 +22,7 @@ class Objective(ABC):
         """The objective as a training run uses it; one that learns from a teacher is given the run's ANN here."""
         return self
 
-    def after_step(self, model: nn.Module) -> None:  # noqa: B027
+    def after_step(self, model: nn.Module) -> None:
         """What is done to the weights after each step of the optimiser; nothing, for most."""
 
 

@@ -1,19 +1,19 @@
 """Which optimisers and learning-rate schedules are there?"""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from spikeproof.specs import UserError
+from spikeproof.choices import Choice, UserError
 
 __all__ = ["SGD", "AdamW", "Constant", "Cosine", "Optimiser", "Schedule", "Step"]
 
 
-class Optimiser(ABC):
+class Optimiser(Choice):
     """Builds a torch optimiser; `learning_rate` is its largest rate, which a `Schedule` scales."""
 
     learning_rate: float
@@ -59,7 +59,7 @@ class AdamW(Optimiser):
         return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay, betas=self.betas)
 
 
-class Schedule(ABC):
+class Schedule(Choice):
     """How the learning rate changes over the epochs."""
 
     @abstractmethod

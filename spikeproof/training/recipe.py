@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 
 from spikeproof.attacks import PGD, Attack, Linf, Threat
+from spikeproof.choices import Choice, UserError, short
 from spikeproof.conversion import Conversion
 from spikeproof.data import DataSet, Digits
 from spikeproof.objectives import Objective, Standard
 from spikeproof.snn import Network, SpikingNetwork
-from spikeproof.specs import UserError, short
 from spikeproof.training.optimisers import SGD, Cosine, Optimiser, Schedule
 from spikeproof.training.weights import Weights
 
@@ -15,7 +15,7 @@ __all__ = ["Recipe", "Selection", "Training"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
+class Selection(Choice):
     """How the epoch to keep is chosen: by accuracy on the first `images` validation images under `attack`.
 
     Ties are broken by clean accuracy on the same images, then for the later epoch. The test set chooses nothing.
@@ -31,7 +31,7 @@ class Selection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(Choice):
     """The training loop's settings.
 
     `warm_up` is in epochs, linear from 0; `average` is the decay of an exponential moving average of the weights,
@@ -67,7 +67,7 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Choice):
     """All choices. `name` is the row in a comparison; runs of one name that differ in `seed` belong together.
 
     `ann` is trained first: `conversion` makes the spiking network from it, which `objective` then fine-tunes for

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikeproof.choices import Choice, UserError
 from spikeproof.data.events.streams import Events, Sensor, from_on
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Framing:
+class Framing(Choice):
     """`steps` frames of each recording, each the events of a part of it, counted in every cell.
 
     By "number" the frames have equal numbers of events, up to one: event i of n is in frame floor(i steps / n). By

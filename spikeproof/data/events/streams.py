@@ -4,13 +4,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from spikeproof.specs import UserError
+from spikeproof.choices import Choice, UserError
 
 LATEST = np.iinfo(np.int64).max  # us
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sensor:
+class Sensor(Choice):
     """What records: `polarities` (1 or 2), `height` and `width`. A cochlea's channels are a row of pixels, height 1."""
 
     polarities: int = 2

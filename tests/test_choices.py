@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import pytest
 
 import spikeproof as sp
-from spikeproof.cli import _understood
-from spikeproof.specs import from_config, nearest, pixels, short, to_config
+from spikeproof.choices import nearest, pixels, short
+from spikeproof.cli.main import options_in
+from spikeproof.configs import from_config, to_config
 from spikeproof.training import Recipe
 
 
@@ -51,7 +52,7 @@ def test_code_from_outside_is_only_run_if_trusted():
     assert "this" not in sys.modules
     assert "." in to_config(Foreign())["class_path"]
     with pytest.raises(sp.UserError, match="--trust"):
-        from_config([to_config(Foreign())], list)
+        from_config(to_config(Foreign()), sp.Threat)
 
 
 @pytest.mark.parametrize(("value", "length"), [("8/255", 8 / 255), ("0.1", 0.1), (0, 0.0), (0.25, 0.25)])
@@ -83,7 +84,7 @@ def test_another_class_begins_with_its_own_defaults(spelled):
     assert network.neuron == sp.DLIF() != sp.DLIF(leak=0.5)
     assert from_config({"class_path": "TRADES", "init_args": {"threat": "L2"}}, sp.Objective).threat == sp.L2()
     options = ["train", "--name", "a", "--network.neuron", "DLIF", "--objective", "TRADES", "--objective.threat", "L2"]
-    recipe = _understood(options)[1]["recipe"]
+    recipe = options_in(options)["recipe"]
     assert (recipe.network.neuron, recipe.objective.threat) == (sp.DLIF(), sp.L2())
-    changed = _understood([*options, "--network.neuron.threshold", "2"])[1]["recipe"]
+    changed = options_in([*options, "--network.neuron.threshold", "2"])["recipe"]
     assert changed.network.neuron == sp.DLIF(threshold=2.0)
