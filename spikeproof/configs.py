@@ -50,7 +50,8 @@ def from_config(config: Any, kind: type, *, trust: bool = False, default: Any = 
         raise UserError(f"{where or kind.__name__} must be {error.wanted}, not {error.value!r}") from None
     except UserError as error:
         raise _located(error, where) from error
-    settled = {name: getattr(default, name) for name in fields_of(cls)} if type(default) is cls else {}
+    same = type(default) is cls
+    settled = {name: getattr(default, name) for name in fields_of(cls)} if same else {}
     for name, value in given.items():
         at = f"{where}.{name}" if where else str(name)
         try:
