@@ -212,8 +212,10 @@ def _fit_union(value: Any, union: Any, build: Build, at: str) -> Any:
         return None
     unfit = Unfit(value, described(union), at)
     for hint in get_args(union):
+        if hint is type(None):
+            continue
         try:
-            return fit(value, hint, build, at) if hint is not type(None) else _as_it_is(value, hint, at)
+            return fit(value, hint, build, at)
         except Unfit as error:
             unfit = error if error.at != at else Unfit(error.value, described(union), at)
     raise unfit

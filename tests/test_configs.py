@@ -11,7 +11,7 @@ from spikeproof.cli.files import recipe_in, suite_of
 from spikeproof.cli.main import options_in
 from spikeproof.configs import from_config, to_config
 from spikeproof.conversion import convert
-from spikeproof.objectives import Objective
+from spikeproof.objectives.objective import Terms
 from spikeproof.snn import SpikingNetwork
 from spikeproof.training import Recipe
 
@@ -47,16 +47,16 @@ def takes_two_steps(recipe: Recipe) -> None:
         takes_two_steps(recipe.ann)
 
 
-def learns(model: SpikingNetwork, recipe: Recipe, objective: Objective, x: torch.Tensor, y: torch.Tensor) -> None:
+def learns(model: SpikingNetwork, recipe: Recipe, terms: Terms, x: torch.Tensor, y: torch.Tensor) -> None:
     optimiser = replace(recipe.training.optimiser, learning_rate=0.01).build(model.parameters())
     before = [p.clone() for p in model.parameters()]
     for _ in range(2):
-        loss = sum(objective(model, x, y).values())
+        loss = sum(terms(model, x, y).values())
         assert loss.isfinite()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        objective.after_step(model)
+        recipe.objective.after_step(model)
     assert any(not torch.equal(p, q) for p, q in zip(before, model.parameters(), strict=True))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
-from spikeproof.choices import Choice, UserError, nearest
+from spikeproof.choices import Choice, Count, Seed, UserError, nearest
 from spikeproof.data.augmentations import Augmentation
 from spikeproof.data.images import Images
 from spikeproof.data.published_files import Download, data_root
@@ -40,24 +40,15 @@ class DataSet(Choice):
     downloads: ClassVar[tuple[Download, ...]] = ()
     by_hand: ClassVar[str] = ""
 
-    train_images: int | None
-    validation_images: int
-    split_seed: int
+    train_images: Count | None
+    validation_images: Count
+    split_seed: Seed
     augmentation: tuple[Augmentation, ...]
 
     def __post_init__(self) -> None:
-        name = type(self).__name__
+        super().__post_init__()
         if self.published_train is not None:
             self._refuse_too_few(self.published_train)
-        if self.split_seed < 0:
-            raise UserError(f"{name}: split_seed must be 0 or more, not {self.split_seed}")
-        if not isinstance(self.augmentation, tuple) or not all(
-            isinstance(step, Augmentation) for step in self.augmentation
-        ):
-            raise UserError(
-                f"{name}: augmentation must be a tuple such as (RandomCrop(padding=4),) or (), "
-                f"not {self.augmentation!r}"
-            )
 
     @abstractmethod
     def published(self, name: Literal["train", "test"], root: Path) -> Images:
