@@ -4,7 +4,7 @@ The model is any module from images in [0, 1] to logits. An attack leaves it as 
 gradients - and the random state too: the same seed gives the same result wherever it is called.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from spikeproof.attacks.query import Query, Task
 from spikeproof.attacks.threats import Threat
 from spikeproof.calling import as_evaluated, check_targets
+from spikeproof.choices import Choice, UserError, short
 from spikeproof.randomness import Streams, seed_from, seeded
-from spikeproof.specs import UserError, short
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Outcome:
     forwards: Tensor
 
 
-class Attack(ABC):
+class Attack(Choice):
     """Searches for allowed images that a model gets wrong; called with ``(model, x, y, threat)``.
 
     Most are `Iterative`: they say how one step is taken, and the engine does the rest. `search` is the attack itself;

@@ -5,7 +5,7 @@ event cameras are in `events`.
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.inputs import check_images
+from spikeproof.choices import Choice, Pixels, UserError, pixels
 from spikeproof.randomness import Streams
-from spikeproof.specs import Pixels, UserError, pixels
 
 __all__ = ["L1", "L2", "Linf", "Threat"]
 
@@ -22,7 +22,7 @@ SPREAD = 3  # pixels that a step under L1 changes, per unit of eps: on average a
 ROUNDING = 1e-6  # float32 rounds x + delta by up to 6e-8 a pixel; more than this outside the set is outside
 
 
-class Threat(ABC):
+class Threat(Choice):
     """A set of allowed images round each image, of size `eps` in its `norm`. Tensors are ``[B, C, H, W]``.
 
     `kind` says what is attacked, and how: an attack names the kinds that it knows.

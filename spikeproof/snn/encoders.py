@@ -4,20 +4,20 @@ An encoder maps pixels ``[B, C, H, W]`` in [0, 1] to ``[T, B, C, H, W]``, or to 
 step sees the same. Event frames ``[B, T, P, H, W]`` are a sequence already.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from spikeproof.choices import Choice, Pixels, UserError, pixels
 from spikeproof.snn.filters import Filter, filtered
-from spikeproof.specs import Pixels, UserError, pixels
 
 __all__ = ["RSC", "Direct", "Encoder", "Frames", "Latency", "Poisson"]
 
 
-class Encoder(ABC):
+class Encoder(Choice):
     """`normalised`: whether the network's normalisation follows; `stochastic`: whether it draws noise; `framed`:
     whether it takes event frames, as many as there are steps."""
 

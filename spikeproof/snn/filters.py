@@ -4,18 +4,18 @@ A filter decides by what else was recorded whether an event is kept. Filtered fr
 held fixed in the backward pass (BPDA, Athalye et al., ICML 2018): a filter hides the network from no gradient attack.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.specs import UserError
+from spikeproof.choices import Choice, UserError
 
 __all__ = ["BackgroundActivity", "Filter", "FilteredNetwork", "HotPixels", "QuantisedActivity"]
 
 
-class Filter(ABC):
+class Filter(Choice):
     """Keeps some events of a recording and removes the others; adds and changes none."""
 
     @abstractmethod
