@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import Threat, Transfer
 from spikeproof.evaluation.diagnosis import Diagnosis, diagnose, judged
+from spikeproof.evaluation.flags import Flag
 from spikeproof.evaluation.predictions import Pool, predict, taken
-from spikeproof.evaluation.red_flags import Flag
 from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
 from spikeproof.models import load_model, tensors_of

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from spikeproof.attacks import Attack, Threat
 from spikeproof.data import Images
 from spikeproof.evaluation.diagnosis import judged
+from spikeproof.evaluation.flags import CHECKED, Credited, Inspection, Trials, examine
 from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.ledger import Ledger, in_order
 from spikeproof.evaluation.predictions import Given, Pool, predictions, taken
-from spikeproof.evaluation.red_flags import CHECKED, Spent, of_attacks, of_network, of_suite
 from spikeproof.evaluation.suites import QUICK, Suite
 from spikeproof.evaluation.verdicts import Verdicts
 from spikeproof.progress import Report, silent
@@ -68,7 +68,7 @@ def evaluate(
             raise UserError(f"{name} must be at least {least}, not {value}")
     vote = suite.judged_by == "vote"
     first = taken(model, pool, torch.arange(min(len(pool), CHECKED)))
-    network = of_network(model, *first, suite.paths, batch=batch, seed=seed)
+    network = examine(Inspection(model, *first, suite.paths, width=min(batch, CHECKED), seed=seed))
     flags = [next(network)]  # whether it keeps a state, which would make all that follows a matter of chance
     logits = predictions(model, pool, batch, draws, vote, seed)
     flags += network
@@ -103,15 +103,17 @@ def _examined(judge: Judge, pool: Pool, found: Verdicts, batch: int, seed: int, 
     if found.diagnosis.status != "ok":
         return found
     right = np.flatnonzero(found.broken_at >= 0)
-    found = replace(found, flags=(*found.flags, *of_suite(found.suite.members, found.broken_by[right].tolist())))
+    credited = Credited(found.suite.members, found.broken_by[right].tolist())
+    found = replace(found, flags=(*found.flags, *examine(credited)))
     if not len(who := right[: found.suite.examined]):
         return found
     by_gradients = np.array([attack.white_box for attack in found.suite.members] + [False])  # the last: by none
     broken = torch.from_numpy(by_gradients[found.broken_by[who]])
     x, y = taken(judge.model, pool, torch.from_numpy(who))
-    spent, flags = Spent(batch, seed_from(seed, len(found.threats))), list(found.flags)
-    for flag in of_attacks(judge, x, y, found.threats[-1], broken, spent):
+    drawn, flags = seed_from(seed, len(found.threats)), list(found.flags)
+    trials = Trials(judge, x, y, found.threats[-1], broken, batch=batch, seed=drawn)
+    for flag in examine(trials):
         flags.append(flag)
         progress(f"red flags: {flag.name}", 1, 1)
-    cost = spent.gradients, spent.forwards
+    cost = trials.gradients, trials.forwards
     return replace(found, flags=tuple(flags), spent_on_flags=cost, diagnosis=judged(flags))
