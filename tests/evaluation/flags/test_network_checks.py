@@ -21,6 +21,13 @@ def test_an_honest_network_raises_nothing_before_it_is_attacked(trained, trained
     assert raised(trained_ann, images) == set()
 
 
+def test_layers_of_ten_units_whose_rounding_depends_on_the_place_are_honest(images):
+    """With MKL, rows of 10 numbers lie at other alignments from row to row, and are summed in another order."""
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.ReLU(), nn.Linear(10, 10))
+    assert "batch-dependence" in {flag.key for flag in examine(Inspection(linear, *images, width=16))}
+    assert raised(linear, images) == set()
+
+
 def test_declared_noise_is_no_flag_and_undeclared_noise_is(trained, images):
     noisy = Outside(trained, lambda x: x + 0.1 * torch.randn_like(x))
     flags = list(examine(Inspection(noisy, *images)))
