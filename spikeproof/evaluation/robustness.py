@@ -68,7 +68,7 @@ def evaluate(
             raise UserError(f"{name} must be at least {least}, not {value}")
     vote = suite.judged_by == "vote"
     first = taken(model, pool, torch.arange(min(len(pool), CHECKED)))
-    network = examine(Inspection(model, *first, suite.paths, width=min(batch, CHECKED), seed=seed))
+    network = examine(Inspection(model, *first, suite.paths, width=min(batch, len(first[0])), seed=seed))
     flags = [next(network)]  # whether it keeps a state, which would make all that follows a matter of chance
     logits = predictions(model, pool, batch, draws, vote, seed)
     flags += network
