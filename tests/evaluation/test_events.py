@@ -17,7 +17,7 @@ from spikeproof.attacks.query import Query
 from spikeproof.cli import choices
 from spikeproof.data import write_events
 from spikeproof.data.events.streams import checked
-from spikeproof.evaluation import red_flags
+from spikeproof.evaluation.flags import trials
 from spikeproof.evaluation.suites import QUICK
 from spikeproof.models import write_model
 from spikeproof.runs import Run
@@ -152,8 +152,8 @@ def test_flags_that_climb_are_looked_for_under_every_threat(
     network: sp.SpikingNetwork, bars: Bars, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By attacks that know the threat. Only values in frames have a bound beyond which nothing can hold."""
-    monkeypatch.setattr(red_flags, "STEPS", (2, 3, 4, 5))
-    monkeypatch.setitem(red_flags.TOOLS, "frames", red_flags.PIXELS._replace(control=sp.Square(queries=5)))
+    monkeypatch.setattr(trials, "STEPS", (2, 3, 4, 5))
+    monkeypatch.setitem(trials.TOOLS, "frames", trials.PIXELS._replace(control=sp.Square(queries=5)))
     climbing = {"one step beats many", "noise beats gradients", "more steps do not help", "black box beats white box"}
     suite = sp.Suite(name="examined", attacks=(sp.UniformNoise(),), examined=8)
     names = {}
