@@ -8,12 +8,24 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Threat
+from spikeproof.attacks.query import Query, Task
+from spikeproof.randomness import Streams
 
 
 def broken(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Which images the model gets wrong ``[B]``."""
     with torch.no_grad():
         return model(x).argmax(1) != y
+
+
+def at_first(seed: int, x: Tensor, leg: int = 0) -> Streams:
+    """The random numbers that a leg of an attack on `x` begins with."""
+    return Streams.of(seed, torch.arange(len(x))).turn(leg << 32)
+
+
+def asked(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, eot: int = 1, seed: int = 0) -> Query:
+    """A query about `x`, as an attack that stops at nothing has it."""
+    return Query.over(Task(model, x, y, threat, Streams.of(seed, torch.arange(len(x))), stop=False), eot)
 
 
 def distances(model: nn.Module, found: Tensor, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
