@@ -1,6 +1,7 @@
 """How does a test judge what an attack found, and what it left behind?"""
 
 import copy
+import math
 import random
 
 import numpy as np
@@ -14,6 +15,15 @@ def broken(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Which images the model gets wrong ``[B]``."""
     with torch.no_grad():
         return model(x).argmax(1) != y
+
+
+def as_many(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether ours break as many images as theirs ``[B]``, or fewer by what chance explains.
+
+    An image that only one of two equals breaks is either's by a coin: they differ by the square root of the tosses.
+    """
+    lost, gained = (theirs & ~ours).sum().item(), (ours & ~theirs).sum().item()
+    return lost - gained <= 1 + 2 * math.sqrt(lost + gained)
 
 
 def distances(model: nn.Module, found: Tensor, x: Tensor, y: Tensor, threat: Threat) -> Tensor:

@@ -79,28 +79,33 @@ def test_a_move_keeps_the_budget(threat: Threat) -> None:
 def test_autoattack_finds_no_more(
     threat: Threat, trained_ann: SpikingNetwork, digits: Examples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """None of its windows reaches the last row or column, and ours do; with its windows we find as much."""
+    """None of its windows reaches the last row or column, and ours do; with its windows we find no less either."""
     theirs = pytest.importorskip("pyautoattack.square")
     x, y = digits[2][:80], digits[3][:80]
-    seeds, queries = range(3), 100
+    seeds, queries = range(6), 100
     attack = Square(queries=queries + 1)  # it does not count the first image
 
-    def ours() -> float:
-        return sum(robust(trained_ann, attack(trained_ann, x, y, threat, seed=s), y) for s in seeds) / len(seeds)
+    def ours() -> list[float]:
+        return [robust(trained_ann, attack(trained_ann, x, y, threat, seed=s), y) for s in seeds]
 
     def inner_window(z: Tensor, side: int) -> Tensor:
         inner = max(z.shape[2] - 1, side)
         places = window(z[:, :, :inner, :inner], side)
         return places // inner * z.shape[3] + places % inner
 
-    expected = 0.0
+    expected = []
     for seed in seeds:
         oracle = theirs.SquareAttack(trained_ann, threat.norm, queries, threat.eps, seed=seed, device="cpu")
-        expected += robust(trained_ann, oracle.perturb(x, y), y) / len(seeds)
-    assert ours() <= expected + 0.01
-    if threat.norm != "L1":  # there ours is stronger on grey images with any window
-        monkeypatch.setattr(square, "window", inner_window)
-        assert ours() == pytest.approx(expected, abs=0.06)  # a run of theirs scatters by 0.03
+        expected.append(robust(trained_ann, oracle.perturb(x, y), y))
+    assert no_higher(ours(), expected)
+    monkeypatch.setattr(square, "window", inner_window)
+    assert no_higher(ours(), expected)
+
+
+def no_higher(values: list[float], others: list[float]) -> bool:
+    """Whether the mean is at most that of the others, but for three standard errors of the difference."""
+    a, b = torch.tensor(values), torch.tensor(others)
+    return bool(a.mean() <= b.mean() + 3 * ((a.var() + b.var()) / len(a)).sqrt())
 
 
 @every_threat
