@@ -110,9 +110,9 @@ def test_an_image_inside_the_threat_costs_no_more(trained_ann: SpikingNetwork, d
 
 
 @every_threat
-def test_more_steps_come_nearer(threat: Threat, trained: SpikingNetwork, digits: Examples) -> None:
+def test_more_steps_come_nearer(threat: Threat, trained_ann: SpikingNetwork, digits: Examples) -> None:
     x, y = digits[2][:8], digits[3][:8]
-    few, many = (HopSkipJump(steps=steps, draws=50)(trained, x, y, threat) for steps in (1, 8))
+    few, many = (HopSkipJump(steps=steps, draws=50)(trained_ann, x, y, threat) for steps in (1, 8))
     near, far = threat.distance(many, x), threat.distance(few, x)
     assert (near <= far + 1e-6).all()  # the same walk, which keeps its nearest image
     assert near.mean() < 0.9 * far.mean()

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks.attack import as_evaluated
+from spikeproof.calling import as_evaluated
 from spikeproof.evaluation.flags.statistics import share
 from spikeproof.randomness import seeded
-from spikeproof.snn import Recording, Slope, record
+from spikeproof.snn import Internals, Slope, record
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def activity(model: nn.Module, x: Tensor, batch: int, seed: int) -> Activity:
     )
 
 
-def _share_inside(slope: Slope, seen: Recording, name: str) -> float:
+def _share_inside(slope: Slope, seen: Internals, name: str) -> float:
     """The share of the layer's potentials at which `slope` has not vanished: it is 1 % of its highest at least."""
     u = seen.potentials(name) - seen.layers[name].dynamics().threshold
     highest = slope.derivative(torch.zeros(1, device=u.device))
