@@ -121,11 +121,9 @@ class BlackBox(Attack):
 class Whole(Attack):
     """An attack that is no sequence of like steps: it looks at all images of its task together."""
 
-    eot: int
-
     @final
     def search(self, task: Task) -> Outcome:
-        query = Query.over(task, eot=self.eot)
+        query = Query.over(task, eot=getattr(self, "eot", 1))
         found = self.find(query)
         return Outcome(found, query.slots.gradients, query.slots.forwards)
 

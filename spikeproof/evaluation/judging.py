@@ -26,7 +26,7 @@ class Judge:
     `batch` images are attacked side by side.
     """
 
-    def __init__(self, model: nn.Module, draws: int, vote: bool, batch: int) -> None:
+    def __init__(self, model: nn.Module, draws: int, vote: bool, batch: int = 256) -> None:
         self.model = model
         self.attacked = attack_view(model)
         self.draws = draws

@@ -40,7 +40,7 @@ def test_verdicts_arrays_and_examples_are_written(run):
 def test_the_same_evaluation_is_not_done_twice_and_another_is(run, monkeypatch):
     evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=50))
     calls = []
-    monkeypatch.setattr("spikeproof.evaluation.evaluated_runs.evaluate", lambda *a, **k: calls.append(1) or 1 / 0)
+    monkeypatch.setattr("spikeproof.evaluation.evaluated_runs.evaluate_pool", lambda *a, **k: calls.append(1) or 1 / 0)
     evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=50))
     assert not calls
     with pytest.raises(ZeroDivisionError):

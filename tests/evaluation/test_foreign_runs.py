@@ -141,7 +141,9 @@ def test_one_command_and_a_run_like_any_other(
     assert "--trust" in fails("evaluate", "runs/mine", "--eps", "0.05,0.1", "--images", "30")
     assert "--trust" in fails("probe", "runs/mine", "--images", "20")
     with monkeypatch.context() as patch:
-        patch.setattr("spikeproof.evaluation.evaluated_runs.evaluate", lambda *a, **k: pytest.fail("attacked again"))
+        patch.setattr(
+            "spikeproof.evaluation.evaluated_runs.evaluate_pool", lambda *a, **k: pytest.fail("attacked again")
+        )
         main(["evaluate", "runs/mine", "--trust", "--eps", "0.05,0.1", "--images", "30"])
         main(["evaluate", "--model", "foreign_nets:build", "--weights", "mine.pt", *EVALUATION, "--out", "runs/mine"])
     main(["probe", "runs/mine", "--images", "20", "--eps", "0.1", "--trust"])
@@ -203,7 +205,7 @@ MODEL = ("--model", "foreign_nets:build")
         (("--model", "foreign_nets:needs", *EVALUATION), "called without arguments, fails: TypeError"),
         (("--model", "foreign_nets:nothing", *EVALUATION), "returned a dict, and a network is a torch.nn.Module"),
         (("--model", "foreign_nets:eleven", *EVALUATION), "tells 11 classes apart, and the data set has 10"),
-        (("--model", "foreign_nets:OverTime", *EVALUATION), "returned [4, 2, 10]: outputs [T, B, K] over time"),
+        (("--model", "foreign_nets:OverTime", *EVALUATION), "returned [4, 32, 10]: outputs [T, B, K] over time"),
         (("--model", "foreign_nets:Pair", *EVALUATION), "returned a tuple"),
         (("--model", "foreign_nets:Writer", *EVALUATION), "writes into its input"),
         (("--model", "foreign_nets:Counter", *EVALUATION), "logits are floating point, not torch.int64"),

@@ -7,23 +7,22 @@ import torch
 from torch import nn
 
 import spikeproof as sp
-from spikeproof.attacks import Attack
 from spikeproof.evaluation import Probes, probe, probe_run
 from spikeproof.runs import Run
 
 
 @dataclass(frozen=True)
-class Brighter(Attack):
+class Brighter(Whole):
     """Adds a tenth: a perturbation that a test can follow on paper."""
 
-    def search(self, query, x, y, threat):
-        return (x + 0.1).clamp(0, 1)
+    def find(self, query):
+        return (query.x + 0.1).clamp(0, 1)
 
 
 @dataclass(frozen=True)
-class Broken(Attack):
-    def search(self, query, x, y, threat):
-        return torch.full_like(x, torch.nan)
+class Broken(Whole):
+    def find(self, query):
+        return torch.full_like(query.x, torch.nan)
 
 
 class Linear(nn.Module):

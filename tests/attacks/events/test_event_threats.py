@@ -639,16 +639,16 @@ def test_a_cell_has_a_step_where_some_budget_allows_it(threat: EventFlips | Even
         (lambda: EventEdits(-1), "eps must be a number from 0 on"),
         (lambda: EventEdits(math.nan), "eps must be a number from 0 on"),
         (lambda: Retiming(math.inf), "eps must be a number from 0 on"),
-        (lambda: Retiming("many"), "eps 'many' is no number"),
+        (lambda: Retiming("many"), r"eps must be a number from 0 on \(write 8/255 or 0.031\), not 'many'"),
         (lambda: EventFlips(only="both"), "unknown only 'both': it is 'insert', 'delete' or None"),
         (lambda: Retiming(by="shift"), "unknown by 'shift': it is 'jitter', 'delay' or 'moved'"),
         (lambda: EventEdits(add=-1), "add counts events and is 0 or more, or None; not -1"),
         (lambda: EventEdits(move=-2), "move counts events"),
         (lambda: EventEdits(most=0), "most is how many events a cell can hold, 1 or more, or None; not 0"),
-        (lambda: FrameLinf(-1), "eps must be a number from 0 on"),
-        (lambda: FrameLinf(most=0), "most is the largest count of events in a cell of a frame, and positive; not 0"),
-        (lambda: FrameL2(most=math.inf), "most is the largest count"),
-        (lambda: FrameL2(most=math.nan), "most is the largest count"),
+        (lambda: FrameLinf(-1), "eps of FrameLinf must be a number from 0 on"),
+        (lambda: FrameLinf(most=0), "most of FrameLinf must be a number above 0 or None, not 0"),
+        (lambda: FrameL2(most=math.inf), "most of FrameL2 must be a number above 0 or None, not inf"),
+        (lambda: FrameL2(most=math.nan), "most of FrameL2 must be a number above 0 or None, not nan"),
     ],
 )
 def test_impossible_threats_are_refused(make: object, said: str) -> None:
@@ -687,7 +687,7 @@ def test_frames_of_another_kind_than_the_threats_are_refused() -> None:
     with pytest.raises(UserError, match=r"3 events in a cell, more than the 2 of 20 edits \(most 2\)"):
         EventEdits(most=2).check(counts)
     FrameLinf(most=3.0).check(counts)
-    with pytest.raises(UserError, match=r"3 events in a cell, more than the 2 of frame Linf 1, counts to 2"):
+    with pytest.raises(UserError, match="3 events in a cell, and counts go to 2 here"):
         FrameLinf(most=2.0).check(counts)
 
 

@@ -34,10 +34,10 @@ def test_one_declared_function_is_all_that_a_new_flag_takes(trained, images, mon
     assert ("bright", "The images are too bright to tell anything.", "0.5", "spoils") in rows()
     suite = sp.Suite(name="fgsm", attacks=(sp.FGSM(),))
     x, y = images
-    recorded = sp.evaluate(trained, (x, y), sp.Linf(0.1), suite).summary()["flags"][-1]
+    recorded = sp.evaluate(trained, (x, y), sp.Protocol(threats=sp.Linf(0.1), suite=suite)).summary()["flags"][-1]
     assert recorded["key"] == "bright"
     assert not recorded["raised"]
-    found = sp.evaluate(trained, (x / 2 + 0.5, y), sp.Linf(0.1), suite)
+    found = sp.evaluate(trained, (x / 2 + 0.5, y), sp.Protocol(threats=sp.Linf(0.1), suite=suite))
     assert found.diagnosis.status == "unreliable"
     assert "bright images" in found.diagnosis.reason
 
