@@ -30,6 +30,7 @@ from spikeproof.snn.layers import conv
 CAPABILITIES = ("", "avx2", "default")  # ATEN_CPU_CAPABILITY, for torch's own kernels; "" is what the processor has
 INSTRUCTIONS = ("", "AVX2", "SSE41")  # ONEDNN_MAX_CPU_ISA, for oneDNN's
 CHECKED_HEAP = {"LD_PRELOAD": "libc_malloc_debug.so.0", "GLIBC_TUNABLES": "glibc.malloc.check=3"}
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 SHAPES = list(itertools.product((1, 8), (1, 6, 64), (7, 8)))  # output channels, images, side
 WRONG, TOLERANCE = 3, 1e-3  # exit code; relative to the largest number, float32 leaves 1e-6
@@ -108,7 +109,6 @@ def faults_here(channels: int) -> list[dict[str, Any]]:
         raise SystemExit("the heap is not checked here: glibc's libc_malloc_debug.so.0 is needed")
     torch.set_num_threads(1)  # a process that has started threads cannot be forked
     results(nn.Conv2d(8, 8, 3), torch.zeros(1, 8, 8, 8))  # what a first call takes, once for all
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     found = []
     for case in cases(channels):
         if ending(partial(exercise, case, SHAPES)):
@@ -121,7 +121,7 @@ def faults(setting: dict[str, str], channels: int) -> list[dict[str, Any]]:
     """What `faults_here` finds in a process with these variables; "" stands for one that is not set."""
     command = [sys.executable, "-m", "benchmarks.convolution_faults", "--here", "--channels", str(channels)]
     kept = {name: value for name, value in os.environ.items() if name not in setting}
-    variables = {name: value for name, value in (setting | CHECKED_HEAP).items() if value}
+    variables = {name: value for name, value in (setting | CHECKED_HEAP | ONE_THREAD).items() if value}
     done = subprocess.run(command, env=kept | variables, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -132,7 +132,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.convolution_faults", description=__doc__)
     parser.add_argument("--here", action="store_true", help="only this process's own setting, to standard output")
     parser.add_argument("--channels", type=int, default=16, help="input channels, from 1 to this")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("build", "convolution_faults.json"))
     options = parser.parse_args(arguments)
     if options.here:
@@ -141,9 +140,8 @@ def main(arguments: list[str] | None = None) -> None:
     scans = []
     for capability, instructions in itertools.product(CAPABILITIES, INSTRUCTIONS):
         setting = {"ATEN_CPU_CAPABILITY": capability, "ONEDNN_MAX_CPU_ISA": instructions}
-        found = faults(setting | {"OMP_NUM_THREADS": str(options.threads)}, options.channels)
-        scans.append(setting | {"faults": found})
-    settings: dict[str, Any] = {"channels": options.channels, "threads": options.threads}
+        scans.append(setting | {"faults": faults(setting, options.channels)})
+    settings: dict[str, Any] = {"channels": options.channels, "threads": 1}
     settings["shapes"] = [named(*shape) for shape in SHAPES]
     with written_whole(options.out) as temporary:
         record = {"environment": environment(), "settings": settings, "scans": scans}

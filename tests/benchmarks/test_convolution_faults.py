@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.convolution_faults import faults
 
-AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"}
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="its heap is checked by glibc")
