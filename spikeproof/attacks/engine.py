@@ -79,6 +79,8 @@ class Climb:
         self.legs = attack.legs(0) if not attack.looks_first else 0  # known once there are logits
 
     def run(self) -> Outcome:
+        if not len(self.waiting):
+            return self.found
         state = self._refilled(None, self.waiting[:0], self.query.slots)
         while len(self.query.x):
             s = self.query.slots
