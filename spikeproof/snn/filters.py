@@ -20,10 +20,10 @@ class Filter(ABC):
 
     @abstractmethod
     def keep(self, frames: Tensor) -> Tensor:
-        """A mask like the frames ``[B, T, P, H, W]``: whether the events of a cell are kept, and, of a cell without
-        any, whether one would be, so that a gradient tells an attack where an event more is seen.
+        """A mask like the frames ``[B, T, P, H, W]``: whether the events of a cell are kept.
 
-        What is above 0 counts as an event, fractions too.
+        In a cell without events it says whether one would be kept: a gradient then tells an attack where one more is
+        seen. What is above 0 counts as an event, fractions too.
         """
 
 
@@ -32,9 +32,8 @@ class BackgroundActivity(Filter):
     """An event stays if another pixel within `radius`, in rows and columns, fired in its frame or one of the last
     `steps`, with any polarity.
 
-    Source: the BAF of R-SNN, Marchisio et al., IROS 2021, whose order of single events frames do not keep: that two
-    events of one frame support each other, whichever came first, is ours. `data.background_activity` is the filter of
-    single events.
+    Source: the BAF of R-SNN, Marchisio et al., IROS 2021. It goes by the order of single events, which frames do not
+    keep: that two events of one frame support each other is ours. `data.background_activity` filters single events.
     """
 
     radius: int = 1
@@ -66,11 +65,11 @@ class HotPixels(Filter):
 
 @dataclass(frozen=True, kw_only=True)
 class QuantisedActivity(Filter):
-    """An event stays if another pixel within `radius` fired in the same `quantum` of frames or one of the last `steps`
-    quanta, unless its pixel has more than `most` events that do.
+    """`BackgroundActivity` in coarser units of time, `quantum` frames each, and then `HotPixels`.
 
-    A composition of ours - time in coarser units, then `BackgroundActivity`, then `HotPixels` - after the AQF of
-    Security-Aware Approximate SNNs, arXiv 2301.05264, whose algorithm we did not check. Events keep their frames.
+    An event stays if another pixel within `radius` fired in the same quantum or one of the last `steps`. A pixel with
+    more than `most` such events is silenced. Events keep their frames. The composition is ours, after the AQF of
+    Security-Aware Approximate SNNs, arXiv 2301.05264, whose algorithm we did not check.
     """
 
     quantum: int = 2

@@ -1,7 +1,7 @@
-"""How does a spike answer backward? Gradient paths; the ones here are BPTT with a surrogate slope.
+"""What is the gradient of a spike? Gradient paths; those here are surrogate gradients.
 
-A path never changes the forward. A slope is the derivative ds/du that stands in for the spike's own, at
-u = potential - threshold; back-propagation through time is then exact, reset included.
+A path never changes the forward. A slope is the surrogate derivative ds/du, at u = potential - threshold. With it,
+back-propagation through time is exact, reset included.
 """
 
 import math

@@ -1,9 +1,9 @@
 """How is `spikeproof.snn.dynamics` computed fast? One fused pass over the whole sequence.
 
-Time is unrolled inside one loop over neurons, so potentials live in registers: the forward reads the currents
-and writes the spikes, the backward recomputes the potentials from the currents (the only tensor saved) and runs
-the recursion in reverse. `torch.compile` turns both into one kernel each; where it cannot (no C++ compiler), or
-where the work is too small or too long to unroll, the same two functions run eagerly.
+Time is unrolled inside one loop over neurons, so potentials live in registers. The forward reads the currents and
+writes the spikes. The backward has saved the currents alone: it computes the potentials again, and runs the recursion
+in reverse. `torch.compile` turns both into one kernel each. The same two functions run eagerly where there is no C++
+compiler, and where the work is too small or too long to unroll.
 """
 
 import functools
@@ -221,8 +221,8 @@ def _backward(
 ) -> tuple[Tensor, ...]:
     """The gradient on x and, where learned, per neuron on leak and threshold [N], given one on the spikes [T, N].
 
-    With d = ds/du: hard reset dv/du = (1 - s) - u d and dv/dthreshold = u d; soft reset dv/du = 1 - threshold d
-    and dv/dthreshold = threshold d - s. A detached reset drops the terms in d.
+    With d = ds/du, a hard reset has dv/du = (1 - s) - u d and dv/dthreshold = u d. A soft one has
+    dv/du = 1 - threshold d and dv/dthreshold = threshold d - s. A detached reset drops the terms in d.
     """
     steps, constant, hard_reset = plan.course
     trace: list[tuple[Tensor, Tensor, Tensor | None]] = []

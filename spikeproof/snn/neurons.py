@@ -1,7 +1,7 @@
-"""Which neurons are there? Each is a choice that builds layers without any state between calls.
+"""Which neurons are there? Each is a choice that builds layers; a layer keeps no state between calls.
 
-A layer maps currents ``[T, B, *n]`` (or ``[1, B, *n]``: constant in time) to spikes ``[T, B, *n]``. There is no
-membrane left over from the last batch, hence nothing to reset and nothing to forget.
+A layer maps currents ``[T, B, *n]`` to spikes ``[T, B, *n]``. Currents ``[1, B, *n]`` are constant in time. Every call
+starts at rest, so there is nothing to reset.
 """
 
 import math
@@ -33,9 +33,9 @@ class Neuron(ABC):
 class SpikingNeuron(Neuron):
     """What all integrate-and-fire neurons share.
 
-    threshold > 0, one scalar a layer, floored at 0.03 where learned. `detach_reset` keeps the gradient from
-    flowing through the reset, as snnTorch does: the same spikes, another gradient. `charge` is the potential before
-    the first step, as a share of the threshold.
+    `threshold` is positive, one scalar a layer; a learned one never falls below 0.03. The reset is "hard" (to 0) or
+    "soft" (by the threshold). `detach_reset` keeps the gradient from flowing through the reset, as snnTorch does.
+    `charge` is the potential before the first step, as a share of the threshold.
     """
 
     threshold: float = 1.0
@@ -79,9 +79,9 @@ class LIF(SpikingNeuron):
 
 @dataclass(frozen=True, kw_only=True)
 class PLIF(SpikingNeuron):
-    """Parametric LIF: each layer learns its leak, the sigmoid of a free parameter that starts at `leak`.
+    """Parametric LIF: each layer learns its leak, which starts at `leak` and is the sigmoid of a free parameter.
 
-    Source: Fang et al., ICCV 2021; there the input is scaled by 1 - leak too, here it is not.
+    Source: Fang et al., ICCV 2021. There the input is scaled by 1 - leak; here it is not.
     """
 
     leak: float = 0.5
@@ -116,12 +116,11 @@ class DLIF(SpikingNeuron):
 
 @dataclass(frozen=True, kw_only=True)
 class GradedIF(SpikingNeuron):
-    """IF whose spikes weigh their layer's threshold, so that their mean over time stands for an ANN's activation.
+    """IF whose spikes weigh their layer's threshold: their mean over time stands for an ANN's activation.
 
-    The same as multiplying the next layer's weights by the threshold (weight balancing), which a sum of two
-    branches would not allow. Potentials, and with them the slope's width, are in units of the threshold: converted
-    thresholds lie far from 1, where a slope of fixed width would hide most gradients. Source: Diehl et al., IJCNN 2015;
-    soft reset: Rueckauer et al., 2017.
+    Weight balancing does the same by multiplying the next layer's weights, which a sum of two branches does not allow.
+    Potentials and the slope's width are in units of the threshold. Converted thresholds lie far from 1, where a slope
+    of fixed width would hide most gradients. Source: Diehl et al., IJCNN 2015; soft reset: Rueckauer et al., 2017.
     """
 
     reset: Literal["hard", "soft"] = "soft"
@@ -147,9 +146,9 @@ class ReLU(Activation):
 class QCFS(Activation):
     """Quantised clip-floor-shift: bound * clip(floor(x L / bound + 1/2) / L, 0, 1) with L = `levels`.
 
-    The bound is learned, one scalar a layer that starts at `bound`; the floor's gradient passes straight through. An
-    IF neuron with soft reset, threshold = bound and half of it as its charge has this as its mean output after L
-    steps of a constant current. Source: Bu et al., ICLR 2022.
+    The bound is learned, one scalar a layer that starts at `bound`. The floor's gradient passes straight through. This
+    is the mean output of an IF neuron after L steps of a constant current, if it has a soft reset, the bound as its
+    threshold and a charge of 1/2. Source: Bu et al., ICLR 2022.
     """
 
     levels: int = 4

@@ -65,7 +65,7 @@ class FirstSpike(Readout):
 
     def __call__(self, currents: Tensor) -> Tensor:
         steps = len(currents)
-        leak, threshold = currents.new_tensor(self.leak), currents.new_tensor(self.threshold)
+        leak, threshold = (currents.new_full((), value) for value in (self.leak, self.threshold))
         spikes = self.gradient.spikes(currents, Leaky(leak, threshold), steps)
         fired = 1 - (1 - spikes).cumprod(0)  # [T, B, K], 1 from the first spike on
         return self.scale * fired.mean(0) + self.tie_break * torch.tanh(currents.mean(0)) * self.scale / steps
