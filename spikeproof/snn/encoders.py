@@ -1,7 +1,7 @@
 """How does an image become a sequence? Encoders, each with a gradient that an attack can follow.
 
-An encoder maps pixels ``[B, C, H, W]`` in [0, 1] to ``[T, B, C, H, W]``, or to ``[1, B, C, H, W]`` where every
-step sees the same. Event frames ``[B, T, P, H, W]`` are a sequence already.
+An encoder maps pixels ``[B, C, H, W]`` in [0, 1] to ``[T, B, C, H, W]``. Where every step sees the same it returns
+``[1, B, C, H, W]``. Event frames ``[B, T, P, H, W]`` are a sequence already.
 """
 
 from abc import ABC, abstractmethod
@@ -18,8 +18,11 @@ __all__ = ["RSC", "Direct", "Encoder", "Frames", "Latency", "Poisson"]
 
 
 class Encoder(ABC):
-    """`normalised`: whether the network's normalisation follows; `stochastic`: whether it draws noise; `framed`:
-    whether it takes event frames, as many as there are steps."""
+    """Turns images, or event frames, into what the first layer sees at each step.
+
+    `normalised` says whether the network's normalisation follows, `stochastic` whether it draws noise. A `framed` one
+    takes event frames, as many as there are steps.
+    """
 
     normalised: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
@@ -64,8 +67,8 @@ class RSC(Encoder):
 
     Variant "I" draws the noise once for all steps, "II" anew for each. `moments` "poisson" gives every pixel the
     variance x (1 - x) of Poisson coding instead of sigma^2, to compare the two. Normalisation follows. Stochastic:
-    attacks must average over draws. Source: Wu et al., ACM MM 2024, arXiv 2407.20099, whose code is not published:
-    that the noisy image enters as a current, and the default sigma, are our choices.
+    attacks must average over draws. Source: Wu et al., ACM MM 2024, arXiv 2407.20099. Their code is not published: that
+    the noisy image enters as a current, and the default sigma, are our choices.
     """
 
     normalised: ClassVar[bool] = True
@@ -97,8 +100,8 @@ class RSC(Encoder):
 class Latency(Encoder):
     """One spike per pixel, the earlier the brighter: at the step nearest to (T - 1)(1 - x).
 
-    The gradient is that of sharing the spike linearly between the two steps around that time: brightening a
-    pixel moves its spike from the later to the earlier step.
+    The gradient is that of a spike shared linearly between the two steps around that time. Brightening a pixel moves it
+    from the later to the earlier step.
     """
 
     def __call__(self, x: Tensor, steps: int) -> Tensor:

@@ -1,7 +1,8 @@
 """Which events does a network not get to see? Filters of event frames, part of the network that they defend.
 
-A filter decides by what else was recorded whether an event is kept. Filtered frames are ``frames * keep`` with `keep`
-held fixed in the backward pass (BPDA, Athalye et al., ICML 2018): a filter hides the network from no gradient attack.
+A filter decides by what else was recorded whether an event is kept. Filtered frames are ``frames * keep``, with `keep`
+held fixed in the backward pass (BPDA, Athalye et al., ICML 2018). So a filter hides the network from no gradient
+attack.
 """
 
 from abc import ABC, abstractmethod

@@ -1,6 +1,6 @@
 """What stands between the neurons? Ordinary torch layers, applied to every time step at once.
 
-Activations are ``[T, B, ...]``; a leading 1 means constant in time, so what lies before the first neuron of a
+Activations are ``[T, B, ...]``, and a leading 1 means constant in time. So what lies before the first neuron of a
 direct-coded network is computed once and not T times.
 """
 

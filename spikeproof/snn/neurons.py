@@ -146,9 +146,9 @@ class ReLU(Activation):
 class QCFS(Activation):
     """Quantised clip-floor-shift: bound * clip(floor(x L / bound + 1/2) / L, 0, 1) with L = `levels`.
 
-    The bound is learned, one scalar a layer that starts at `bound`. The floor's gradient passes straight through. This
-    is the mean output of an IF neuron after L steps of a constant current, if it has a soft reset, the bound as its
-    threshold and a charge of 1/2. Source: Bu et al., ICLR 2022.
+    The bound is learned, one scalar a layer that starts at `bound`. The floor's gradient passes straight through. An IF
+    neuron with a soft reset, this threshold and a charge of 1/2 has the same mean output after L steps of a constant
+    current. Source: Bu et al., ICLR 2022.
     """
 
     levels: int = 4
@@ -300,7 +300,7 @@ class ClipFloorShift(nn.Module):
 ACTIVATIONS = (nn.ReLU, ClipFloorShift)  # the layers of an ANN's units
 
 
-def spiking_layers(model: nn.Module) -> dict[str, SpikingLayer]:
+def neuron_layers(model: nn.Module) -> dict[str, SpikingLayer]:
     """The layers of spiking neurons of `model`, by name."""
     return {name: module for name, module in model.named_modules() if isinstance(module, SpikingLayer)}
 

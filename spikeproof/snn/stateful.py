@@ -141,6 +141,11 @@ class StatefulLayer(SpikingLayer):
         super().__init__(neuron, steps)
         self.neuron = neuron
         self.threshold = scalar(neuron.threshold, neuron.learn_threshold)
+        if not self.gradient.follows(self.dynamics()):
+            raise UserError(
+                f"{short(self.gradient)} is derived for leaky integrate-and-fire neurons: give {type(neuron).__name__} "
+                "another gradient, Triangle for example"
+            )
 
     def dynamics(self) -> Equations:
         return Equations(self.neuron, self.level(), self.hard_reset, self.detach_reset)

@@ -13,7 +13,7 @@ from spikeproof.snn.foreign import Foreign, adapt, exchange, fires, takes
 from spikeproof.snn.gradients import GradientPath
 from spikeproof.snn.layers import Normed, PerStep
 from spikeproof.snn.network import SpikingNetwork
-from spikeproof.snn.neurons import RateLayer, SpikingLayer, spiking_layers
+from spikeproof.snn.neurons import RateLayer, SpikingLayer, neuron_layers
 from spikeproof.snn.readouts import FirstSpike, MeanCurrent
 from spikeproof.specs import UserError, short
 
@@ -88,7 +88,7 @@ def can_follow(model: nn.Module, path: GradientPath) -> bool:
 
 def has_spikes(model: nn.Module) -> bool:
     """Whether the model has spiking neurons, spikeproof's or those of a library that `adapt` knows."""
-    return bool(spiking_layers(model)) or any(map(fires, model.modules()))
+    return bool(neuron_layers(model)) or any(map(fires, model.modules()))
 
 
 def ann_twin(model: nn.Module, *, clipped: bool = False) -> nn.Module:
@@ -131,7 +131,7 @@ def _obstacle(model: nn.Module, path: GradientPath) -> str | None:
             "needs the neurons of spikeproof, which see all time steps at once; those of another library take ASSG or "
             "a slope, such as Triangle or ATan"
         )
-    if not all(path.follows(layer.dynamics()) for layer in spiking_layers(model).values()):
+    if not all(path.follows(layer.dynamics()) for layer in neuron_layers(model).values()):
         return (
             "is derived for leaky integrate-and-fire neurons, and these are others: choose BPTR, HART, ASSG or a "
             "slope, such as Triangle or ATan"
