@@ -92,7 +92,7 @@ def compared(
     part = data.part("test")
     images = min(images, len(part))
     x, y = part.first(images).batch(torch.arange(images))
-    right = predict(model, x, batch=batch).argmax(1) == y
+    right = predict(model, x).argmax(1) == y
     record: dict[str, Any] = {
         "run": run.name,
         "data": type(data).__name__,
@@ -118,7 +118,7 @@ def compared(
                 started, held = time.monotonic(), 0
                 for part_x, part_y in zip(x.split(batch), y.split(batch), strict=True):
                     found = threat.project(perturb(attacked, part_x, part_y).detach(), part_x)
-                    held += int((predict(model, found, batch=batch).argmax(1) == part_y).sum())
+                    held += int((predict(model, found).argmax(1) == part_y).sum())
                 each = row.setdefault(library, {"robust": [], "seconds": []})
                 each["robust"].append(100 * held / images)
                 each["seconds"].append(time.monotonic() - started)

@@ -64,14 +64,14 @@ def step_of(objective: Objective, problem: Problem, at: Setting) -> Callable[[],
     """One training step, to be called again and again."""
     model = problem.model(at).train()
     ann = Network(architecture=problem.architecture, neuron=ReLU(), steps=1).build(model.shape, model.classes)
-    objective = objective.prepared(ann.to(at.device, at.dtype))
+    terms = objective.prepared(ann.to(at.device, at.dtype))
     x, y = problem.images(at), problem.labels(at)
     weights = list(model.parameters())
     optimiser = torch.optim.SGD(weights, lr=1e-3, momentum=0.9)
 
     def call() -> None:
         optimiser.zero_grad()
-        torch.stack(list(objective(model, x, y).values())).sum().backward(inputs=weights)
+        torch.stack(list(terms(model, x, y).values())).sum().backward(inputs=weights)
         optimiser.step()
         objective.after_step(model)
 

@@ -15,8 +15,8 @@ from typing import Any
 from rich.console import Console
 
 from spikeproof.attacks import FGSM, PGD, Along, Attack, Linf
-from spikeproof.cli import _recipe
-from spikeproof.evaluation import Suite, evaluate
+from spikeproof.cli.files import recipe_in
+from spikeproof.evaluation import Protocol, Suite, evaluate
 from spikeproof.progress import bar
 from spikeproof.runs import Run, environment, sha256_of, written_whole
 from spikeproof.specs import UserError
@@ -40,7 +40,7 @@ def cut(recipe: Recipe, share: float) -> Recipe:
 
 def row(path: Path, options: argparse.Namespace, known: dict[str, Any]) -> dict[str, Any]:
     """Accuracies of one network in [0, 1]; attacks that `known` has already are not repeated."""
-    recipe = cut(_recipe(path), options.share)
+    recipe = cut(recipe_in(path), options.share)
     folder = options.runs / path.stem
     with bar(f"train {path.stem}") as progress:
         model = train(recipe, folder, data_root=options.data_root, device=options.device, progress=progress)
@@ -53,7 +53,8 @@ def row(path: Path, options: argparse.Namespace, known: dict[str, Any]) -> dict[
             continue
         with bar(f"{path.stem}: {name}") as progress:
             suite = Suite(name=name, attacks=(attack,))
-            found = evaluate(model, images, EPS, suite, draws=options.draws, progress=progress)
+            protocol = Protocol(threats=(EPS,), suite=suite, draws=options.draws)
+            found = evaluate(model, images, protocol, progress=progress)
         robust = found.robust_accuracy(0)
         accuracies |= {"clean": found.clean_accuracy().value, name: robust.value if robust else None}
     record = Run(folder).record

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from spikeproof.attacks import Linf
-from spikeproof.evaluation import evaluate_run, suite_named
+from spikeproof.evaluation import Protocol, evaluate_run, suite_named
 from spikeproof.progress import bar
 from spikeproof.runs import Run, environment, written_whole
 
@@ -31,7 +31,8 @@ def judged(run: Path, suite: str, eps: str, images: int | None, folder: Path) ->
         shutil.copytree(run, unfinished)
         unfinished.rename(copy)
     with bar(f"{suite} {run.name}") as progress:
-        evaluate_run(Run(copy), [Linf(eps)], suite_named(suite), images=images, progress=progress)
+        protocol = Protocol(threats=(Linf(eps),), suite=suite_named(suite), images=images)
+        evaluate_run(Run(copy), protocol, progress=progress)
     found = Run(copy).read_json("verdicts.json")
     (threat,) = found["threats"]
     kept = ("status", "reason", "images", "gradient_evaluations_per_image", "forward_evaluations_per_image", "seconds")

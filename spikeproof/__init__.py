@@ -6,11 +6,13 @@ that is done (`train`, `evaluate`, ...) is a function; a model is a plain module
 
 from spikeproof import attacks, conversion, data, evaluation, objectives, snn, training
 from spikeproof.attacks import *  # noqa: F403
+from spikeproof.comparison import compare as compare
 from spikeproof.conversion import *  # noqa: F403
 from spikeproof.data import *  # noqa: F403
 from spikeproof.evaluation import *  # noqa: F403
 from spikeproof.models import load_model as load_model
 from spikeproof.objectives import *  # type: ignore[assignment]  # noqa: F403
+from spikeproof.reports import write_report as write_report
 from spikeproof.snn import *  # noqa: F403
 from spikeproof.specs import UserError as UserError
 from spikeproof.training import *  # noqa: F403
@@ -19,7 +21,10 @@ del GaussianNoise  # noqa: F821 - the name of two things, see __getattr__
 
 __version__ = "0.1.0"
 _ROOMS = (attacks, conversion, data, evaluation, objectives, snn, training)
-__all__ = sorted({"UserError", "load_model", *(name for room in _ROOMS for name in room.__all__)} - {"GaussianNoise"})
+__all__ = sorted(
+    {"UserError", "compare", "load_model", "write_report", *(name for room in _ROOMS for name in room.__all__)}
+    - {"GaussianNoise"}
+)
 
 
 def __getattr__(name: str) -> object:

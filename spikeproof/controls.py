@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Linf
 from spikeproof.data import Digits
-from spikeproof.evaluation import Suite, Verdicts, evaluate, suite_named
+from spikeproof.evaluation import Protocol, Suite, Verdicts, evaluate, suite_named
 from spikeproof.models import load_model
 from spikeproof.objectives import Adversarial, Objective, Standard, ThresholdGuarding
 from spikeproof.progress import Report, silent
@@ -89,7 +89,8 @@ def judged(images: int = 60, suite: Suite | None = None, progress: Report = sile
             progress(control.name, number, len(CONTROLS))
             network = control.network(trained)
             draws = DRAWS if getattr(network, "stochastic", False) else None
-            found.append(Judged(control, evaluate(network, part, THREAT, suite, draws=draws)))
+            protocol = Protocol(threats=(THREAT,), suite=suite, draws=draws)
+            found.append(Judged(control, evaluate(network, part, protocol)))
     progress("done", len(CONTROLS), len(CONTROLS))
     return found
 

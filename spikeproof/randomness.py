@@ -1,10 +1,12 @@
 """How does randomness stay the same whatever ran before, in whatever order, however often it was resumed?"""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def seed_from(*parts: int) -> int:
@@ -22,3 +24,66 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             with torch.cuda.device(each):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+class Streams:
+    """Random numbers for the images of a batch, each from a stream of its own: `key` ``[B]`` of type int64.
+
+    A counter-based generator: a number depends on its image's key, on how many draws were made before, and on its
+    place in the image - never on which other images there are, on their order or on the device. `turn` gives the
+    streams of another part of the work; draws of the same streams follow each other.
+    """
+
+    def __init__(self, key: Tensor) -> None:
+        self.key = key
+        self.draws = 0
+
+    @staticmethod
+    def of(seed: int, index: Tensor) -> "Streams":
+        """Those of the images of numbers `index` ``[B]`` under `seed`."""
+        return Streams(_mixed(_mixed(index * _GAMMA) + _mixed(index.new_tensor(seed))))
+
+    @staticmethod
+    def fresh(x: Tensor) -> "Streams":
+        """Streams for the rows of `x` from torch's own generator."""
+        return Streams.of(int(torch.randint(2**62, ())), torch.arange(len(x), device=x.device))
+
+    def turn(self, number: int | Tensor) -> "Streams":
+        """The streams of turn `number` (one, or one an image ``[B]``), each as far from the others as from this one."""
+        return Streams(_mixed(self.key + _mixed(self.key.new_zeros(()) + number + 1)))
+
+    def bits(self, *shape: int) -> Tensor:
+        """Random integers ``[B, *shape]`` of 63 bits."""
+        self.draws += 1
+        place = torch.arange(math.prod(shape), device=self.key.device)
+        drawn = _mixed(self.key.unsqueeze(1) + (place + (self.draws << 40)) * _GAMMA)
+        return drawn.bitwise_and_(_POSITIVE).view(-1, *shape)
+
+    def uniform(self, *shape: int, like: Tensor) -> Tensor:
+        """Uniform numbers inside (0, 1) ``[B, *shape]``, of the type of `like`, one of 2^23 values."""
+        return ((self.bits(*shape) >> 40).to(torch.float32) + 0.5).mul_(2.0**-23).to(like.dtype)
+
+    def normal(self, *shape: int, like: Tensor) -> Tensor:
+        """Normal numbers ``[B, *shape]``, of the type of `like`."""
+        return (2 * self.uniform(*shape, like=like) - 1).erfinv_().mul_(math.sqrt(2))
+
+    def signs(self, *shape: int, like: Tensor) -> Tensor:
+        """1 or -1 ``[B, *shape]``, of the type of `like`."""
+        return (self.bits(*shape) >> 62).to(like.dtype) * 2 - 1
+
+    def below(self, end: int | Tensor, *shape: int) -> Tensor:
+        """Integers from 0 to `end` - 1 ``[B, *shape]``; `end`, below 2^22, may be a tensor that broadcasts to them."""
+        return (self.bits(*shape) >> 40) * end >> 23
+
+
+_GAMMA, _FIRST, _SECOND = -7046029254386353131, -4658895280553007687, -7723592293110705685  # as signed 64 bits
+_POSITIVE = 2**63 - 1
+
+
+def _mixed(z: Tensor) -> Tensor:
+    """A bijection of 64-bit integers in which each bit depends on all. Source: Stafford's mix 13, as in SplitMix64."""
+    z, moved = z.clone(), torch.empty_like(z)  # in place from here on: fresh memory costs more than the arithmetic
+    for shift, factor in ((30, _FIRST), (27, _SECOND), (31, 1)):
+        torch.bitwise_right_shift(z, shift, out=moved)
+        z.bitwise_xor_(moved.bitwise_and_(2 ** (64 - shift) - 1)).mul_(factor)
+    return z

@@ -5,13 +5,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikeproof.cli import main
 from spikeproof.data import Digits
-from spikeproof.snn import LIF, Network, Neuron, ReLU, SmallCNN, SpikingNetwork
-
-BATCH = 30  # small enough for the eager kernels: compiling takes longer than all of the training
+from spikeproof.snn import SpikingNetwork
+from tests import trained as kept
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -35,35 +34,15 @@ def digits() -> Examples:
 
 
 @pytest.fixture(scope="session")
-def trained(digits: Examples) -> SpikingNetwork:
+def trained() -> SpikingNetwork:
     """A spiking network that knows the digits, in eval mode; tests must leave it as it is."""
-    return train_small(digits, LIF(), steps=4)
+    return kept.trained("digits_snn")
 
 
 @pytest.fixture(scope="session")
-def trained_ann(digits: Examples) -> SpikingNetwork:
+def trained_ann() -> SpikingNetwork:
     """The same network with ReLU in the neurons' place."""
-    return train_small(digits, ReLU(), steps=1)
-
-
-def train_small(digits: Examples, neuron: Neuron, steps: int) -> SpikingNetwork:
-    x, y, x_test, y_test = digits
-    network = Network(architecture=SmallCNN(widths=(8, 16, 16)), neuron=neuron, steps=steps)
-    model = network.build((1, 8, 8), 10, mean=Digits.mean, std=Digits.std, seed=0)
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
-    shuffle = torch.Generator().manual_seed(0)
-    for _ in range(2):
-        for batch in torch.randperm(len(x), generator=shuffle).split(BATCH):
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
-            optimiser.step()
-    model.zero_grad()
-    model.eval()
-    with torch.no_grad():
-        predicted = torch.cat([model(part).argmax(1) for part in x_test.split(BATCH)])
-    accuracy = (predicted == y_test).float().mean().item()
-    assert accuracy > 0.85, f"an attack on a network that is wrong anyway shows nothing: accuracy {accuracy:.1%}"
-    return model
+    return kept.trained("digits_ann")
 
 
 @pytest.fixture

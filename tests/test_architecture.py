@@ -9,21 +9,27 @@ import pytest
 import spikeproof
 
 PACKAGE = Path(spikeproof.__file__).parent
-COMMON = {"specs", "randomness", "progress"}
+CHOICES = {"choices", "configs", "specs"}
+COMMON = {*CHOICES, "randomness", "progress", "calling"}
 MAY_KNOW = {
-    "specs": set(),
+    "choices": set(),
+    "registry": {"choices"},
+    "configs": {"choices", "registry"},
+    "specs": {"choices", "configs"},
     "randomness": set(),
+    "calling": {"randomness", *CHOICES},
     "progress": set(),
-    "runs": {"specs"},
+    "runs": CHOICES,
     "data": COMMON,
-    "snn": {"specs", "randomness"},
+    "snn": {*CHOICES, "randomness"},
     "attacks": COMMON,
     "conversion": {"snn", "data", *COMMON},
-    "models": {"runs", "snn", "specs"},
+    "models": {"runs", "snn", *CHOICES},
     "objectives": {"attacks", "snn", *COMMON},
     "training": {"objectives", "conversion", "data", "snn", "attacks", "runs", "models", *COMMON},
     "evaluation": {"attacks", "snn", "data", "runs", "models", *COMMON},
-    "reports": {"runs", "specs"},
+    "reports": {"runs", *CHOICES},
+    "comparison": {"evaluation", "reports", "training", "runs", *COMMON},
     "controls": {"attacks", "data", "evaluation", "models", "objectives", "snn", "training", *COMMON},
 }
 EXCEPTIONS = {
@@ -49,7 +55,7 @@ def test_a_room_knows_only_whom_it_may(room):
 
 def test_every_room_is_in_the_plan():
     rooms = {p.stem for p in PACKAGE.glob("*.py")} | {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
-    assert rooms - {"__init__", "cli"} == set(MAY_KNOW)
+    assert rooms - {"__init__", "__main__", "cli"} == set(MAY_KNOW)
 
 
 def test_public_names_exist_and_are_documented():
@@ -68,21 +74,22 @@ NAMES = set(
     """
     APGD ASLDVS ASSG ATan Activation AdamW AdaptiveLIF Adversarial Along Architecture AsANN Attack AttackLoss
     Augmentation BPTR BackgroundActivity CIFAR10 CIFAR100 CIFAR10DVS Calibration CarliniWagner Constant Conversion
-    ConvexCombination CornerPattern Cosine CrossEntropy Cutout DLIF DLR DSR DVS128Gesture DashPattern DataSet DeepFool
-    Diagnosis Digits Direct Distillation Encoder EventDrop EventEdits EventFlips EventFolder Events Exponential FAB
-    FGSM FashionMNIST Filter FilteredNetwork FirstSpike FrameL2 FrameLinf FramePattern Frames Framing Gaussian
-    GradedIF GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels IF ImageNet Images Internals Interval
-    KullbackLeibler L1 L2 LIF LastPotential Latency LearnedBounds Linf MART MLP MNIST Margin MeanCurrent Memory
-    Mixture NCaltech101 NDA NMNIST Network Neuron Objective Optimiser Outcome PDSG PGD PLIF PartName Poisson Probes
-    QCFS QuantisedActivity RAT RFGSM RGA RSC RandomCrop RatePath ReLU Readout Recipe Rectangle Retiming SAPGD SCG SDA
-    SEWResNet SGD SHD SSC SUITES Schedule Selection Sensor Sigmoid Slope SmallCNN SparseAttack SparseGradient
-    SpikeFile SpikeFool SpikeRetiming SpikingNetwork SpikingResNet Square StablePotential Standard StatefulNeuron
-    SteepestRetiming Step StraightThrough Suite SynapticLIF TRADES Targeted TargetedCrossEntropy TargetedDLR
-    TargetedLoss TargetedMargin Threat ThresholdBalancing ThresholdGuarding TinyImageNet Training Transfer Triangle
-    TwinTransfer UniformNoise UserError VGG Verdicts Weights WideResNet adapt ann_twin attack_view augment
-    background_activity can_follow convert diagnose download evaluate evaluate_run has_spikes hot_pixels load_model
-    potential_perturbation predict probe probe_run qte quantised_activity read_events read_gestures recall record
-    remembered rewritten suite_named told_apart train view without_statistics write_events
+    ConvexCombination CornerPattern Cosine CrossEntropy Cutout DLIF DLR DSR DVS128Gesture DashPattern DataSet
+    DeepFool Diagnosis Digits Direct Distillation Encoder EventDrop EventEdits EventFlips EventFolder Events
+    Exponential FAB FGSM FashionMNIST Filter FilteredNetwork FirstSpike FrameL2 FrameLinf FramePattern Frames
+    Framing Gaussian GradedIF GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels IF ImageNet Images
+    Internals Interval KullbackLeibler L1 L2 LIF LastPotential Latency LearnedBounds Linf MART MLP MNIST Margin
+    MeanCurrent Memory Mixture NCaltech101 NDA NMNIST Network Neuron Objective Optimiser Outcome PDSG PGD PLIF
+    PartName Poisson Probes Protocol QCFS QuantisedActivity RAT RFGSM RGA RSC RandomCrop RatePath ReLU Readout
+    Recipe Rectangle Retiming SAPGD SCG SDA SEWResNet SGD SHD SSC SUITES Schedule Selection Sensor Sigmoid Slope
+    SmallCNN SparseAttack SparseGradient SpikeFile SpikeFool SpikeRetiming SpikingNetwork SpikingResNet Square
+    StablePotential Standard StatefulNeuron SteepestRetiming Step StraightThrough Suite SynapticLIF TRADES Targeted
+    TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin Threat ThresholdBalancing ThresholdGuarding
+    TinyImageNet Training Transfer Triangle TwinTransfer UniformNoise UserError VGG Verdicts Weights WideResNet
+    adapt ann_twin attack_view augment background_activity can_follow compare convert diagnose download evaluate
+    evaluate_run has_spikes hot_pixels load_model potential_perturbation predict probe probe_run qte
+    quantised_activity read_events read_gestures recall record remembered rewritten suite_named told_apart train
+    view without_statistics write_events write_report
     """.split()  # noqa: SIM905
 )
 

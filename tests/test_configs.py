@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from spikeproof.cli import _parser, _recipe, _suite
+from spikeproof.cli.files import recipe_in, suite_of
+from spikeproof.cli.main import options_in
+from spikeproof.configs import from_config, to_config
 from spikeproof.conversion import convert
-from spikeproof.objectives import Objective
+from spikeproof.objectives.objective import Terms
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import from_config, to_config
 from spikeproof.training import Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -26,9 +27,9 @@ def test_config(path, monkeypatch):
     arguments = shlex.split(command.removeprefix("# spikeproof "))
     assert arguments == ["train", "--config", str(path.relative_to(ROOT))]
     assert source.startswith("# ")
-    recipe = _recipe(path)
-    assert _parser().parse_args(arguments).train.name == recipe.name
-    assert from_config(to_config(recipe), Recipe, trust=True) == recipe
+    recipe = recipe_in(path)
+    assert options_in(arguments) == {"recipe": recipe}
+    assert from_config(to_config(recipe), Recipe) == recipe
     takes_two_steps(recipe)
 
 
@@ -46,22 +47,22 @@ def takes_two_steps(recipe: Recipe) -> None:
         takes_two_steps(recipe.ann)
 
 
-def learns(model: SpikingNetwork, recipe: Recipe, objective: Objective, x: torch.Tensor, y: torch.Tensor) -> None:
+def learns(model: SpikingNetwork, recipe: Recipe, terms: Terms, x: torch.Tensor, y: torch.Tensor) -> None:
     optimiser = replace(recipe.training.optimiser, learning_rate=0.01).build(model.parameters())
     before = [p.clone() for p in model.parameters()]
     for _ in range(2):
-        loss = sum(objective(model, x, y).values())
+        loss = sum(terms(model, x, y).values())
         assert loss.isfinite()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        objective.after_step(model)
+        recipe.objective.after_step(model)
     assert any(not torch.equal(p, q) for p, q in zip(before, model.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
 def test_suite(path):
-    assert _suite(str(path)).attacks
+    assert suite_of(str(path)).attacks
 
 
 def test_the_demo_has_every_method():
@@ -73,7 +74,7 @@ def test_the_demo_has_every_method():
 @pytest.mark.parametrize("folder", ["fashion_mnist", "cifar10_small", "nmnist"])
 def test_compared_networks_have_the_same_data_budget_and_threat(folder):
     """What docs/results.md compares may differ in its method, not in images, epochs, batch or selection."""
-    recipes = [_recipe(path) for path in CONFIGS if path.parent.name == folder]
+    recipes = [recipe_in(path) for path in CONFIGS if path.parent.name == folder]
     assert len({recipe.data for recipe in recipes}) == 1
     assert len({recipe.training.selection for recipe in recipes}) == 1
     epochs = {recipe.name: recipe.training.epochs for recipe in recipes if recipe.conversion is None}

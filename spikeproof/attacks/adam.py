@@ -1,24 +1,26 @@
 """How does Adam turn gradients into steps?"""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from spikeproof.attacks.query import per_image
 
 DECAY, DECAY2 = 0.9, 0.999  # of the running means of gradients and of their squares
 
 
 class Moments(NamedTuple):
-    """Running means of gradients and of their squares, and how many gradients there were."""
+    """Running means ``[B, ...]`` of gradients and of their squares, and how many gradients there were ``[B]``."""
 
     mean: Tensor
     mean2: Tensor
-    gradients: int = 0
+    gradients: Tensor
 
     @staticmethod
     def none(x: Tensor) -> "Moments":
         """Those of gradients like `x`, before there is one."""
-        return Moments(torch.zeros_like(x), torch.zeros_like(x))
+        return Moments(torch.zeros_like(x), torch.zeros_like(x), torch.zeros(len(x), dtype=x.dtype, device=x.device))
 
     def with_gradient(self, gradient: Tensor) -> "Moments":
         return Moments(
@@ -27,12 +29,12 @@ class Moments(NamedTuple):
             self.gradients + 1,
         )
 
-    def of(self, index: Any) -> "Moments":
-        """Those of a part of the entries, by any index of a tensor."""
-        return self._replace(mean=self.mean[index], mean2=self.mean2[index])
+    def begun_anew(self, rows: Tensor) -> "Moments":
+        """Those of no gradient where `rows` ``[B]`` says so."""
+        return Moments(*(part.masked_fill(per_image(rows, part), 0) for part in self))
 
     @property
     def step(self) -> Tensor:
         """The step uphill at a learning rate of 1; the means' start at 0 is corrected for. At first +-1 or 0."""
-        size = (self.mean2 / (1 - DECAY2**self.gradients)).sqrt() + 1e-8
-        return self.mean / (1 - DECAY**self.gradients) / size
+        first, second = (per_image(1 - decay**self.gradients, self.mean) for decay in (DECAY, DECAY2))
+        return self.mean / first / ((self.mean2 / second).sqrt() + 1e-8)

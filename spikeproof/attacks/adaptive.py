@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from torch import Tensor, nn
+from torch import nn
 
-from spikeproof.attacks.attack import Attack, Best, Query
+from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.losses import CrossEntropy
 from spikeproof.attacks.pgd import PGD
+from spikeproof.attacks.query import Memory, Query, Task
 from spikeproof.attacks.threats import Threat
-from spikeproof.snn import ATan, GradientPath, Memory, Triangle, can_follow, has_spikes, recall, remembered, view
+from spikeproof.snn import ATan, GradientPath, Triangle, can_follow, has_spikes, recall, remembered, view
 from spikeproof.specs import UserError, short
 
 
@@ -44,46 +45,23 @@ class Along(Attack):
         return [replace(self, paths=(path,)) for path in self.paths]
 
     def on(self, model: nn.Module) -> Attack:
-        paths = followed(model, self.paths)
-        return replace(self, paths=paths) if paths else self.attack
+        paths, attack = followed(model, self.paths), self.attack.on(model)
+        return replace(self, paths=paths, attack=attack) if paths else attack
 
     def averaging(self, draws: int) -> "Along":
         return replace(self, attack=self.attack.averaging(draws))
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        paths = followed(query.model, self.paths)
-        if not paths:
-            return self.attack.search(query, x, y, threat)
-        best, loss = Best(x), getattr(self.attack, "loss", CrossEntropy())
-        for path in paths:
-            if not len(who := query.left(best)):
+    def search(self, task: Task) -> Outcome:
+        query = Query.over(task, eot=getattr(self.attack, "eot", 1))
+        loss = getattr(self.attack, "loss", CrossEntropy())
+        for number, path in enumerate(self.paths):
+            if not len(rows := query.left()):
                 break
-            along = view(query.model, gradient=path)
-            with query.among(who, along, before=_Slots(along, len(who)).turn_to) as other:
-                z = self.attack.search(other, x[who], y[who], threat)
-            best.offer(z, query.answer(z, y[who], loss, who, getattr(self.attack, "eot", 1)), who)
-        return best.x
-
-
-class _Slots:
-    """What the paths of `model` remember of each of so many images."""
-
-    def __init__(self, model: nn.Module, images: int) -> None:
-        self.model = model
-        self.images = images
-        self.kept: Memory = ()
-        self.indices: Tensor | None = None  # the images of the last gradient
-
-    def turn_to(self, indices: Tensor) -> None:
-        """The next gradient is about the images at `indices` ``[b]``."""
-        if self.indices is not None:
-            found = remembered(self.model)
-            if not self.kept:
-                self.kept = tuple(rows.new_zeros(self.images, *rows.shape[1:]) for rows in found)
-            for kept, rows in zip(self.kept, found, strict=True):
-                kept[self.indices] = rows
-        self.indices = indices
-        recall(self.model, tuple(kept[indices] for kept in self.kept))
+            along = replace(task, model=view(task.model, gradient=path), memory=Memory(recall, remembered))
+            found = self.attack.search(along.of(rows).turned(number))
+            query.spend(found.gradients, found.forwards, rows)
+            query.answer(found.x, loss, rows=rows)
+        return Outcome(query.slots.found, query.slots.gradients, query.slots.forwards)
 
 
 def followed(model: nn.Module, paths: Iterable[GradientPath]) -> tuple[GradientPath, ...]:

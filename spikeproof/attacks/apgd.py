@@ -1,22 +1,38 @@
 """APGD: PGD that finds its own step size, image by image."""
 
-from dataclasses import dataclass, fields
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Attack, Best, Query, per_image
+from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
-from spikeproof.attacks.threats import Threat
+from spikeproof.attacks.query import Answer, Query, per_image
 from spikeproof.specs import UserError
 
 MOMENTUM = 0.75
 FIRST, SHORTER, SHORTEST = 0.22, 0.03, 0.06  # shares of the steps: the first period, by how much less each next, least
 
 
+class State(NamedTuple):
+    """Where every image of a climb stands."""
+
+    z: Tensor  # the iterate, the one before, and the gradient there
+    before: Tensor
+    slope: Tensor
+    size: Tensor  # of the step, in units of the threat's eps
+    best: Tensor  # the best iterate of this climb, its gradient and its loss
+    best_slope: Tensor
+    best_loss: Tensor
+    last_loss: Tensor  # at the iterate, 0 at the start as in the published code; how often it rose since the last check
+    rises: Tensor
+    checked_loss: Tensor  # the best loss at the last check, and whether the step was halved there
+    halved: Tensor  # True before the first check: there only the rises are looked at, as in the published code
+
+
 @dataclass(frozen=True, kw_only=True)
-class APGD(Attack):
+class APGD(Iterative):
     """Steps of 2 eps with momentum, halved for an image whose loss rose in fewer than `rho` of a period's steps, or
     stayed at its best; it then goes on from its best point.
 
@@ -37,36 +53,54 @@ class APGD(Attack):
         if not 0 <= self.rho <= 1:
             raise UserError(f"rho is a share of steps in [0, 1], not {self.rho}")
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        best = Best(x)
-        for _ in range(self.restarts):
-            if len(who := query.left(best)):
-                climb(query, x, y, threat, self, best, who)
-        return best.x
+    @property
+    def length(self) -> int:
+        return self.steps + 1  # the first looks at the start and goes nowhere
 
+    def begin(self, query: Query) -> State:
+        z = query.threat.start(query.x, query.streams)
+        zero = z.new_zeros(len(z))
+        return State(z, z, torch.zeros_like(z), zero + 2, z, z, zero, zero, zero, zero, zero == 0)
 
-@dataclass
-class Course:
-    """Where every image of a climb stands; rows of all tensors belong together."""
+    def step(self, query: Query, state: State) -> State:
+        x, threat, s = query.x, query.threat, state
+        moves = query.count - 1
+        ahead = threat.project(s.z + per_image(s.size * threat.eps, x) * threat.ascent(s.slope, s.z), x)
+        momentum = per_image(torch.where(moves > 1, MOMENTUM, 1.0).to(x.dtype), x)
+        onward = threat.project(s.z + momentum * (ahead - s.z) + (1 - momentum) * (s.z - s.before), x)
+        z = torch.where(per_image(moves > 0, x), onward, s.z)
+        slope, answer = query.gradient(z, self.loss)
+        moved = s._replace(z=z, before=s.z, slope=slope)
+        return self._checked(self._noted(moved, answer, moves == 0), moves)
 
-    who: Tensor  # places in the batch
-    x: Tensor  # the image that is attacked
-    y: Tensor
-    z: Tensor  # the iterate, the one before, and the gradient there
-    before: Tensor
-    slope: Tensor
-    step: Tensor  # in units of the threat's eps
-    best: Tensor  # the best iterate, its gradient and its loss
-    best_slope: Tensor
-    best_loss: Tensor
-    last_loss: Tensor  # at the iterate, 0 at the start as in the published code; how often it rose since the last check
-    rises: Tensor
-    checked_loss: Tensor  # the best loss at the last check, and whether the step was halved there
-    halved: Tensor  # True before the first check: there only the rises are looked at, as in the published code
+    def _noted(self, s: State, answer: Answer, first: Tensor) -> State:
+        """What the answer at the iterate says: better or not, risen or not."""
+        loss = answer.loss.to(s.best_loss.dtype)
+        better = first | (loss > s.best_loss)
+        rows = per_image(better, s.z)
+        return s._replace(
+            best=torch.where(rows, s.z, s.best),
+            best_slope=torch.where(rows, s.slope, s.best_slope),
+            best_loss=torch.where(better, loss, s.best_loss),
+            rises=s.rises + (~first & (loss > s.last_loss)),
+            last_loss=torch.where(first, s.last_loss, loss),
+            checked_loss=torch.where(first, loss, s.checked_loss),
+        )
 
-    def of(self, rows: Tensor) -> "Course":
-        """The course of some of the images."""
-        return Course(*(getattr(self, field.name)[rows] for field in fields(self)))
+    def _checked(self, s: State, moves: Tensor) -> State:
+        """At the end of a period, halve the step where it does not help, and go back to the best point there."""
+        period = lengths(self.steps, moves)
+        ends = period > 0
+        stuck = ends & ((s.rises <= self.rho * period) | (~s.halved & (s.best_loss <= s.checked_loss)))
+        rows = per_image(stuck, s.z)
+        return s._replace(
+            z=torch.where(rows, s.best, s.z),
+            slope=torch.where(rows, s.best_slope, s.slope),
+            size=torch.where(stuck, s.size / 2, s.size),
+            halved=torch.where(ends, stuck, s.halved),
+            checked_loss=torch.where(ends, s.best_loss, s.checked_loss),
+            rises=torch.where(ends, 0, s.rises),
+        )
 
 
 def periods(steps: int) -> dict[int, int]:
@@ -79,47 +113,8 @@ def periods(steps: int) -> dict[int, int]:
     return found
 
 
-def climb(query: Query, x: Tensor, y: Tensor, threat: Threat, attack: APGD, best: Best, who: Tensor) -> None:
-    """One run from a random start in the threat; what it finds is offered to `best`."""
-    z = threat.start(x[who])
-    slope, answer = query.gradient(z, y[who], attack.loss, who, attack.eot)
-    best.offer(z, answer, who)
-    zero, one = torch.zeros_like(answer.loss), torch.ones_like(answer.loss)
-    course = Course(
-        who, x[who], y[who], z, z, slope, 2 * one, z, slope, answer.loss, zero, zero, answer.loss, one.bool()
-    )
-    checks = periods(attack.steps)
-    for number in range(1, attack.steps + 1):
-        if query.stop:
-            course = course.of(~best.broken[course.who])
-        if not len(course.who):
-            return
-        _step(course, query, threat, attack, best, MOMENTUM if number > 1 else 1.0)
-        if number in checks:
-            _check(course, checks[number], attack.rho)
-
-
-def _step(course: Course, query: Query, threat: Threat, attack: APGD, best: Best, momentum: float) -> None:
-    c = course
-    length = per_image(c.step * threat.eps, c.x)
-    ahead = threat.project(c.z + length * threat.ascent(c.slope, c.z), c.x)
-    onward = c.z + momentum * (ahead - c.z) + (1 - momentum) * (c.z - c.before)
-    c.before, c.z = c.z, threat.project(onward, c.x)
-    c.slope, answer = query.gradient(c.z, c.y, attack.loss, c.who, attack.eot)
-    best.offer(c.z, answer, c.who)
-    c.rises = c.rises + (answer.loss > c.last_loss)
-    c.last_loss = answer.loss
-    better = answer.loss > c.best_loss
-    c.best_loss = torch.where(better, answer.loss, c.best_loss)
-    rows = per_image(better, c.x)
-    c.best, c.best_slope = torch.where(rows, c.z, c.best), torch.where(rows, c.slope, c.best_slope)
-
-
-def _check(course: Course, period: int, rho: float) -> None:
-    """Halve the step where it does not help, and go back to the best point there."""
-    c = course
-    stuck = (c.rises <= rho * period) | (~c.halved & (c.best_loss <= c.checked_loss))
-    c.step = torch.where(stuck, c.step / 2, c.step)
-    rows = per_image(stuck, c.x)
-    c.z, c.slope = torch.where(rows, c.best, c.z), torch.where(rows, c.best_slope, c.slope)
-    c.halved, c.checked_loss, c.rises = stuck, c.best_loss, torch.zeros_like(c.rises)
+def lengths(steps: int, number: Tensor) -> Tensor:
+    """How long the period is that ends with step `number` ``[B]``; 0 where none ends."""
+    ends = periods(steps)
+    table = torch.tensor([ends.get(step, 0) for step in range(steps + 1)], device=number.device)
+    return table[number]

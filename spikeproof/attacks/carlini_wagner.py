@@ -1,23 +1,34 @@
 """Carlini and Wagner's attack: the least change in L2 against the margin, by Adam, with nothing to project."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from spikeproof.attacks.adam import Moments
-from spikeproof.attacks.attack import Attack, Query, per_image
 from spikeproof.attacks.losses import Margin
-from spikeproof.attacks.nearest import Nearest, first_look
-from spikeproof.attacks.threats import Threat
+from spikeproof.attacks.nearest import Nearest, offer
+from spikeproof.attacks.query import Query, per_image
 from spikeproof.specs import UserError
 
 HEAVIEST = 1e10  # weight
 INSIDE = 0.999999  # tanh takes black and white pixels to infinity
 
 
+class State(NamedTuple):
+    """The iterate in w, Adam's moments, and the search for the weight: its interval, and whether it broke the image."""
+
+    w: Tensor
+    moments: Moments
+    weight: Tensor
+    low: Tensor
+    high: Tensor
+    found: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
-class CarliniWagner(Attack):
+class CarliniWagner(Nearest):
     """Minimises |z - x|^2 + weight max(confidence - margin, 0) over w, where z = (tanh w + 1) / 2 lies in [0, 1].
 
     The weight starts at `initial_weight`; `searches` times, it grows tenfold until the image is misclassified by
@@ -43,34 +54,44 @@ class CarliniWagner(Attack):
         if not 0 <= self.confidence < float("inf"):
             raise UserError(f"confidence is a margin of logits, 0 or more; not {self.confidence}")
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        nearest, _ = first_look(query, x, y, threat, self.eot)
-        weight = x.new_full((len(x),), self.initial_weight)
-        low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)
-        for _ in range(self.searches):
-            found = self._descend(query, nearest, y, weight)
-            low, high = torch.where(found, low, weight), torch.where(found, weight, high)
-            weight = torch.where(high.isinf(), (10 * weight).clamp(max=HEAVIEST), (low + high) / 2)
-        return nearest.allowed()
+    @property
+    def length(self) -> int:
+        return self.steps * self.searches
 
-    def _descend(self, query: Query, nearest: Nearest, y: Tensor, weight: Tensor) -> Tensor:
-        """Whether the images were broken with this weight ``[B]``; those at hand already are left out."""
-        found, who = torch.zeros_like(y, dtype=torch.bool), nearest.left(query.stop)
-        w = ((2 * nearest.x[who] - 1) * INSIDE).atanh()
-        moments = Moments.none(w)
-        for _ in range(self.steps):
-            if not len(who):
-                break
-            z = (w.tanh() + 1) / 2
-            slope, answer = query.gradient(z, y[who], Margin(), who, self.eot)
-            sure = answer.broken & (answer.loss >= self.confidence)
-            nearest.offer(z, sure, who)
-            found[who] |= sure
-            pull = per_image(torch.where(answer.loss < self.confidence, weight[who], 0), z)
-            downhill = (2 * (z - nearest.x[who]) - pull * slope) * 2 * z * (1 - z)  # dz/dw = 2 z (1 - z)
-            moments = moments.with_gradient(downhill)
-            w = w - self.learning_rate * moments.step
-            if query.stop:
-                left = nearest.distance[who] > nearest.threat.eps
-                w, moments, who = w[left], moments.of(left), who[left]
-        return found
+    def start(self, query: Query) -> State:
+        w = _toward(query.x)
+        weight = query.x.new_full((len(w),), self.initial_weight)
+        low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)
+        return State(w, Moments.none(w), weight, low, high, torch.zeros_like(low, dtype=torch.bool))
+
+    def step(self, query: Query, state: State) -> State:
+        s, x = self._next_search(query, state), query.x
+        z = (s.w.tanh() + 1) / 2
+        slope, answer = query.gradient(z, Margin(), offer=False)
+        sure = answer.broken & (answer.loss >= self.confidence)
+        offer(query, z, sure)
+        pull = per_image(torch.where(answer.loss < self.confidence, s.weight, 0), z)
+        downhill = (2 * (z - x) - pull * slope) * 2 * z * (1 - z)  # dz/dw = 2 z (1 - z)
+        moments = s.moments.with_gradient(downhill)
+        return s._replace(w=s.w - self.learning_rate * moments.step, moments=moments, found=s.found | sure)
+
+    def _next_search(self, query: Query, s: State) -> State:
+        """With another weight from the image on, where a search has come to its end."""
+        ends = (query.count > 1) & ((query.count - 1) % self.steps == 0)
+        low = torch.where(ends & ~s.found, s.weight, s.low)
+        high = torch.where(ends & s.found, s.weight, s.high)
+        other = torch.where(high.isinf(), (10 * s.weight).clamp(max=HEAVIEST), (low + high) / 2)
+        rows, w = per_image(ends, s.w), _toward(query.x)
+        return State(
+            torch.where(rows, w, s.w),
+            s.moments.begun_anew(ends),
+            torch.where(ends, other, s.weight),
+            low,
+            high,
+            s.found & ~ends,
+        )
+
+
+def _toward(x: Tensor) -> Tensor:
+    """w of the image itself."""
+    return ((2 * x - 1) * INSIDE).atanh()

@@ -1,20 +1,27 @@
 """FAB: along the decision boundary to the nearest adversarial image."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Attack, Query, per_image
 from spikeproof.attacks.hyperplanes import least_change
 from spikeproof.attacks.losses import Margin, TargetedMargin
-from spikeproof.attacks.nearest import Nearest, first_look
-from spikeproof.attacks.threats import Threat
+from spikeproof.attacks.nearest import Nearest, offer, pairs
+from spikeproof.attacks.query import Query, per_image
 from spikeproof.specs import UserError
 
 
+class State(NamedTuple):
+    """The iterate, and (label, class to reach)."""
+
+    z: Tensor
+    toward: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
-class FAB(Attack):
+class FAB(Nearest):
     """Led to each of the `classes` likeliest wrong classes in turn, for `steps` steps: FAB-T, as in AutoAttack.
 
     A step projects both the iterate and the image onto the linearised boundary, overshoots by `eta`, and mixes the two,
@@ -41,30 +48,29 @@ class FAB(Attack):
         if not 0 < self.beta < 1:
             raise UserError(f"beta is the share of the distance that is kept, in (0, 1), not {self.beta}")
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        nearest, rivals = first_look(query, x, y, threat, self.eot)
-        for goal in rivals[:, : self.classes].unbind(1):
-            toward = torch.stack([y, goal], 1)
-            for restart in range(self.restarts):
-                if len(who := nearest.left(query.stop)):
-                    self._follow(query, nearest, _start(nearest, who) if restart else x[who], toward, who)
-        return nearest.allowed()
+    @property
+    def length(self) -> int:
+        return self.steps
 
-    def _follow(self, query: Query, nearest: Nearest, z: Tensor, toward: Tensor, who: Tensor) -> None:
-        for _ in range(self.steps):
-            x = nearest.x[who]
-            z = self._step(query, z, x, toward[who], nearest.threat, who)
-            broken = query.answer(z, toward[who, 0], Margin(), who, self.eot).broken
-            nearest.offer(z, broken, who)
-            z = torch.where(per_image(broken, x), x + self.beta * (z - x), z)
-            if query.stop:
-                left = nearest.distance[who] > nearest.threat.eps
-                z, who = z[left], who[left]
-                if not len(who):
-                    return
+    def legs(self, classes: int) -> int:
+        return min(self.classes, classes - 1) * self.restarts
 
-    def _step(self, query: Query, z: Tensor, x: Tensor, toward: Tensor, threat: Threat, who: Tensor) -> Tensor:
-        slope, answer = query.gradient(z, toward, TargetedMargin(), who, self.eot)
+    def start(self, query: Query) -> State:
+        goals = pairs(query, self.classes)
+        goal = query.slots.leg // self.restarts
+        toward = goals[torch.arange(len(goals), device=goals.device), goal]
+        anew = per_image(query.slots.leg % self.restarts > 0, query.x)
+        return State(torch.where(anew, _anywhere(query), query.x), toward)
+
+    def step(self, query: Query, state: State) -> State:
+        z, x = self._stepped(query, *state), query.x
+        broken = query.answer(z, Margin(), offer=False).broken
+        offer(query, z, broken)
+        return state._replace(z=torch.where(per_image(broken, x), x + self.beta * (z - x), z))
+
+    def _stepped(self, query: Query, z: Tensor, toward: Tensor) -> Tensor:
+        x, threat = query.x, query.threat
+        slope, answer = query.gradient(z, TargetedMargin(), y=toward, offer=False)
         normal, gap = slope.flatten(1), -answer.loss
         from_z = least_change(threat, z.flatten(1), normal, gap).view_as(z)
         gap = gap + (normal * (z - x).flatten(1)).sum(1)
@@ -74,8 +80,8 @@ class FAB(Attack):
         return ((1 - alpha) * (z + self.eta * from_z) + alpha * (x + self.eta * from_x)).clamp(0, 1)
 
 
-def _start(nearest: Nearest, who: Tensor) -> Tensor:
+def _anywhere(query: Query) -> Tensor:
     """Points drawn within half the threat's radius, or half the distance found so far where that is less."""
-    x, threat = nearest.x[who], nearest.threat
-    share = per_image((nearest.distance[who] / max(threat.eps, 1e-30)).clamp(max=1), x)
-    return x + share * (threat.scaled(0.5).start(x) - x)
+    x, threat = query.x, query.threat
+    share = per_image((-query.slots.loss / max(threat.eps, 1e-30)).clamp(max=1), x)
+    return x + share * (threat.scaled(0.5).start(x, query.streams) - x)

@@ -4,14 +4,14 @@ Targets are labels ``[B]``; a `TargetedLoss` takes rows (label, class to reach) 
 `KullbackLeibler` probabilities ``[B, K]``.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spikeproof.specs import UserError
+from spikeproof.choices import Choice, UserError
 
 __all__ = [
     "AttackLoss",
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-class AttackLoss(ABC):
+class AttackLoss(Choice):
     """A loss per image that is larger where the network is closer to a mistake."""
 
     @abstractmethod

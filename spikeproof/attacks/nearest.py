@@ -1,43 +1,53 @@
 """Which adversarial image lies nearest? What attacks that minimise a norm keep, and what they give back."""
 
+from abc import abstractmethod
+from typing import ClassVar, final
+
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Query, per_image
+from spikeproof.attacks.engine import Iterative, State
 from spikeproof.attacks.losses import others
-from spikeproof.attacks.threats import Threat
+from spikeproof.attacks.query import Answer, Query, per_image
 
 
-class Nearest:
-    """The adversarial image nearest to each of `x` so far, in the threat's norm; none yet is at distance inf."""
+class Nearest(Iterative):
+    """An attack that keeps the adversarial image nearest to each image, in the threat's norm, inside it or not.
 
-    def __init__(self, x: Tensor, threat: Threat) -> None:
-        self.x = x
-        self.threat = threat
-        self.found = x.clone()
-        self.distance = x.new_full((len(x),), torch.inf)
+    One inside the threat breaks the image. What is nearest but outside is projected into the threat in the end.
+    """
 
-    def offer(self, candidate: Tensor, broken: Tensor, who: Tensor) -> None:
-        distance = self.threat.distance(candidate, self.x[who])
-        nearer = broken & (distance < self.distance[who])
-        self.found[who[nearer]] = candidate[nearer]
-        self.distance[who[nearer]] = distance[nearer]
+    looks_first: ClassVar[bool] = True
 
-    def left(self, stop: bool) -> Tensor:
-        """The places of the images still to be attacked: with `stop`, those without an adversarial in the threat."""
-        return (self.distance > (self.threat.eps if stop else 0)).nonzero().squeeze(1)
+    @final
+    def begin(self, query: Query) -> State:
+        wrong = query.slots.first.argmax(1) != query.y
+        offer(query, query.x, wrong)
+        query.finish(wrong)  # nothing lies nearer than the image itself
+        return self.start(query)
 
-    def allowed(self) -> Tensor:
-        """The nearest ones in the threat; of those outside, what the threat allows of them; `x` where there is none."""
-        inside = per_image(self.distance <= self.threat.eps, self.x)
-        return torch.where(inside, self.found, self.threat.project(self.found, self.x))
+    @abstractmethod
+    def start(self, query: Query) -> State:
+        """Where the search starts for each image."""
+
+    def settled(self, query: Query) -> Tensor:
+        found, x, threat = query.slots.found, query.x, query.threat
+        return torch.where(per_image(query.slots.broken, x), found, threat.project(found, x))
 
 
-def first_look(query: Query, x: Tensor, y: Tensor, threat: Threat, eot: int) -> tuple[Nearest, Tensor]:
-    """What is wrong without an attack, at distance 0, and the other classes ``[B, K - 1]``, the likeliest first."""
-    everyone, nearest = torch.arange(len(x), device=x.device), Nearest(x, threat)
-    with torch.no_grad():
-        logits = query.logits(x, y, eot)
-    query.forwards[everyone] += eot
-    nearest.offer(x, logits.argmax(1) != y, everyone)
-    return nearest, others(logits, y).argsort(1, descending=True)[:, :-1]
+def offer(query: Query, z: Tensor, wrong: Tensor, rows: Tensor | None = None) -> None:
+    """Keep `z` where it is `wrong` ``[b]``, and nearer to its image than all before."""
+    x = query.x if rows is None else query.x[rows]
+    distance = query.threat.distance(z, x)
+    query.offer(z, Answer(torch.where(wrong, -distance, -torch.inf), wrong & (distance <= query.threat.eps)), rows)
+
+
+def rivals(query: Query) -> Tensor:
+    """The classes that are not the label ``[B, K - 1]``, the likeliest at the image itself first."""
+    return others(query.slots.first, query.y).argsort(1, descending=True)[:, :-1]
+
+
+def pairs(query: Query, classes: int) -> Tensor:
+    """The label with each of the likeliest rivals, as targets (label, class to reach) ``[B, classes, 2]``."""
+    goals = rivals(query)[:, :classes]
+    return torch.stack([query.y.unsqueeze(1).expand_as(goals), goals], 2)

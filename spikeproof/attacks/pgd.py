@@ -1,19 +1,26 @@
 """PGD: projected gradient ascent, the work-horse of training and evaluation."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Attack, Best, Query, per_image
+from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
-from spikeproof.attacks.threats import Threat
+from spikeproof.attacks.query import Query, per_image
 from spikeproof.specs import UserError
 
 
+class State(NamedTuple):
+    """The iterate, and the running sum of gradients."""
+
+    z: Tensor
+    velocity: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
-class PGD(Attack):
+class PGD(Iterative):
     """`steps` steps of steepest ascent, each projected back; the best iterate of all restarts is kept.
 
     `relative_step` is the step size in units of eps (default 2.5 / steps); `start` is "random" in the threat,
@@ -51,40 +58,40 @@ class PGD(Attack):
         if self.keep == "last" and self.restarts > 1:
             raise UserError("with several restarts the best iterate has to be kept: set keep to 'best'")
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        best = Best(x)
-        last = x
-        for _ in range(self.restarts):
-            if len(who := query.left(best)):
-                last = self._climb(query, x, y, threat, best, who)
-        return last if self.keep == "last" and not query.stop else best.x
+    @property
+    def length(self) -> int:
+        return self.steps
 
-    def _climb(self, query: Query, x: Tensor, y: Tensor, threat: Threat, best: Best, who: Tensor) -> Tensor:
-        keeps_best = self.keep == "best" or query.stop  # a stopped image has no last iterate
-        size = threat.eps * (self.relative_step or 2.5 / self.steps)
-        z = self._start(x[who], threat)
-        velocity = torch.zeros_like(z)
-        unit = threat.distance(torch.ones_like(z[:1]), velocity[:1])  # of a change of 1 everywhere: 1 in Linf
-        for _ in range(self.steps):
-            ahead = z + self.momentum * size * velocity / unit if self.nesterov else z
-            slope, answer = query.gradient(ahead, y[who], self.loss, who, self.eot)
-            if self.nesterov and keeps_best:
-                answer = query.answer(z, y[who], self.loss, who, self.eot)  # what lies ahead may not be allowed
-            if keeps_best:
-                best.offer(z, answer, who)
-            if query.stop and answer.broken.any():
-                z, slope, velocity, who = (t[~answer.broken] for t in (z, slope, velocity, who))
-                if not len(who):
-                    return z
-            if self.momentum:
-                length = slope.abs().flatten(1).mean(1).clamp(min=torch.finfo(x.dtype).tiny)
-                slope = velocity = self.momentum * velocity + slope / per_image(length, x)
-            z = threat.project(z + size * threat.ascent(slope, z), x[who])
-        if keeps_best:
-            best.offer(z, query.answer(z, y[who], self.loss, who, self.eot), who)
-        return z
+    @property
+    def keeps_last(self) -> bool:
+        return self.keep == "last"
 
-    def _start(self, x: Tensor, threat: Threat) -> Tensor:
+    def begin(self, query: Query) -> State:
+        x, threat = query.x, query.threat
         if self.start == "random":
-            return threat.start(x)
-        return threat.project(x + 0.001 * torch.randn_like(x), x) if self.start == "near" else x
+            z = threat.start(x, query.streams)
+        elif self.start == "near":
+            z = threat.project(x + 0.001 * query.streams.normal(*x.shape[1:], like=x), x)
+        else:
+            z = x
+        return State(z, torch.zeros_like(z))
+
+    def step(self, query: Query, state: State) -> State:
+        z, velocity = state
+        x, threat = query.x, query.threat
+        size = threat.eps * (self.relative_step or 2.5 / self.steps)
+        if self.nesterov:
+            unit = threat.distance(torch.ones_like(z[:1]), torch.zeros_like(z[:1]))  # of a change of 1 everywhere
+            ahead = z + self.momentum * size * velocity / unit
+            slope, _ = query.gradient(ahead, self.loss, offer=False)  # what lies ahead may not be allowed
+            if query.keeps:
+                query.answer(z, self.loss)
+        else:
+            slope, _ = query.gradient(z, self.loss)
+        if self.momentum:
+            length = slope.abs().flatten(1).mean(1).clamp(min=torch.finfo(x.dtype).tiny)
+            slope = velocity = self.momentum * velocity + slope / per_image(length, x)
+        return State(threat.project(z + size * threat.ascent(slope, z), x), velocity)
+
+    def last(self, state: State) -> Tensor:
+        return state.z

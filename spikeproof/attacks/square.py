@@ -3,24 +3,35 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import ClassVar
+from functools import lru_cache, partial
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Answer, Best, BlackBox, Query
+from spikeproof.attacks.attack import BlackBox
+from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, Margin
+from spikeproof.attacks.query import Query, per_image
 from spikeproof.attacks.threats import Threat
-from spikeproof.specs import UserError
+from spikeproof.randomness import Streams
+from spikeproof.specs import UserError, short
 
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries
 
 SURPLUS = 3.0  # as AutoAttack's on RGB images; there it is the number of channels, which is weak on grey ones
 
 
+class State(NamedTuple):
+    """The best image of this walk, its loss, and whether it is misclassified."""
+
+    z: Tensor
+    loss: Tensor
+    broken: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
-class Square(BlackBox):
+class Square(Iterative, BlackBox):
     """`queries` images a restart, each the best so far but for one square; it is kept where the loss is larger.
 
     A square covers `share` of the image at first, halved nine times on the published schedule. Windows lie in the last
@@ -41,37 +52,56 @@ class Square(BlackBox):
         if not 0 < self.share <= 1:
             raise UserError(f"share is the part of the image that a square covers, in (0, 1], not {self.share}")
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+    def check(self, threat: Threat) -> None:
+        super().check(threat)
         if threat.norm not in MOVES:
-            raise UserError(f"Square knows the norms {', '.join(MOVES)}, not that of {threat}")
-        best = Best(x)
-        for _ in range(self.restarts):
-            if len(who := query.left(best)):
-                with query.among(who) as within:
-                    found = self._walk(within, x[who], y[who], threat)
-                best.offer(found.x, Answer(found.loss, found.broken), who)
-        return best.x
+            raise UserError(f"{short(self)} knows the norms {', '.join(MOVES)}, not that of {threat}")
 
-    def _walk(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Best:
-        start, move = MOVES[threat.norm]
-        best, (height, width) = Best(x), plane(x)
-        pictures = x.reshape(len(x), -1, height, width)  # [B, C, H, W]
-        for number in range(self.queries):
-            if not len(who := query.left(best)):
-                break
-            here = pictures[who]
-            if number:
-                edge = math.sqrt(self.share_after(number) * height * width)
-                changed = move(best.x[who].view_as(here), here, edge, threat.eps)
-            else:
-                changed = start(here, threat.eps)
-            z = threat.project(changed.view_as(x[who]), x[who])
-            best.offer(z, query.answer(z, y[who], self.loss, who, self.eot), who)
-        return best
+    @property
+    def length(self) -> int:
+        return self.queries
 
-    def share_after(self, number: int) -> float:
-        """The share of the image that a square covers after `number` queries."""
-        return self.share / 2 ** sum(int(number / self.queries * 10000) > end for end in HALVED_AFTER)
+    def begin(self, query: Query) -> State:
+        x, threat = query.x, query.threat
+        changed = MOVES[threat.norm].start(pictures(x), threat.eps, query.streams)
+        z = threat.project(changed.view_as(x), x)
+        return State(z, z.new_full((len(z),), -torch.inf), torch.zeros(len(z), dtype=torch.bool, device=z.device))
+
+    def step(self, query: Query, state: State) -> State:
+        x, threat, number = query.x, query.threat, query.count - 1
+        square = Squares(self.share, halvings(number, self.queries), query.streams)
+        changed = MOVES[threat.norm].move(pictures(state.z), pictures(x), threat.eps, square)
+        z = torch.where(per_image(number > 0, x), threat.project(changed.view_as(x), x), state.z)
+        answer = query.answer(z, self.loss)
+        better = (answer.broken & ~state.broken) | ((answer.broken == state.broken) & (answer.loss > state.loss))
+        return State(
+            torch.where(per_image(better, x), z, state.z),
+            torch.where(better, answer.loss.to(state.loss.dtype), state.loss),
+            torch.where(better, answer.broken, state.broken),
+        )
+
+
+def halvings(number: Tensor, queries: int) -> Tensor:
+    """How often the share of the image that a square covers was halved before query `number` ``[B]``."""
+    ends = torch.tensor(HALVED_AFTER, device=number.device)
+    return (number.unsqueeze(1) * 10000 > ends * queries).sum(1)
+
+
+class Squares(NamedTuple):
+    """How large the squares of a step are - `share` of the image, halved so often ``[B]`` -, and their lots."""
+
+    share: float
+    halved: Tensor
+    streams: Streams
+
+    def edges(self, height: int, width: int) -> list[float]:
+        """The edge after each number of halvings."""
+        return [math.sqrt(self.share / 2**k * height * width) for k in range(len(HALVED_AFTER) + 1)]
+
+
+def pictures(x: Tensor) -> Tensor:
+    """Images of any shape as ``[B, C, H, W]``: all axes before the last two are channels, flat ones become rows."""
+    return x.reshape(len(x), -1, *plane(x))
 
 
 def plane(x: Tensor) -> tuple[int, int]:
@@ -83,39 +113,49 @@ def plane(x: Tensor) -> tuple[int, int]:
     return rows, pixels // rows
 
 
-def signs(*shape: int, like: Tensor) -> Tensor:
-    return torch.randint(0, 2, shape, device=like.device).to(like.dtype) * 2 - 1
+class Window(NamedTuple):
+    """A square an image: the row and column ``[B]`` of its upper left corner, and its side ``[B]``."""
+
+    row: Tensor
+    column: Tensor
+    side: Tensor
+
+    @staticmethod
+    def drawn(z: Tensor, side: Tensor, streams: Streams) -> "Window":
+        """Anywhere inside the images ``[B, C, H, W]``."""
+        row, column = (streams.below(length - side + 1) for length in z.shape[2:])
+        return Window(row, column, side)
+
+    def places(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Row and column of each pixel from the corner on, and whether it is inside ``[B, H, W]``."""
+        row = (torch.arange(z.shape[2], device=z.device) - self.row.unsqueeze(1)).unsqueeze(2)
+        column = (torch.arange(z.shape[3], device=z.device) - self.column.unsqueeze(1)).unsqueeze(1)
+        side = self.side.view(-1, 1, 1)
+        return row, column, (row >= 0) & (row < side) & (column >= 0) & (column < side)
 
 
-def window(z: Tensor, side: int) -> Tensor:
-    """Where one random square an image lies, as places in the flattened planes ``[B, C, side * side]``."""
-    batch, channels, height, width = z.shape
-    row = torch.randint(0, height - side + 1, (batch, 1, 1), device=z.device)
-    column = torch.randint(0, width - side + 1, (batch, 1, 1), device=z.device)
-    along = torch.arange(side, device=z.device)
-    places = (row + along.view(-1, 1)) * width + column + along
-    return places.view(batch, 1, -1).expand(-1, channels, -1)
-
-
-def stripes(x: Tensor, eps: float) -> Tensor:
+def stripes(x: Tensor, eps: float, streams: Streams) -> Tensor:
     """Vertical stripes of +-eps in every channel."""
-    return x + eps * signs(len(x), x.shape[1], 1, x.shape[3], like=x)
+    return x + eps * streams.signs(x.shape[1], 1, x.shape[3], like=x)
 
 
-def flipped(z: Tensor, x: Tensor, edge: float, eps: float) -> Tensor:
+def flipped(z: Tensor, x: Tensor, eps: float, square: Squares) -> Tensor:
     """A square of +-eps in every channel: 2 eps lead to a bound from wherever `z` is, and are projected back to it."""
-    places = window(z, min(max(round(edge), 1), *z.shape[2:]))
-    change = 2 * eps * signs(*z.shape[:2], 1, like=z)
-    return z.flatten(2).scatter_add(2, places, change.expand_as(places).contiguous()).view_as(z)
+    height, width = z.shape[2:]
+    sides = [min(max(round(edge), 1), height, width) for edge in square.edges(height, width)]
+    side = torch.tensor(sides, device=z.device)[square.halved]
+    *_, inside = Window.drawn(z, side, square.streams).places(z)
+    return z + 2 * eps * square.streams.signs(z.shape[1], 1, 1, like=z) * inside.unsqueeze(1)
 
 
-def tiles(x: Tensor, eps: float, order: int) -> Tensor:
+def tiles(x: Tensor, eps: float, streams: Streams, order: int) -> Tensor:
     """Five by five pairs of bumps, of random signs."""
     batch, channels, height, width = x.shape
     side = min(max(height // 5, 1), width)
     rows, columns = height // side, width // side
-    bump = bumps(batch * rows * columns, side, order, like=x).view(batch, 1, rows, columns, side, side)
-    signed = bump * signs(batch, channels, rows, columns, 1, 1, like=x)
+    lying = streams.below(2, rows * columns)
+    bump = bumps(side, order).to(x)[lying].view(batch, 1, rows, columns, side, side)
+    signed = bump * streams.signs(channels, rows, columns, 1, 1, like=x)
     change = torch.zeros_like(x)
     top, left = (height - rows * side) // 2, (width - columns * side) // 2
     middle = signed.transpose(3, 4).reshape(batch, channels, rows * side, columns * side)
@@ -123,30 +163,46 @@ def tiles(x: Tensor, eps: float, order: int) -> Tensor:
     return x + eps * change / length(change.flatten(1), order).view(-1, 1, 1, 1)
 
 
-def exchanged(z: Tensor, x: Tensor, edge: float, eps: float, order: int, surplus: float = 1) -> Tensor:
+def exchanged(z: Tensor, x: Tensor, eps: float, square: Squares, order: int, surplus: float = 1) -> Tensor:
     """What one square changes is given up, and goes, with what was left of `eps`, to a pair of bumps in another one.
 
     Times `surplus`: under L1 the projection takes the excess from every pixel, which leaves few that change.
     """
-    side = min(max(round(edge), 3) // 2 * 2 + 1, *z.shape[2:])
-    delta = (z - x).flatten(2)  # [B, C, H W]
-    taker, giver = window(z, side), window(z, side)
-    both = torch.zeros_like(delta).scatter(2, taker, 1).scatter(2, giver, 1)
+    height, width = z.shape[2:]
+    sides = tuple(min(max(round(edge), 3) // 2 * 2 + 1, height, width) for edge in square.edges(height, width))
+    side = torch.tensor(sides, device=z.device)[square.halved]
+    taker, giver = (Window.drawn(z, side, square.streams) for _ in range(2))
+    row, column, taking = taker.places(z)
+    *_, giving = giver.places(z)
+    taking, giving = taking.flatten(1).unsqueeze(1), giving.flatten(1).unsqueeze(1)  # [B, 1, H W]
+    delta = (z - x).flatten(2)
     unspent = (eps**order - length(delta.flatten(1), order) ** order).clamp(min=0).view(-1, 1, 1)
-    budget = (unspent / z.shape[1] + length(delta * both, order) ** order) ** (1 / order) * surplus
-    old = delta.gather(2, taker)
-    bump = bumps(len(z), side, order, like=z).flatten(1).unsqueeze(1) * signs(*z.shape[:2], 1, like=z)
-    new = bump + old / length(old, order)
+    given_up = length(delta * (taking | giving), order) ** order
+    budget = (unspent / z.shape[1] + given_up) ** (1 / order) * surplus
+    table = bump_table(sides, order).to(z)[square.halved, square.streams.below(2)].flatten(1)  # [B, most * most]
+    place = (row * max(sides) + column).flatten(1).clamp(0, table.shape[1] - 1)
+    bump = table.gather(1, place).unsqueeze(1) * taking
+    old = delta * taking
+    new = bump * square.streams.signs(z.shape[1], 1, like=z) + old / length(old, order)
     new = budget * new / length(new, order)
-    return x + delta.scatter(2, giver, 0).scatter(2, taker, new).view_as(z)
+    return x + torch.where(taking, new, delta.masked_fill(giving, 0)).view_as(z)
 
 
-def bumps(count: int, side: int, order: int, like: Tensor) -> Tensor:
-    """Two bumps of opposite signs in a square, one beside or above the other, of length 1 ``[count, side, side]``."""
+@lru_cache(maxsize=8)
+def bump_table(sides: tuple[int, ...], order: int) -> Tensor:
+    """Both pairs of bumps for each of `sides`, in the upper left corner of the largest ``[sides, 2, most, most]``."""
+    table = torch.zeros(len(sides), 2, max(sides), max(sides))
+    for number, side in enumerate(sides):
+        table[number, :, :side, :side] = bumps(side, order)
+    return table
+
+
+def bumps(side: int, order: int) -> Tensor:
+    """Two bumps of opposite signs in a square, of length 1: one above the other, and beside it ``[2, side, side]``."""
     halves = [bump(side // 2, side, order), -bump(side - side // 2, side, order)]
-    pair = torch.cat([half / length(half.flatten(), order) for half in halves]).to(like)
+    pair = torch.cat([half / length(half.flatten(), order) for half in halves])
     pair = pair / length(pair.flatten(), order)
-    return torch.stack([pair, pair.mT])[torch.randint(0, 2, (count,), device=like.device)]
+    return torch.stack([pair, pair.mT])
 
 
 def bump(height: int, width: int, order: int) -> Tensor:
@@ -162,10 +218,15 @@ def length(rows: Tensor, order: int) -> Tensor:
     return rows.norm(order, dim=-1, keepdim=True).clamp(min=1e-12)
 
 
-Start = Callable[[Tensor, float], Tensor]
-Move = Callable[[Tensor, Tensor, float, float], Tensor]
-MOVES: dict[str, tuple[Start, Move]] = {
-    "Linf": (stripes, flipped),
-    "L2": (partial(tiles, order=2), partial(exchanged, order=2)),
-    "L1": (partial(tiles, order=1), partial(exchanged, order=1, surplus=SURPLUS)),
+class Moves(NamedTuple):
+    """The first image of a walk in one norm, and the next ones."""
+
+    start: Callable[[Tensor, float, Streams], Tensor]
+    move: Callable[[Tensor, Tensor, float, Squares], Tensor]
+
+
+MOVES = {
+    "Linf": Moves(stripes, flipped),
+    "L2": Moves(partial(tiles, order=2), partial(exchanged, order=2)),
+    "L1": Moves(partial(tiles, order=1), partial(exchanged, order=1, surplus=SURPLUS)),
 }

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from spikeproof.attacks.apgd import APGD
-from spikeproof.attacks.attack import Attack, Best, Query
+from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.losses import Margin, TargetedDLR, TargetedLoss, others
+from spikeproof.attacks.query import Query, Task
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
 
@@ -38,19 +39,21 @@ class Targeted(Attack):
     def check(self, threat: Threat) -> None:
         self.attack.check(threat)
 
+    def on(self, model: nn.Module) -> "Targeted":
+        return replace(self, attack=self.attack.on(model))
+
     def averaging(self, draws: int) -> "Targeted":
         return replace(self, attack=self.attack.averaging(draws))
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        eot, best, everyone = getattr(self.attack, "eot", 1), Best(x), torch.arange(len(x), device=x.device)
-        with torch.no_grad():
-            logits = query.logits(x, y, eot)
-        query.forwards[everyone] += eot
-        goals = others(logits, y).argsort(1, descending=True)[:, : min(self.classes, logits.shape[1] - 1)]
-        for goal in goals.unbind(1):
-            if not len(who := query.left(best)):
+    def search(self, task: Task) -> Outcome:
+        query = Query.over(task, eot=getattr(self.attack, "eot", 1))
+        logits = query.logits(task.x)
+        ranked = others(logits, task.y).argsort(1, descending=True)
+        for number, goal in enumerate(ranked[:, : min(self.classes, logits.shape[1] - 1)].unbind(1)):
+            if not len(rows := query.left()):
                 break
-            with query.among(who) as toward:
-                found = self.attack.search(toward, x[who], torch.stack([y[who], goal[who]], 1), threat)
-            best.offer(found, query.answer(found, y[who], Margin(), who, eot), who)
-        return best.x
+            toward = replace(task, y=torch.stack([task.y, goal], 1))
+            found = self.attack.search(toward.of(rows).turned(number))
+            query.spend(found.gradients, found.forwards, rows)
+            query.answer(found.x, Margin(), rows=rows)
+        return Outcome(query.slots.found, query.slots.gradients, query.slots.forwards)

@@ -5,7 +5,7 @@ event cameras are in `events`.
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.inputs import check_images
-from spikeproof.specs import Pixels, UserError, pixels
+from spikeproof.choices import Choice, Pixels, UserError, pixels
+from spikeproof.randomness import Streams
 
 __all__ = ["L1", "L2", "Linf", "Threat"]
 
@@ -21,7 +22,7 @@ SPREAD = 3  # pixels that a step under L1 changes, per unit of eps: on average a
 ROUNDING = 1e-6  # float32 rounds x + delta by up to 6e-8 a pixel; more than this outside the set is outside
 
 
-class Threat(ABC):
+class Threat(Choice):
     """A set of allowed images round each image, of size `eps` in its `norm`. Tensors are ``[B, C, H, W]``.
 
     `kind` says what is attacked, and how: an attack names the kinds that it knows.
@@ -41,8 +42,8 @@ class Threat(ABC):
         """The allowed image nearest to each perturbed one."""
 
     @abstractmethod
-    def start(self, x: Tensor) -> Tensor:
-        """An allowed image drawn at random."""
+    def start(self, x: Tensor, streams: Streams | None = None) -> Tensor:
+        """An allowed image drawn at random, by each image's own numbers, or by torch's own generator."""
 
     @abstractmethod
     def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
@@ -78,8 +79,8 @@ class Linf(Threat):
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
         return torch.maximum(torch.minimum(perturbed, x + self.eps), x - self.eps).clamp(0, 1)
 
-    def start(self, x: Tensor) -> Tensor:
-        return self.project(x + self.eps * (2 * torch.rand_like(x) - 1), x)
+    def start(self, x: Tensor, streams: Streams | None = None) -> Tensor:
+        return self.project(x + self.eps * in_cube(x, streams or Streams.fresh(x)), x)
 
     def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
         return gradient.sign()
@@ -108,8 +109,8 @@ class L2(Threat):
         lower, upper = -x.flatten(1), 1 - x.flatten(1)
         return (x + shrunk_and_clipped(delta, lower, upper, self.eps).view_as(x)).clamp(0, 1)
 
-    def start(self, x: Tensor) -> Tensor:
-        return self.project(x + in_ball(x, self.eps), x)
+    def start(self, x: Tensor, streams: Streams | None = None) -> Tensor:
+        return self.project(x + in_ball(x, self.eps, streams or Streams.fresh(x)), x)
 
     def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
         return unit(gradient.flatten(1)).view_as(gradient)
@@ -148,11 +149,12 @@ class L1(Threat):
         over = (near.double() - x).abs() > change.abs()
         return torch.where(over, near.nextafter(x), near).clamp(0, 1)
 
-    def start(self, x: Tensor) -> Tensor:
+    def start(self, x: Tensor, streams: Streams | None = None) -> Tensor:
         """Uniform in the ball, mirrored where a pixel would leave the box: most of them have room on one side alone."""
-        size = -torch.rand_like(x).clamp(min=torch.finfo(x.dtype).tiny).log()  # exponential
-        change = (size * torch.where(torch.rand_like(x) < 0.5, -1, 1)).flatten(1)
-        length = torch.rand(len(x), 1, device=x.device, dtype=x.dtype) ** (1 / change.shape[1])
+        streams, shape = streams or Streams.fresh(x), x.shape[1:]
+        size = -streams.uniform(*shape, like=x).log()  # exponential
+        change = (size * streams.signs(*shape, like=x)).flatten(1)
+        length = streams.uniform(1, like=x) ** (1 / change.shape[1])
         change = (self.eps * length * change / change.abs().sum(1, keepdim=True)).view_as(x)
         outside = (x + change < 0) | (x + change > 1)
         return self.project(x + torch.where(outside, -change, change), x)
@@ -182,10 +184,15 @@ def unit(rows: Tensor) -> Tensor:
     return rows / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
 
 
-def in_ball(x: Tensor, radius: float) -> Tensor:
+def in_cube(x: Tensor, streams: Streams) -> Tensor:
+    """Changes like `x`, uniform in (-1, 1)."""
+    return 2 * streams.uniform(*x.shape[1:], like=x) - 1
+
+
+def in_ball(x: Tensor, radius: float, streams: Streams) -> Tensor:
     """Changes like `x`, uniform in the Euclidean ball of this radius."""
-    direction = torch.randn_like(x).flatten(1)
-    size = torch.rand(len(x), 1, device=x.device, dtype=x.dtype) ** (1 / direction.shape[1])
+    direction = streams.normal(*x.shape[1:], like=x).flatten(1)
+    size = streams.uniform(1, like=x) ** (1 / direction.shape[1])
     return (radius * size * unit(direction)).view_as(x)
 
 

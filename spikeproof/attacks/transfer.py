@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from spikeproof.attacks.apgd import APGD
-from spikeproof.attacks.attack import Attack, BlackBox, Query
+from spikeproof.attacks.attack import Attack, BlackBox, Outcome
+from spikeproof.attacks.query import Task
 from spikeproof.attacks.threats import Threat
 from spikeproof.models import load_model
 from spikeproof.snn import ann_twin, attack_view
@@ -27,8 +27,11 @@ class Transfer(BlackBox):
     def check(self, threat: Threat) -> None:
         self.attack.check(threat)
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        return _on(attack_view(load_model(self.file).to(x)), self.attack, query, x, y, threat)
+    def on(self, model: nn.Module) -> Attack:
+        return Elsewhere(attack_view(load_model(self.file)), self.attack)
+
+    def search(self, task: Task) -> Outcome:
+        return self.on(task.model).search(task)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +52,23 @@ class TwinTransfer(BlackBox):
     def averaging(self, draws: int) -> "TwinTransfer":
         return replace(self, attack=self.attack.averaging(draws))
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        return _on(ann_twin(query.model, clipped=self.clipped), self.attack, query, x, y, threat)
+    def search(self, task: Task) -> Outcome:
+        return Elsewhere(ann_twin(task.model, clipped=self.clipped), self.attack).search(task)
 
 
-def _on(source: nn.Module, attack: Attack, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-    """What the attack finds on `source`; its cost counts, but only the attacked network says what is broken."""
-    with query.among(torch.arange(len(x), device=x.device), source, stop=False) as elsewhere:
-        return attack.search(elsewhere, x, y, threat)
+@dataclass(frozen=True)
+class Elsewhere(BlackBox):
+    """An attack that is run to its end on another network, `source`, of whatever the attacked one answers."""
+
+    source: nn.Module
+    attack: Attack
+
+    def check(self, threat: Threat) -> None:
+        self.attack.check(threat)
+
+    def averaging(self, draws: int) -> Attack:
+        return self
+
+    def search(self, task: Task) -> Outcome:
+        source = self.source.to(task.x)
+        return self.attack.on(source).search(replace(task, model=source, stop=False, memory=None))

@@ -1,14 +1,14 @@
 """Plain conversions: every spiking layer is to fire at the rate that its ANN layer's activation says."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 
+from spikeproof.choices import Count, UserError, Within
 from spikeproof.conversion.conversion import CalibrationImages, Conversion, percentile, spiking_layers
 from spikeproof.snn import GradedIF, Network, Neuron, SpikingNetwork, record
 from spikeproof.snn.neurons import ACTIVATIONS, ClipFloorShift
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,9 @@ class ThresholdBalancing(Conversion):
 
     neuron: ClassVar[Neuron] = GradedIF()
 
-    percentile: float = 0.999
-    batches: int = 10
-    batch: int = 64
-
-    def __post_init__(self) -> None:
-        check_calibration(self.percentile, self.batches, self.batch)
+    percentile: Annotated[float, Within(0, 1, "(]")] = 0.999
+    batches: Count = 10
+    batch: Count = 64
 
     def check(self, ann: SpikingNetwork, network: Network) -> None:
         _want_graded(network)
@@ -68,15 +65,6 @@ class LearnedBounds(Conversion):
     def __call__(self, ann: SpikingNetwork, snn: SpikingNetwork, images: CalibrationImages) -> None:
         for layer, unit in zip(spiking_layers(snn), _units(ann), strict=True):
             layer.threshold.copy_(unit.learned_bound())
-
-
-def check_calibration(share: float, batches: int, batch: int) -> None:
-    """Refuse a percentile that is no share, and calibration without images."""
-    if not 0 < share <= 1:
-        raise UserError(f"percentile is a share in (0, 1], 0.997 for example; not {share}")
-    for name, value in (("batches", batches), ("batch", batch)):
-        if value < 1:
-            raise UserError(f"{name} must be at least 1, not {value}: calibration needs images")
 
 
 def _units(ann: SpikingNetwork) -> list[ClipFloorShift]:

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from spikeproof.conversion.balancing import check_calibration
+from spikeproof.choices import AtLeast, Count, Positive, UserError, Within
 from spikeproof.conversion.conversion import CalibrationImages, Conversion, percentile, spiking_layers
 from spikeproof.snn import DLIF, IF, Network, Neuron, SpikingNetwork, StatefulNeuron, view, without_statistics
 from spikeproof.snn.network import STEPS
 from spikeproof.snn.neurons import THRESHOLD_FLOOR
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,20 +28,11 @@ class Calibration(Conversion):
 
     neuron: ClassVar[Neuron] = IF(learn_threshold=True)
 
-    percentile: float = 0.997
-    batches: int = 11
-    batch: int = 64
-    steps: int = 100
-    scale: float = 0.3
-
-    def __post_init__(self) -> None:
-        check_calibration(self.percentile, self.batches, self.batch)
-        if self.batch == 1:
-            raise UserError("batch norm needs at least 2 images in a batch: set batch to more than 1")
-        if self.steps < 1:
-            raise UserError(f"steps counts time steps and must be at least 1, not {self.steps}")
-        if not 0 < self.scale < float("inf"):
-            raise UserError(f"scale multiplies the thresholds and must be positive, not {self.scale}")
+    percentile: Annotated[float, Within(0, 1, "(]")] = 0.997
+    batches: Count = 11
+    batch: Annotated[int, AtLeast(2)] = 64  # batch norm needs two images
+    steps: Count = 100
+    scale: Positive = 0.3
 
     def check(self, ann: SpikingNetwork, network: Network) -> None:
         if isinstance(network.neuron, StatefulNeuron):

@@ -1,6 +1,6 @@
 """What is a conversion? A choice of how thresholds are set; `convert` copies the weights and asks it."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from spikeproof.choices import Choice, UserError
 from spikeproof.data import Augmentation, Images, augment
 from spikeproof.randomness import seeded
 from spikeproof.snn import Network, Neuron, SpikingNetwork, attack_view, has_spikes
 from spikeproof.snn.neurons import ACTIVATIONS, GradedLayer, SpikingLayer, is_neuron
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +30,12 @@ class CalibrationImages:
             yield augment(x.to(self.device), tuple(self.augmentation))
 
 
-class Conversion(ABC):
+class Conversion(Choice):
     """Sets what a spiking network has and its ANN had not; `neuron` is the kind that it is meant for."""
 
     neuron: ClassVar[Neuron]
 
-    def check(self, ann: SpikingNetwork, network: Network) -> None:  # noqa: B027
+    def check(self, ann: SpikingNetwork, network: Network) -> None:
         """Raise `UserError` for choices that this conversion cannot work with, before anything is computed."""
 
     @abstractmethod

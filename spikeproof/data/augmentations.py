@@ -3,7 +3,7 @@
 Event frames [B,T,P,H,W] are changed as images are, all frames of a recording in the same way.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spikeproof.specs import UserError
+from spikeproof.choices import Choice, Count, Share, UserError
 
 
-class Augmentation(ABC):
+class Augmentation(Choice):
     """A random change of images that keeps their labels, their shape and [0,1]."""
 
     @abstractmethod
@@ -33,11 +33,7 @@ class RandomCrop(Augmentation):
     Convolutional Neural Networks (2012); padding 4 for CIFAR is from He et al. (2016), section 4.2.
     """
 
-    padding: int = 4
-
-    def __post_init__(self) -> None:
-        if self.padding < 1:
-            raise UserError(f"RandomCrop(padding={self.padding}): padding must be at least 1 pixel")
+    padding: Count = 4
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         planes = planes_of(x)
@@ -56,11 +52,7 @@ class HorizontalFlip(Augmentation):
     Pitfall: not for digits or letters, whose mirror image is another sign or none.
     """
 
-    probability: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise UserError(f"HorizontalFlip(probability={self.probability}): a probability is in [0, 1]")
+    probability: Share = 0.5
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         planes = planes_of(x)
@@ -77,14 +69,8 @@ class Cutout(Augmentation):
     Networks with Cutout, arXiv:1708.04552 (size 16 for CIFAR-10, 8 for CIFAR-100).
     """
 
-    size: int = 16
-    fill: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise UserError(f"Cutout(size={self.size}): size must be at least 1 pixel")
-        if not 0 <= self.fill <= 1:
-            raise UserError(f"Cutout(fill={self.fill}): fill is a pixel value in [0, 1]")
+    size: Count = 16
+    fill: Share = 0.0
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         planes = planes_of(x)

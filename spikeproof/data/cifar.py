@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from spikeproof.choices import Count, Seed, UserError
 from spikeproof.data.augmentations import Augmentation, HorizontalFlip, RandomCrop
 from spikeproof.data.data_sets import DataSet
 from spikeproof.data.images import Images, images_in_memory
 from spikeproof.data.published_files import Download, missing, refuse_altered
-from spikeproof.specs import UserError
 
 CIFAR10_TRAIN = (
     ("data_batch_1", "c99cafc152244af753f735de768cd75f"),
@@ -46,9 +46,9 @@ class CIFAR10(DataSet):
     Features from Tiny Images, technical report, University of Toronto, 2009.
     """
 
-    train_images: int | None = None
-    validation_images: int = 5000
-    split_seed: int = 0
+    train_images: Count | None = None
+    validation_images: Count = 5000
+    split_seed: Seed = 0
     augmentation: tuple[Augmentation, ...] = (RandomCrop(padding=4), HorizontalFlip())
 
     shape = (3, 32, 32)
@@ -81,9 +81,9 @@ class CIFAR100(DataSet):
     from Tiny Images, technical report, University of Toronto, 2009.
     """
 
-    train_images: int | None = None
-    validation_images: int = 5000
-    split_seed: int = 0
+    train_images: Count | None = None
+    validation_images: Count = 5000
+    split_seed: Seed = 0
     augmentation: tuple[Augmentation, ...] = (RandomCrop(padding=4), HorizontalFlip())
 
     shape = (3, 32, 32)

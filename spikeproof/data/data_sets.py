@@ -1,20 +1,20 @@
 """What is a data set, and how is it cut into a training, a validation and a test part?"""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
+from spikeproof.choices import Choice, Count, Seed, UserError, nearest
 from spikeproof.data.augmentations import Augmentation
 from spikeproof.data.images import Images
 from spikeproof.data.published_files import Download, data_root
 from spikeproof.data.splits import stratified_order
-from spikeproof.specs import UserError, nearest
 
 PartName = Literal["train", "validation", "test"]
 
 
-class DataSet(ABC):
+class DataSet(Choice):
     """Images with labels, as published, and the choice of which of them train, validate and test.
 
     `validation_images` images are taken out of the published training set, at random by `split_seed` and in
@@ -40,24 +40,15 @@ class DataSet(ABC):
     downloads: ClassVar[tuple[Download, ...]] = ()
     by_hand: ClassVar[str] = ""
 
-    train_images: int | None
-    validation_images: int
-    split_seed: int
+    train_images: Count | None
+    validation_images: Count
+    split_seed: Seed
     augmentation: tuple[Augmentation, ...]
 
     def __post_init__(self) -> None:
-        name = type(self).__name__
+        super().__post_init__()
         if self.published_train is not None:
             self._refuse_too_few(self.published_train)
-        if self.split_seed < 0:
-            raise UserError(f"{name}: split_seed must be 0 or more, not {self.split_seed}")
-        if not isinstance(self.augmentation, tuple) or not all(
-            isinstance(step, Augmentation) for step in self.augmentation
-        ):
-            raise UserError(
-                f"{name}: augmentation must be a tuple such as (RandomCrop(padding=4),) or (), "
-                f"not {self.augmentation!r}"
-            )
 
     @abstractmethod
     def published(self, name: Literal["train", "test"], root: Path) -> Images:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from spikeproof.choices import Count, Seed
 from spikeproof.data.augmentations import Augmentation
 from spikeproof.data.data_sets import DataSet
 from spikeproof.data.images import Images, images_in_memory
@@ -24,9 +25,9 @@ class Digits(DataSet):
     Learning Repository (1998), doi:10.24432/C50P49; scikit-learn holds its test file only.
     """
 
-    train_images: int | None = None
-    validation_images: int = 137
-    split_seed: int = 0
+    train_images: Count | None = None
+    validation_images: Count = 137
+    split_seed: Seed = 0
     augmentation: tuple[Augmentation, ...] = ()
 
     shape = (1, 8, 8)

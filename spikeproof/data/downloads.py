@@ -12,9 +12,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from spikeproof.choices import UserError
 from spikeproof.data.data_sets import DataSet
 from spikeproof.data.published_files import Download, data_root
-from spikeproof.specs import UserError
 
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 20

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from spikeproof.choices import UserError
 from spikeproof.data.published_files import Download, damaged, missing, refuse_altered
-from spikeproof.specs import UserError
 
 UNSIGNED_BYTE = 8
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from spikeproof.choices import UserError
 from spikeproof.data.images import Images
-from spikeproof.specs import UserError
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 

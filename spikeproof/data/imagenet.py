@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from spikeproof.choices import Count, Seed, UserError
 from spikeproof.data.augmentations import Augmentation, HorizontalFlip, RandomCrop
 from spikeproof.data.data_sets import DataSet
 from spikeproof.data.image_files import class_folders, images_by_class, images_in_files
 from spikeproof.data.images import Images
-from spikeproof.specs import UserError
 
 FOLDERS = ("ImageNet", "imagenet")
 
@@ -24,9 +24,9 @@ class ImageNet(DataSet):
     Source: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 115(3), 2015.
     """
 
-    train_images: int | None = None
-    validation_images: int = 10_000
-    split_seed: int = 0
+    train_images: Count | None = None
+    validation_images: Count = 10_000
+    split_seed: Seed = 0
     augmentation: tuple[Augmentation, ...] = (RandomCrop(padding=28), HorizontalFlip())
 
     shape = (3, 224, 224)

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 
 class Pixels(Protocol):

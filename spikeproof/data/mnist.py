@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 import torch
 
+from spikeproof.choices import Count, Seed
 from spikeproof.data.augmentations import Augmentation
 from spikeproof.data.data_sets import DataSet
 from spikeproof.data.idx import read_idx
@@ -34,9 +35,9 @@ class MNIST(DataSet):
     Learning Applied to Document Recognition, Proceedings of the IEEE 86(11), 1998.
     """
 
-    train_images: int | None = None
-    validation_images: int = 5000
-    split_seed: int = 0
+    train_images: Count | None = None
+    validation_images: Count = 5000
+    split_seed: Seed = 0
     augmentation: tuple[Augmentation, ...] = ()
 
     shape = (1, 28, 28)
@@ -75,9 +76,9 @@ class FashionMNIST(DataSet):
     Image Dataset for Benchmarking Machine Learning Algorithms, arXiv:1708.07747.
     """
 
-    train_images: int | None = None
-    validation_images: int = 5000
-    split_seed: int = 0
+    train_images: Count | None = None
+    validation_images: Count = 5000
+    split_seed: Seed = 0
     augmentation: tuple[Augmentation, ...] = ()
 
     shape = (1, 28, 28)

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

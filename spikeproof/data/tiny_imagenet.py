@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from spikeproof.choices import Count, Seed, UserError
 from spikeproof.data.augmentations import Augmentation, HorizontalFlip, RandomCrop
 from spikeproof.data.data_sets import DataSet
 from spikeproof.data.image_files import class_folders, images_by_class, images_in_files
 from spikeproof.data.images import Images
 from spikeproof.data.published_files import Download, missing
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +22,9 @@ class TinyImageNet(DataSet):
     WordNet ids. Source: Le and Yang, Tiny ImageNet Visual Recognition Challenge, Stanford CS 231N, 2015.
     """
 
-    train_images: int | None = None
-    validation_images: int = 5000
-    split_seed: int = 0
+    train_images: Count | None = None
+    validation_images: Count = 5000
+    split_seed: Seed = 0
     augmentation: tuple[Augmentation, ...] = (RandomCrop(padding=8), HorizontalFlip())
 
     shape = (3, 64, 64)

@@ -1,10 +1,11 @@
 """How robust is a network? Suites of attacks, verdicts per image, and whether they can be believed."""
 
+from spikeproof.calling import predict
 from spikeproof.evaluation.diagnosis import Diagnosis, diagnose
 from spikeproof.evaluation.evaluated_runs import evaluate_run
 from spikeproof.evaluation.intervals import Interval
-from spikeproof.evaluation.predictions import predict
 from spikeproof.evaluation.probes import Probes, probe, probe_run
+from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.robustness import evaluate
 from spikeproof.evaluation.suites import SUITES, Suite, suite_named
 from spikeproof.evaluation.trade_off import qte
@@ -15,6 +16,7 @@ __all__ = [
     "Diagnosis",
     "Interval",
     "Probes",
+    "Protocol",
     "Suite",
     "Verdicts",
     "diagnose",

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks.attack import as_evaluated
+from spikeproof.calling import as_evaluated
 from spikeproof.evaluation.red_flags import Flag, along, blind
 from spikeproof.models import tensors_of
 from spikeproof.randomness import seeded

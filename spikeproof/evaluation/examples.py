@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Threat
-from spikeproof.attacks.attack import as_evaluated
+from spikeproof.calling import as_evaluated
 from spikeproof.randomness import seeded
 from spikeproof.snn import attack_view, record
 

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from spikeproof.calling import predict
 from spikeproof.data import DataSet
-from spikeproof.evaluation.predictions import check_classes, predict
+from spikeproof.evaluation.predictions import check_classes
 from spikeproof.models import built_by, load_tensors, read_weights, write_foreign
 from spikeproof.runs import Run, environment, sha256_of
 from spikeproof.snn import adapt

@@ -5,7 +5,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Threat
-from spikeproof.evaluation.predictions import predict
+from spikeproof.calling import device_of, is_stochastic, predict
+from spikeproof.randomness import seed_from
 from spikeproof.snn import attack_view
 
 
@@ -19,28 +20,42 @@ class Judgement(NamedTuple):
 
 
 class Judge:
-    """One network, judged by the mean logits of `draws` passes, or by their `vote`.
+    """One network, judged by the mean logits of `draws` passes, or by their `vote`, in batches of one fixed shape.
 
-    Attacks average over as many passes; on a network that may be stochastic none stops at a first lucky draw.
+    Attacks average over as many passes; on a network that may be stochastic none stops at a first lucky draw. At most
+    `batch` images are attacked side by side.
     """
 
-    def __init__(self, model: nn.Module, draws: int, vote: bool) -> None:
+    def __init__(self, model: nn.Module, draws: int, vote: bool, batch: int) -> None:
         self.model = model
         self.attacked = attack_view(model)
         self.draws = draws
         self.vote = vote
-        self.stop = draws == 1 and not getattr(model, "stochastic", False)
+        self.batch = batch
+        self.device = device_of(model)
+        self.stop = draws == 1 and not is_stochastic(model)
 
     def __call__(
-        self, attack: Attack, x: Tensor, y: Tensor, threat: Threat, seed: int, draws: int | None = None
+        self,
+        attack: Attack,
+        x: Tensor,
+        y: Tensor,
+        threat: Threat,
+        seed: int,
+        index: Tensor,
+        draws: int | None = None,
     ) -> Judgement:
-        """What `attack` does to images `x` on the network's device; its gradients are of `draws` passes, if given."""
-        found = attack.averaging(draws or self.draws).run(self.attacked, x, y, threat, seed=seed, stop=self.stop)
+        """What `attack` does to images `x`, of the numbers `index` in their pool, on the network's device.
+
+        Its gradients are means over `draws` passes, if given.
+        """
+        found = attack.averaging(draws or self.draws).run(
+            self.attacked, x, y, threat, seed=seed, stop=self.stop, index=index, width=self.batch
+        )
         allowed = threat.project(found.x, x)
         legal = threat.contains(allowed, x).cpu()
-        logits = predict(
-            self.model, allowed, batch=len(x), draws=self.draws, vote=self.vote, seed=seed + 1
-        )  # never the noise that was attacked
+        never_attacked = seed_from(seed, 1, int(index[0]))  # the noise of the judgement
+        logits = predict(self.model, allowed, draws=self.draws, vote=self.vote, seed=never_attacked)
         broken = legal & (logits.argmax(1) != y.cpu())
         undefined = int((~logits.isfinite()).any(1).sum())
         return Judgement(broken, found.gradients.cpu(), found.forwards.cpu() + self.draws, undefined)

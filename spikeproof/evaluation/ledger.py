@@ -3,33 +3,40 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import Threat, Transfer
+from spikeproof.attacks import Transfer
+from spikeproof.calling import is_stochastic, predict
 from spikeproof.evaluation.diagnosis import Diagnosis, diagnose, judged
-from spikeproof.evaluation.predictions import Pool, predict, taken
+from spikeproof.evaluation.predictions import Pool, taken
+from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.red_flags import Flag
-from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
 from spikeproof.models import load_model, tensors_of
 from spikeproof.runs import Run
-from spikeproof.specs import UserError, to_config
 
 STATE = "verdicts.partial.npz"
 DIAGNOSED = 256  # images, whatever the batch
 ANSWERED = 64  # images whose logits tell networks apart that share their weights
 
 
+class Kept(NamedTuple):
+    """The run folder that keeps what was found so far, and the fingerprint of what it is about."""
+
+    run: Run
+    fingerprint: str
+
+
 class Ledger:
     """The verdicts while they are being made; kept on disk after every batch where there is a run folder."""
 
-    def __init__(self, verdicts: Verdicts, settings: np.ndarray, state: Run | None) -> None:
+    def __init__(self, verdicts: Verdicts, kept: "Kept | None") -> None:
         self.verdicts = verdicts
-        self.settings = settings
-        self.state = state
+        self.kept = kept
         self.diagnosis = verdicts.diagnosis
         self.eps = self.attack = self.started = 0
         self.pending = np.zeros(0, dtype=np.int64)
@@ -39,17 +46,15 @@ class Ledger:
     def opened(
         model: nn.Module,
         pool: Pool,
-        threats: Sequence[Threat],
-        suite: Suite,
+        protocol: Protocol,
         batch: int,
         draws: int,
         draws_if_stochastic: int,
-        seed: int,
-        state: Run | None,
+        kept: "Kept | None",
         logits: Tensor,
         flags: Sequence[Flag],
     ) -> "Ledger":
-        settings = np.array(fingerprint(model, pool, threats, suite, batch, draws, seed))
+        threats, suite, seed = protocol.threats, protocol.suite, protocol.seed
         diagnosis = judged(flags)
         if diagnosis.status == "ok" or len(flags) > 1:  # else it keeps a state, and nothing can be asked of it twice
             x, y = taken(model, pool, torch.arange(min(len(pool), DIAGNOSED)))
@@ -72,17 +77,17 @@ class Ledger:
             forwards=np.full(len(pool), draws, dtype=np.int64),
             flags=tuple(flags),
         )
-        ledger = Ledger(verdicts, settings, state)
-        if state is not None and STATE in state:
-            ledger._resume(state.read_arrays(STATE))
+        ledger = Ledger(verdicts, kept)
+        if kept is not None and STATE in kept.run:
+            ledger._resume(kept.run.read_arrays(STATE), kept.fingerprint)
         return ledger
 
-    def _resume(self, kept: dict[str, np.ndarray]) -> None:
-        if not np.array_equal(kept["settings"], self.settings):
+    def _resume(self, found: dict[str, np.ndarray], fingerprint: str) -> None:
+        if str(found["settings"]) != fingerprint:
             return  # another model, other images or another protocol: what was kept says nothing about this one
         for name, array in self.verdicts.arrays().items():
-            array[:] = kept[name]
-        self.pending, self.stage = kept["pending"], kept["stage"]
+            array[:] = found[name]
+        self.pending, self.stage = found["pending"], found["stage"]
 
     def begin(self, eps: int, attack: int) -> None:
         self.eps, self.attack = eps, attack
@@ -95,16 +100,16 @@ class Ledger:
         here = (self.eps, self.attack) == tuple(self.stage)
         return torch.from_numpy(self.pending[:size]) if here and len(self.pending) else None
 
-    def note(self, who: Tensor, broken: Tensor, gradients: Tensor, forwards: Tensor) -> None:
-        v, places = self.verdicts, who.numpy()
+    def note(self, index: Tensor, broken: Tensor, gradients: Tensor, forwards: Tensor) -> None:
+        v, places = self.verdicts, index.numpy()
         v.broken_at[places[broken.numpy()]] = self.eps
         v.broken_by[places[broken.numpy()]] = self.attack
         v.gradients[places] += gradients.numpy()
         v.forwards[places] += forwards.numpy()
         self.pending = self.pending[len(places) :]
-        if self.state is not None:
-            progress = {"settings": self.settings, "pending": self.pending, "stage": self.stage}
-            self.state.write_arrays(STATE, v.arrays() | progress)
+        if self.kept is not None:
+            progress = {"settings": np.array(self.kept.fingerprint), "pending": self.pending, "stage": self.stage}
+            self.kept.run.write_arrays(STATE, v.arrays() | progress)
 
     def done(self) -> tuple[float, float]:
         """Stages (one attack at one eps) done, and how many there are."""
@@ -120,42 +125,21 @@ class Ledger:
         return replace(self.verdicts, diagnosis=self.diagnosis)
 
 
-def fingerprint(
-    model: nn.Module,
-    pool: Pool,
-    threats: Sequence[Threat],
-    suite: Suite,
-    batch: int,
-    draws: int | None,
-    seed: int,
-) -> str:
+def fingerprint(model: nn.Module, pool: Pool, protocol: Protocol, batch: int) -> str:
     """A digest of all that verdicts depend on: the network, its weights, what it answers to the first images, images,
     labels, the networks that images are transferred from, and the protocol."""
-    protocol = (to_config(in_order(threats)), to_config(suite), batch, draws, seed)
-    digest = hashlib.sha256(f"{protocol}{model}{getattr(model, 'stochastic', None)}".encode())
+    suite, seed = protocol.suite, protocol.seed
+    how = f"{protocol.fingerprint} {batch} {is_stochastic(model)} {model}"
+    digest = hashlib.sha256(how.encode())
     first, _ = pool.batch(torch.arange(min(len(pool), batch, ANSWERED)))
     sources = [load_model(attack.file) for attack in suite.attacks if isinstance(attack, Transfer)]
     tensors = [tensor for network in (model, *sources) for tensor in tensors_of(network).values()]
     for tensor in (predict(model, first, seed=seed), *tensors):
         digest.update(_bytes(tensor))
-    for who in torch.arange(len(pool)).split(batch):
-        for tensor in pool.batch(who):
+    for indices in torch.arange(len(pool)).split(batch):
+        for tensor in pool.batch(indices):
             digest.update(_bytes(tensor))
     return digest.hexdigest()
-
-
-def in_order(threats: Sequence[Threat] | Threat) -> list[Threat]:
-    threats = [threats] if isinstance(threats, Threat) else threats
-    if not threats:
-        raise UserError("an evaluation needs at least one threat, for example Linf(8/255)")
-    kinds = {replace(threat, eps=0): threat for threat in threats}  # type: ignore[type-var]
-    if len(kinds) > 1:
-        these = ", ".join(sorted(map(repr, kinds.values())))
-        raise UserError(f"the threats of one evaluation differ in size only; these are {these}")
-    ordered = sorted(threats, key=lambda threat: threat.eps)
-    if len({threat.eps for threat in ordered}) < len(ordered):
-        raise UserError("the same eps is given twice")
-    return ordered
 
 
 def _bytes(tensor: Tensor) -> bytes:

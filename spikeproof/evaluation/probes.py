@@ -16,12 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, Threat
-from spikeproof.attacks.attack import as_evaluated, check_logits, check_targets, per_image
 from spikeproof.attacks.losses import pairwise_probability, strongest_rival
+from spikeproof.attacks.query import per_image
+from spikeproof.calling import as_evaluated, check_logits, check_targets
 from spikeproof.data import PartName
 from spikeproof.evaluation.ledger import fingerprint
 from spikeproof.evaluation.opened_runs import opened
 from spikeproof.evaluation.predictions import Given, taken
+from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.suites import Suite
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.runs import Run, environment
@@ -167,15 +169,19 @@ def probe_run(
     Does nothing but return it if it is there for the same weights, images and settings. Raises `UserError` for a run
     whose training has not finished, and for what `probe` refuses.
     """
-    model, chosen, data = opened(
-        run, "probe", images=images, part=part, batch=batch, data_root=data_root, device=device, trust=trust
+    protocol = Protocol(
+        threats=(threat,), suite=Suite(name="probes", attacks=(attack,)), part=part, images=images, seed=seed
     )
-    print_ = fingerprint(model, chosen, [threat], Suite(name="probes", attacks=(attack,)), batch, None, seed)
+    if batch < 1:
+        raise UserError(f"batch must be at least 1, not {batch}")
+    model, data = opened(run, "probe", device=device, trust=trust)
+    chosen = protocol.part_of(data, data_root)
+    print_ = fingerprint(model, chosen, protocol, batch)
     kept = run.read_json(FILE) if FILE in run else None
     if isinstance(kept, dict) and kept.get("fingerprint") == print_:
         return kept
     started = time.monotonic()
-    found = probe(model, *chosen.batch(torch.arange(images)), threat, attack, batch=batch, seed=seed)
+    found = probe(model, *chosen.batch(torch.arange(len(chosen))), threat, attack, batch=batch, seed=seed)
     facts = {"data": to_config(data), "resplit": data.resplit, "part": part, "seed": seed, "fingerprint": print_}
     facts |= {"seconds": time.monotonic() - started, "environment": environment()}
     run.write_json(FILE, found.summary() | facts)

@@ -20,6 +20,7 @@ from spikeproof.attacks import (
     PGD,
     SCG,
     Attack,
+    Linf,
     Margin,
     Square,
     SteepestRetiming,
@@ -28,10 +29,10 @@ from spikeproof.attacks import (
     UniformNoise,
 )
 from spikeproof.attacks.adaptive import followed
-from spikeproof.attacks.attack import Query, as_evaluated
+from spikeproof.attacks.query import Query, Task
+from spikeproof.calling import as_evaluated, checked_logits
 from spikeproof.evaluation.judging import Judge
-from spikeproof.evaluation.predictions import checked_logits
-from spikeproof.randomness import seed_from, seeded
+from spikeproof.randomness import Streams, seed_from, seeded
 from spikeproof.snn import GradientPath, Internals, Slope, SpikingNetwork, attack_view, has_spikes, record, view
 from spikeproof.specs import short
 
@@ -337,7 +338,8 @@ class Spent:
         broken = []
         for part, labels in zip(x.split(self.batch), y.split(self.batch), strict=True):
             self.asked += 1
-            found = judge(attack, part, labels, threat, seed_from(self.seed, self.asked), draws)
+            index = torch.arange(len(part))
+            found = judge(attack, part, labels, threat, seed_from(self.seed, self.asked), index, draws)
             broken.append(found.broken)
             self.gradients += int(found.gradients.sum())
             self.forwards += int(found.forwards.sum())
@@ -363,8 +365,8 @@ def blind(views: dict[str, nn.Module], x: Tensor, y: Tensor, batch: int, seed: i
             break
         with seeded(seed, x.device), as_evaluated(seen):
             for who in zero.nonzero().squeeze(1).split(batch):
-                query = Query(seen, len(who), x.device, stop=False)
-                slope, _ = query.gradient(x[who], y[who], Margin(), torch.arange(len(who), device=x.device))
+                task = Task(seen, x[who], y[who], Linf(0), Streams.of(seed, who), stop=False)
+                slope, _ = Query.over(task, eot=1).gradient(x[who], Margin())
                 zero[who] = (slope == 0).flatten(1).all(1)
     return zero
 

@@ -5,21 +5,22 @@ with `contains`, and judged by the model's own forward. An image once broken is 
 later attack nor at a larger eps, and the survivors are gathered into full batches.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import Attack, Threat
-from spikeproof.data import Images
+from spikeproof.attacks import Attack
+from spikeproof.calling import is_stochastic
+from spikeproof.data import DataSet, Images
 from spikeproof.evaluation.diagnosis import judged
 from spikeproof.evaluation.judging import Judge
-from spikeproof.evaluation.ledger import Ledger, in_order
-from spikeproof.evaluation.predictions import Given, Pool, predictions, taken
+from spikeproof.evaluation.ledger import Kept, Ledger, fingerprint
+from spikeproof.evaluation.predictions import Pool, predictions, taken
+from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.red_flags import CHECKED, Spent, of_attacks, of_network, of_suite
-from spikeproof.evaluation.suites import QUICK, Suite
+from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.verdicts import Verdicts
 from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from
@@ -30,63 +31,71 @@ from spikeproof.specs import UserError, short
 __all__ = ["evaluate"]
 
 DRAWS = 16  # passes of a stochastic network
+BATCH = 256  # images attacked at once
+AHEAD = 16  # batches of images that wait for a slot on an accelerator, where few images are as slow as many
 
 
 def evaluate(
     model: nn.Module,
-    images: Images | tuple[Tensor, Tensor],
-    threats: Sequence[Threat] | Threat,
-    suite: Suite = QUICK,
+    data: DataSet | Images | tuple[Tensor, Tensor],
+    protocol: Protocol,
     *,
-    batch: int = 256,
-    draws: int | None = None,
-    seed: int = 0,
+    batch: int | None = None,
     state: Run | None = None,
     progress: Report = silent,
 ) -> Verdicts:
-    """Verdicts under threats of one kind, sorted by eps, for a part of a data set or ``(x [N, C, H, W], y [N])``.
+    """Verdicts on images ``(x [N, C, H, W], y [N])``, on a part of a data set, or on the protocol's part of a data set.
 
     Networks of SpikingJelly, snnTorch and Norse are adapted (`adapt`); any other model has to forget by itself.
     Images lie in [0, 1]; those of a data set are read batch by batch and never all held. A model that declares
-    itself stochastic is judged by `draws` passes (default 16), one that declares the contrary by
+    itself stochastic is judged by the protocol's draws (default 16), one that declares the contrary by
     one, any other by as many as are given (default 1); attacks with a field `eot` left at 1 average over as many, and
-    none stops at a first lucky draw. With `state`, a run folder, finished batches are kept there and the same call,
-    started again, goes on. Raises `UserError` for bad images, labels, threats or logits.
+    none stops at a first lucky draw. `batch` images are attacked at once (default 256). With `state`, a run folder,
+    finished batches are kept there and the same call, started again, goes on. Raises `UserError` for bad images,
+    labels or logits.
     """
-    model = adapt(model)
-    threats = in_order(threats)
-    for member in suite.members:
-        member.check(threats[0])
-    pool = images if isinstance(images, Images) else Given(*images)
+    model, batch, pool = adapt(model), usable(batch), protocol.pool(data)
+    kept = None if state is None else Kept(state, fingerprint(model, pool, protocol, batch))
+    return evaluate_pool(model, pool, protocol, batch, kept, progress)
+
+
+def evaluate_pool(
+    model: nn.Module, pool: Pool, protocol: Protocol, batch: int, kept: Kept | None, progress: Report
+) -> Verdicts:
+    """`evaluate` on images that are chosen already, with a network that is adapted."""
+    threats, suite, draws, seed = protocol.threats, protocol.suite, protocol.draws, protocol.seed
     if_stochastic = DRAWS if draws is None else draws
     if draws is None:
-        draws = DRAWS if getattr(model, "stochastic", False) else 1
-    elif getattr(model, "stochastic", None) is False:
-        draws = min(draws, 1)
-    for name, value, least in (("batch", batch, 1), ("draws", draws, 1), ("seed", seed, 0)):
-        if value < least:
-            raise UserError(f"{name} must be at least {least}, not {value}")
+        draws = DRAWS if is_stochastic(model) else 1
+    elif is_stochastic(model) is False:
+        draws = 1
     vote = suite.judged_by == "vote"
     first = taken(model, pool, torch.arange(min(len(pool), CHECKED)))
     network = of_network(model, *first, suite.paths, batch=batch, seed=seed)
     flags = [next(network)]  # whether it keeps a state, which would make all that follows a matter of chance
     logits = predictions(model, pool, batch, draws, vote, seed)
     flags += network
-    ledger = Ledger.opened(model, pool, threats, suite, batch, draws, if_stochastic, seed, state, logits, flags)
-    judge = Judge(model, draws, vote)
-    as_run = _as_run(suite, model)
+    ledger = Ledger.opened(model, pool, protocol, batch, draws, if_stochastic, kept, logits, flags)
+    judge = Judge(model, draws, vote, batch)
+    as_run, ahead = _as_run(suite, model), batch * (1 if judge.device.type == "cpu" else AHEAD)
     for eps, threat in enumerate(threats):
         for number, attack in enumerate(as_run):
             ledger.begin(eps, number)
-            while attack and ledger.diagnosis.status == "ok" and (who := ledger.next_batch(batch)) is not None:
-                drawn = seed_from(seed, eps, number, int(who[0]))
-                found = judge(attack, *taken(model, pool, who), threat, drawn)
+            while attack and ledger.diagnosis.status == "ok" and (index := ledger.next_batch(ahead)) is not None:
+                found = judge(attack, *taken(model, pool, index), threat, seed_from(seed, eps, number), index)
                 if found.undefined:
-                    undefined = f"{found.undefined} of {len(who)} images under {threat}"
+                    undefined = f"{found.undefined} of {len(index)} images under {threat}"
                     ledger.spoil(f"logits are NaN or infinite for {undefined}")
-                ledger.note(who, found.broken, found.gradients, found.forwards)
+                ledger.note(index, found.broken, found.gradients, found.forwards)
                 progress(f"{threat}: {short(attack)}", *ledger.done())
     return _examined(judge, pool, ledger.close(), batch, seed, progress)
+
+
+def usable(batch: int | None) -> int:
+    """How many images are attacked at once; raises `UserError` for none."""
+    if batch is not None and batch < 1:
+        raise UserError(f"batch must be at least 1, not {batch}")
+    return batch or BATCH
 
 
 def _as_run(suite: Suite, model: nn.Module) -> list[Attack | None]:
@@ -108,7 +117,8 @@ def _examined(judge: Judge, pool: Pool, found: Verdicts, batch: int, seed: int, 
         return found
     by_gradients = np.array([attack.white_box for attack in found.suite.members] + [False])  # the last: by none
     broken = torch.from_numpy(by_gradients[found.broken_by[who]])
-    x, y = taken(judge.model, pool, torch.from_numpy(who))
+    index = torch.from_numpy(who)
+    x, y = taken(judge.model, pool, index)
     spent, flags = Spent(batch, seed_from(seed, len(found.threats))), list(found.flags)
     for flag in of_attacks(judge, x, y, found.threats[-1], broken, spent):
         flags.append(flag)

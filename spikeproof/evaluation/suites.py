@@ -25,6 +25,7 @@ from spikeproof.attacks import (
     TwinTransfer,
     UniformNoise,
 )
+from spikeproof.choices import Choice, UserError, nearest
 from spikeproof.snn import (
     ASSG,
     BPTR,
@@ -41,13 +42,12 @@ from spikeproof.snn import (
     StraightThrough,
     Triangle,
 )
-from spikeproof.specs import UserError, nearest
 
 __all__ = ["SUITES", "Suite", "suite_named"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Suite:
+class Suite(Choice):
     """A named list of attacks; each sees only the images that all before it left unbroken.
 
     An attack of several members (`Along` several gradient paths) is run and credited member by member. `examined`

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, Linf, Threat
-from spikeproof.objectives.objective import Objective, adversarial_images, check_smoothing
-from spikeproof.specs import UserError
+from spikeproof.choices import Share
+from spikeproof.objectives.objective import Objective, adversarial_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +19,8 @@ class Adversarial(Objective):
 
     threat: Threat = Linf()
     attack: Attack = PGD(steps=7, keep="last")
-    clean_weight: float = 0.0
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_smoothing(self.label_smoothing)
-        if not 0 <= self.clean_weight <= 1:
-            raise UserError(f"clean_weight is a share in [0, 1], not {self.clean_weight}")
+    clean_weight: Share = 0.0
+    label_smoothing: Share = 0.0
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         terms = {}

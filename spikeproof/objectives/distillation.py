@@ -1,17 +1,17 @@
 """E-RSCT: a spiking network learns from an ANN teacher, by its answers and by what reaches its neurons."""
 
-import copy
+import functools
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.attacks.attack import as_evaluated
-from spikeproof.objectives.objective import Objective, check_smoothing
+from spikeproof.calling import as_evaluated
+from spikeproof.choices import NonNegative, Positive, Share, UserError
+from spikeproof.objectives.objective import Objective, Terms
 from spikeproof.snn import Internals, record
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,51 +27,40 @@ class Distillation(Objective):
     Hinton et al., 2015. The teacher is the `ann` of the recipe.
     """
 
-    logit_weight: float = 1.0
-    feature_weight: float = 1.0
-    temperature: float = 2.0
+    logit_weight: NonNegative = 1.0
+    feature_weight: NonNegative = 1.0
+    temperature: Positive = 2.0
     layers: Literal["last", "all"] = "last"
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
 
-    teacher: ClassVar[nn.Module | None] = None
+    @property
+    def needs_ann(self) -> bool:
+        return True
 
-    def __post_init__(self) -> None:
-        check_smoothing(self.label_smoothing)
-        for name in ("logit_weight", "feature_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UserError(f"{name} weighs a penalty and must not be negative: {getattr(self, name)}")
-        if not 0 < self.temperature < float("inf"):
-            raise UserError(f"temperature must be positive and finite, not {self.temperature}")
-        if self.layers not in ("last", "all"):
-            raise UserError(f"unknown layers {self.layers!r}: it is 'last' or 'all'")
-
-    def prepared(self, ann: nn.Module | None) -> Objective:
+    def prepared(self, ann: nn.Module | None) -> Terms:
         if ann is None:
             raise UserError("Distillation learns from an ANN: give the recipe one under ann")
-        taught = copy.copy(self)
-        object.__setattr__(taught, "teacher", ann)
-        return taught
+        return functools.partial(self.taught, ann)
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        raise UserError("Distillation has no teacher: call what prepared(ann) returns, as train does")
+
+    def taught(self, teacher: nn.Module, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """The terms of `model` as it learns from `teacher`."""
         with record(model) as inside:
             logits = model(x)
         terms = {"cross_entropy": F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)}
         if self.logit_weight == self.feature_weight == 0:
             return terms
-        answer, taught = self._lesson(x)
+        with torch.no_grad(), as_evaluated(teacher), record(teacher) as shown:
+            answer = teacher(x)
         if answer.shape != logits.shape:
             raise UserError(f"the teacher tells {answer.shape[1]} classes apart, the network {logits.shape[1]}")
         if self.logit_weight > 0:
             terms["teacher_logits"] = self.logit_weight * divergence(answer, logits, self.temperature)
         if self.feature_weight > 0:
-            terms["teacher_features"] = self.feature_weight * self._distance(taught, inside)
+            terms["teacher_features"] = self.feature_weight * self._distance(shown, inside)
         return terms
-
-    def _lesson(self, x: Tensor) -> tuple[Tensor, Internals]:
-        if self.teacher is None:
-            raise UserError("Distillation has no teacher yet: call prepared(ann) first, as train does")
-        with torch.no_grad(), as_evaluated(self.teacher), record(self.teacher) as inside:
-            return self.teacher(x), inside
 
     def _distance(self, taught: Internals, learned: Internals) -> Tensor:
         """The mean squared difference of pre-synaptic features, a scalar."""

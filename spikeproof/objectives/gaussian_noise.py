@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.objectives.objective import Objective, check_smoothing, in_range
-from spikeproof.specs import Pixels, UserError, pixels
+from spikeproof.choices import Pixels, Share, UserError
+from spikeproof.objectives.objective import Objective, in_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +19,13 @@ class GaussianNoise(Objective):
 
     sigma: Pixels = 8 / 255
     clamp: bool = True
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
 
     def __post_init__(self) -> None:
-        check_smoothing(self.label_smoothing)
-        sigma = pixels(self.sigma, "sigma")
-        if sigma > 2:
-            raise UserError(f"sigma {self.sigma} looks like the 0-255 scale: images lie in [0, 1], write {sigma:g}/255")
-        object.__setattr__(self, "sigma", sigma)
+        super().__post_init__()
+        if self.sigma > 2:
+            wrong = f"{self.sigma:g}"
+            raise UserError(f"sigma {wrong} looks like the 0-255 scale: images lie in [0, 1], write {wrong}/255")
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         noisy = x + self.sigma * torch.randn_like(x)

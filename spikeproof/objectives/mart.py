@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, Linf, Threat
-from spikeproof.objectives.objective import Objective, adversarial_images, check_smoothing, consistency
-from spikeproof.specs import UserError
+from spikeproof.choices import NonNegative, Share
+from spikeproof.objectives.objective import Objective, adversarial_images, consistency
 
 SMALL = 1e-4  # keeps log(1 - p) finite, as in the published form log(1.0001 - p)
 
@@ -22,15 +22,10 @@ class MART(Objective):
     makes it plain training: beta = 0 leaves the boosted cross-entropy on x~.
     """
 
-    beta: float = 5.0
+    beta: NonNegative = 5.0
     threat: Threat = Linf()
     attack: Attack = PGD(steps=10, start="near", keep="last")
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_smoothing(self.label_smoothing)
-        if not 0 <= self.beta < float("inf"):
-            raise UserError(f"beta weighs a penalty and must be 0 or more, not {self.beta}")
+    label_smoothing: Share = 0.0
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         perturbed = adversarial_images(model, x, y, self.attack, self.threat)

@@ -1,35 +1,37 @@
 """What is an objective? A choice that turns a batch into named loss terms; training minimises their sum."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Threat
+from spikeproof.choices import Choice
 from spikeproof.snn import attack_view
-from spikeproof.specs import UserError
+
+Terms = Callable[[nn.Module, Tensor, Tensor], dict[str, Tensor]]
 
 
-class Objective(ABC):
+class Objective(Choice):
     """What training minimises: the sum of named terms."""
 
     @abstractmethod
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Scalar terms, differentiable in the model's parameters, for images `x` in [0, 1] and labels `y`."""
 
-    def prepared(self, ann: nn.Module | None) -> "Objective":
-        """The objective as a training run uses it; one that learns from a teacher is given the run's ANN here."""
+    @property
+    def needs_ann(self) -> bool:
+        """Whether it learns from an ANN, the recipe's `ann`."""
+        return False
+
+    def prepared(self, ann: nn.Module | None) -> Terms:
+        """The function from ``(model, x, y)`` to terms that a training run calls; `ann` is for whom `needs_ann`."""
         return self
 
-    def after_step(self, model: nn.Module) -> None:  # noqa: B027
+    def after_step(self, model: nn.Module) -> None:
         """What is done to the weights after each step of the optimiser; nothing, for most."""
-
-
-def check_smoothing(label_smoothing: float) -> None:
-    """Refuse a share of the target, to be spread over all classes, that is none."""
-    if not 0 <= label_smoothing <= 1:
-        raise UserError(f"label_smoothing is a share in [0, 1], not {label_smoothing}")
 
 
 def adversarial_images(model: nn.Module, x: Tensor, target: Tensor, attack: Attack, threat: Threat) -> Tensor:

@@ -1,15 +1,15 @@
 """RAT: any objective, with weights that are kept nearly orthogonal after each step."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Linf
+from spikeproof.choices import NonNegative
 from spikeproof.objectives.adversarial import Adversarial
-from spikeproof.objectives.objective import Objective
+from spikeproof.objectives.objective import Objective, Terms
 from spikeproof.snn import ConvexCombination
-from spikeproof.specs import UserError
 
 MANY_ROWS, SHARE = 200, 0.3  # linear layers this large take the step on a random share of their rows
 
@@ -24,19 +24,18 @@ class RAT(Objective):
     training with two PGD steps at 2/255; beta 0.001 for VGG-11 and 0.004 for WRN-16.
     """
 
-    beta: float = 0.001
+    beta: NonNegative = 0.001
     objective: Objective = Adversarial(threat=Linf(2 / 255), attack=PGD(steps=2, relative_step=0.5, keep="last"))
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.beta < float("inf"):
-            raise UserError(f"beta is the length of a step and must not be negative: {self.beta}")
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         return self.objective(model, x, y)
 
-    def prepared(self, ann: nn.Module | None) -> Objective:
-        taught = self.objective.prepared(ann)
-        return self if taught is self.objective else replace(self, objective=taught)
+    @property
+    def needs_ann(self) -> bool:
+        return self.objective.needs_ann
+
+    def prepared(self, ann: nn.Module | None) -> Terms:
+        return self.objective.prepared(ann)
 
     @torch.no_grad()
     def after_step(self, model: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """SR: training for a sparse input gradient, which bounds how far an attack can get beyond random noise."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Linf, Threat
 from spikeproof.attacks.losses import pairwise_probability, strongest_rival
-from spikeproof.objectives.objective import Objective, adversarial_images, check_smoothing, in_range
+from spikeproof.choices import NonNegative, Pixels, Share, Within
+from spikeproof.objectives.objective import Objective, adversarial_images, in_range
 from spikeproof.snn import without_statistics
-from spikeproof.specs import Pixels, UserError, pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,29 +26,15 @@ class SparseGradient(Objective):
     of the true forward and g is a surrogate. The weight that the paper used is not known: choose it by validation.
     """
 
-    weight: float = 0.001
-    step: Pixels = 0.01
+    weight: NonNegative = 0.001
+    step: Annotated[Pixels, Within(0, 1, "(]")] = 0.01
     estimate: Literal["finite_difference", "double_backward"] = "finite_difference"
     penalty: Literal["squared", "absolute"] = "squared"
     clamp: bool = False
     freeze_statistics: bool = False
     attack: Attack | None = None
     threat: Threat = Linf()
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_smoothing(self.label_smoothing)
-        object.__setattr__(self, "step", pixels(self.step, "step"))
-        if not 0 < self.step <= 1:
-            raise UserError(f"step is a length in pixel units, 0.01 for example; not {self.step}")
-        if not 0 <= self.weight < float("inf"):
-            raise UserError(f"weight weighs a penalty and must not be negative: {self.weight}")
-        for name, known in (
-            ("estimate", ("finite_difference", "double_backward")),
-            ("penalty", ("squared", "absolute")),
-        ):
-            if getattr(self, name) not in known:
-                raise UserError(f"unknown {name} {getattr(self, name)!r}: it is {known[0]!r} or {known[1]!r}")
+    label_smoothing: Share = 0.0
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         if self.attack is not None:

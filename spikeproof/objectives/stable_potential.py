@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, Linf, Threat
-from spikeproof.objectives.objective import Objective, adversarial_images, check_smoothing
+from spikeproof.choices import NonNegative, Pixels, Share, UserError
+from spikeproof.objectives.objective import Objective, adversarial_images
 from spikeproof.snn import Internals, potential_perturbation, record
-from spikeproof.specs import Pixels, UserError, pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,26 +26,14 @@ class StablePotential(Objective):
     in their code it is not.
     """
 
-    weight: float = 1.0
-    clean_weight: float = 0.5
+    weight: NonNegative = 1.0
+    clean_weight: Share = 0.5
     layers: Literal["last", "all"] = "last"
     penalty: Literal["squared", "absolute"] = "squared"
     threat: Threat = Linf(4 / 255)
     attack: Attack | None = PGD(steps=1, relative_step=1.0, start="near", keep="last")
     sigma: Pixels = 8 / 255
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_smoothing(self.label_smoothing)
-        object.__setattr__(self, "sigma", pixels(self.sigma, "sigma"))
-        if not 0 <= self.weight < float("inf"):
-            raise UserError(f"weight weighs a penalty and must not be negative: {self.weight}")
-        if not 0 <= self.clean_weight <= 1:
-            raise UserError(f"clean_weight is a share in [0, 1], not {self.clean_weight}")
-        if self.layers not in ("last", "all"):
-            raise UserError(f"unknown layers {self.layers!r}: it is 'last' or 'all'")
-        if self.penalty not in ("squared", "absolute"):
-            raise UserError(f"unknown penalty {self.penalty!r}: it is 'squared' or 'absolute'")
+    label_smoothing: Share = 0.0
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         if self.attack is None:

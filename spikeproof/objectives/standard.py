@@ -5,17 +5,15 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.objectives.objective import Objective, check_smoothing
+from spikeproof.choices import Share
+from spikeproof.objectives.objective import Objective
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standard(Objective):
     """CE(z(x), y)."""
 
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_smoothing(self.label_smoothing)
+    label_smoothing: Share = 0.0
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         return {"cross_entropy": F.cross_entropy(model(x), y, label_smoothing=self.label_smoothing)}

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.objectives.objective import Objective, check_smoothing
+from spikeproof.choices import NonNegative, Positive, Share, UserError
+from spikeproof.objectives.objective import Objective
 from spikeproof.snn import Internals, record
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +21,9 @@ class ThresholdGuarding(Objective):
     whose noisy neurons are left out here; its distance is not known, the default is ours.
     """
 
-    weight: float = 0.5
-    distance: float = 1.0
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_smoothing(self.label_smoothing)
-        if not 0 <= self.weight < float("inf"):
-            raise UserError(f"weight weighs a penalty and must not be negative: {self.weight}")
-        if not 0 < self.distance < float("inf"):
-            raise UserError(f"distance keeps potentials from the threshold and is positive, not {self.distance}")
+    weight: NonNegative = 0.5
+    distance: Positive = 1.0
+    label_smoothing: Share = 0.0
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         with record(model) as inside:

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, KullbackLeibler, Linf, Threat
-from spikeproof.objectives.objective import Objective, adversarial_images, check_smoothing, consistency
+from spikeproof.choices import NonNegative, Share, UserError
+from spikeproof.objectives.objective import Objective, adversarial_images, consistency
 from spikeproof.snn import attack_view
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,15 +19,13 @@ class TRADES(Objective):
     clean probabilities as its target, so its loss must take probabilities. beta = 0 is plain training.
     """
 
-    beta: float = 6.0
+    beta: NonNegative = 6.0
     threat: Threat = Linf()
     attack: Attack = PGD(steps=10, loss=KullbackLeibler(), start="near", keep="last")
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
 
     def __post_init__(self) -> None:
-        check_smoothing(self.label_smoothing)
-        if not 0 <= self.beta < float("inf"):
-            raise UserError(f"beta weighs a penalty and must be 0 or more, not {self.beta}")
+        super().__post_init__()
         if not isinstance(getattr(self.attack, "loss", KullbackLeibler()), KullbackLeibler):
             raise UserError("TRADES maximises a divergence: give its attack the loss KullbackLeibler")
 

@@ -4,20 +4,20 @@ An encoder maps pixels ``[B, C, H, W]`` in [0, 1] to ``[T, B, C, H, W]``. Where 
 ``[1, B, C, H, W]``. Event frames ``[B, T, P, H, W]`` are a sequence already.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from spikeproof.choices import Choice, Pixels, UserError, pixels
 from spikeproof.snn.filters import Filter, filtered
-from spikeproof.specs import Pixels, UserError, pixels
 
 __all__ = ["RSC", "Direct", "Encoder", "Frames", "Latency", "Poisson"]
 
 
-class Encoder(ABC):
+class Encoder(Choice):
     """Turns images, or event frames, into what the first layer sees at each step.
 
     `normalised` says whether the network's normalisation follows, `stochastic` whether it draws noise. A `framed` one

@@ -5,18 +5,18 @@ held fixed in the backward pass (BPDA, Athalye et al., ICML 2018). So a filter h
 attack.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.specs import UserError
+from spikeproof.choices import Choice, UserError
 
 __all__ = ["BackgroundActivity", "Filter", "FilteredNetwork", "HotPixels", "QuantisedActivity"]
 
 
-class Filter(ABC):
+class Filter(Choice):
     """Keeps some events of a recording and removes the others; adds and changes none."""
 
     @abstractmethod

@@ -5,15 +5,15 @@ back-propagation through time is exact, reset included.
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from spikeproof.choices import Choice, UserError
 from spikeproof.snn.dynamics import Dynamics
 from spikeproof.snn.kernels import spikes_of
-from spikeproof.specs import UserError
 
 __all__ = [
     "ATan",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-class GradientPath(ABC):
+class GradientPath(Choice):
     """Turns currents into spikes, and a gradient on spikes into one on currents."""
 
     @abstractmethod

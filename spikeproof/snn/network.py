@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from spikeproof.choices import Choice, UserError
 from spikeproof.randomness import seeded
 from spikeproof.snn.architectures import Architecture, SmallCNN
 from spikeproof.snn.encoders import Direct, Encoder
 from spikeproof.snn.layers import initialise
 from spikeproof.snn.neurons import LIF, Activation, Neuron
 from spikeproof.snn.readouts import MeanCurrent, Readout
-from spikeproof.specs import UserError
 
 __all__ = ["Network", "SpikingNetwork"]
 
@@ -19,7 +19,7 @@ STEPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network:
+class Network(Choice):
     """The choices that make a network; `build` makes it. With `ReLU` neurons and one step it is an ANN.
 
     `steps` is how often an image is seen (None: 4, or 1 by an ANN); event frames are as many as their data set makes.

@@ -12,16 +12,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from spikeproof.choices import Choice, UserError
 from spikeproof.snn.dynamics import Dynamics, Leaky
 from spikeproof.snn.gradients import GradientPath, Triangle
-from spikeproof.specs import UserError
 
 __all__ = ["DLIF", "IF", "LIF", "PLIF", "QCFS", "Activation", "GradedIF", "Neuron", "ReLU"]
 
 THRESHOLD_FLOOR = 0.03  # a learned threshold never falls below this
 
 
-class Neuron(ABC):
+class Neuron(Choice):
     """A kind of neuron; `layer` builds one layer of it."""
 
     @abstractmethod

@@ -1,19 +1,19 @@
 """How do output currents over time become one row of logits? ``[T, B, K]`` -> ``[B, K]``."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from spikeproof.choices import Choice, UserError
 from spikeproof.snn.dynamics import Leaky
 from spikeproof.snn.gradients import GradientPath, Triangle
-from spikeproof.specs import UserError
 
 __all__ = ["FirstSpike", "LastPotential", "MeanCurrent", "Readout"]
 
 
-class Readout(ABC):
+class Readout(Choice):
     """Turns output currents ``[T, B, K]`` into logits ``[B, K]``."""
 
     @abstractmethod

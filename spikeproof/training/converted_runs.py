@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from spikeproof.attacks import RFGSM, KullbackLeibler, Linf
+from spikeproof.choices import UserError
+from spikeproof.configs import from_config
 from spikeproof.conversion import Conversion
 from spikeproof.objectives import TRADES, Objective
 from spikeproof.runs import Run
 from spikeproof.snn import Neuron
-from spikeproof.specs import UserError, from_config
 from spikeproof.training.loop import ANN, LEFT_BY_TRAINING
 from spikeproof.training.optimisers import SGD
 from spikeproof.training.recipe import Recipe, Training

@@ -3,7 +3,6 @@
 import copy
 import math
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeproof.choices import UserError
+from spikeproof.configs import to_config
 from spikeproof.conversion import convert
 from spikeproof.conversion.conversion import refuse_impossible
 from spikeproof.data import Images, augment
 from spikeproof.models import write_model
+from spikeproof.objectives.objective import Terms
 from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.runs import Run, environment, sha256_of
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError, to_config
 from spikeproof.training.recipe import Recipe
 from spikeproof.training.validation import Scores, validate
 
@@ -49,8 +50,8 @@ def train(
     at = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     parts = (recipe.data.part("train", data_root), recipe.data.part("validation", data_root))
     ann = _ann(recipe, run, data_root, at, progress)
-    recipe = replace(recipe, objective=recipe.objective.prepared(ann))
     state = _State.fresh(recipe, at)
+    state.terms = recipe.objective.prepared(ann)
     state.ann = sha256_of(run.path / ANN / "model.safetensors") if recipe.ann else None
     if "checkpoint.safetensors" in run:
         state.resume(run, recipe)
@@ -89,6 +90,7 @@ class _State:
         self.model = model
         self.average = average
         self.optimiser = optimiser
+        self.terms: Terms  # what the objective comes down to, its teacher known
         self.ann: str | None = None  # digest of the weights of the ANN that this begins with
         self.metrics: list[dict[str, Any]] = []
 
@@ -224,7 +226,7 @@ def _step(recipe: Recipe, state: _State, x: Tensor, y: Tensor, rate: float) -> d
     training = recipe.training
     state.model.train()
     with torch.autocast(x.device.type, torch.bfloat16, enabled=_mixed(training.mixed_precision, x.device)):
-        terms = recipe.objective(state.model, x, y)
+        terms = state.terms(state.model, x, y)
     loss = torch.stack([term.float() for term in terms.values()]).sum()
     if not loss.isfinite():
         return terms
@@ -312,21 +314,21 @@ def refuse_what_cannot_work(recipe: Recipe) -> None:
     if recipe.weights is not None:
         recipe.weights.load_into(model)
     if recipe.ann is None:
-        recipe.objective.prepared(None)
         return
     refuse_what_cannot_work(recipe.ann)
     ann = recipe.ann.build()
-    objective = recipe.objective.prepared(ann)
     if recipe.conversion is not None:
         refuse_impossible(recipe.conversion, ann, recipe.network, model)
-    elif objective is recipe.objective:
+    elif not recipe.objective.needs_ann:
         raise UserError(
             f"nothing here uses the ANN: give a conversion, or an objective that learns from a teacher "
-            f"({type(objective).__name__} does not), or leave ann out"
+            f"({type(recipe.objective).__name__} does not), or leave ann out"
         )
     if recipe.training.epochs:
         with seeded(recipe.seed, torch.device("cpu")):
-            objective(model, torch.rand(2, *recipe.data.shape), torch.arange(2) % len(recipe.data.classes))
+            recipe.objective.prepared(ann)(
+                model, torch.rand(2, *recipe.data.shape), torch.arange(2) % len(recipe.data.classes)
+            )
 
 
 def _refuse_changed_weights(recipe: Recipe, run: Run) -> None:

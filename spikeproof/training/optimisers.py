@@ -1,22 +1,23 @@
 """Which optimisers and learning-rate schedules are there?"""
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import nn
 
-from spikeproof.specs import UserError
+from spikeproof.choices import Choice, NonNegative, Positive, Within
 
 __all__ = ["SGD", "AdamW", "Constant", "Cosine", "Optimiser", "Schedule", "Step"]
 
 
-class Optimiser(ABC):
+class Optimiser(Choice):
     """Builds a torch optimiser; `learning_rate` is its largest rate, which a `Schedule` scales."""
 
-    learning_rate: float
+    learning_rate: Positive
 
     @abstractmethod
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer: ...
@@ -26,13 +27,10 @@ class Optimiser(ABC):
 class SGD(Optimiser):
     """Stochastic gradient descent with momentum; weight decay acts on all parameters."""
 
-    learning_rate: float = 0.1
+    learning_rate: Positive = 0.1
     momentum: float = 0.9
-    weight_decay: float = 5e-4
+    weight_decay: NonNegative = 5e-4
     nesterov: bool = False
-
-    def __post_init__(self) -> None:
-        _check(self.learning_rate, self.weight_decay)
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.SGD(
@@ -48,18 +46,15 @@ class SGD(Optimiser):
 class AdamW(Optimiser):
     """Adam with decoupled weight decay. Source: Loshchilov and Hutter, ICLR 2019."""
 
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
+    learning_rate: Positive = 1e-3
+    weight_decay: NonNegative = 1e-2
     betas: tuple[float, float] = (0.9, 0.999)
-
-    def __post_init__(self) -> None:
-        _check(self.learning_rate, self.weight_decay)
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay, betas=self.betas)
 
 
-class Schedule(ABC):
+class Schedule(Choice):
     """How the learning rate changes over the epochs."""
 
     @abstractmethod
@@ -89,19 +84,8 @@ class Cosine(Schedule):
 class Step(Schedule):
     """Times `gamma` at each milestone, given as a share of all epochs."""
 
-    milestones: tuple[float, ...] = (0.5, 0.75)
+    milestones: tuple[Annotated[float, Within(0, 1, "()")], ...] = (0.5, 0.75)
     gamma: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not all(0 < m < 1 for m in self.milestones):
-            raise UserError(f"milestones are shares of all epochs, inside (0, 1); not {self.milestones}")
 
     def factor(self, epoch: float, epochs: int) -> float:
         return self.gamma ** sum(epoch >= m * epochs for m in self.milestones)
-
-
-def _check(learning_rate: float, weight_decay: float) -> None:
-    if not learning_rate > 0:
-        raise UserError(f"learning_rate must be positive, not {learning_rate}")
-    if weight_decay < 0:
-        raise UserError(f"weight_decay must not be negative: {weight_decay}")

@@ -1,13 +1,14 @@
 """What has to be chosen to train a network? A recipe; with its seed it determines every weight."""
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from spikeproof.attacks import PGD, Attack, Linf, Threat
+from spikeproof.choices import AtLeast, Choice, Count, NonNegative, Positive, Seed, UserError, Within, short, within
 from spikeproof.conversion import Conversion
 from spikeproof.data import DataSet, Digits
 from spikeproof.objectives import Objective, Standard
 from spikeproof.snn import Network, SpikingNetwork
-from spikeproof.specs import UserError, short
 from spikeproof.training.optimisers import SGD, Cosine, Optimiser, Schedule
 from spikeproof.training.weights import Weights
 
@@ -15,7 +16,7 @@ __all__ = ["Recipe", "Selection", "Training"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
+class Selection(Choice):
     """How the epoch to keep is chosen: by accuracy on the first `images` validation images under `attack`.
 
     Ties are broken by clean accuracy on the same images, then for the later epoch. The test set chooses nothing.
@@ -23,15 +24,11 @@ class Selection:
 
     threat: Threat = Linf()
     attack: Attack = PGD(steps=7)
-    images: int = 512
-
-    def __post_init__(self) -> None:
-        if self.images < 1:
-            raise UserError(f"selection needs at least 1 validation image, not {self.images}")
+    images: Count = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(Choice):
     """The training loop's settings.
 
     `warm_up` is in epochs, linear from 0; `average` is the decay of an exponential moving average of the weights,
@@ -39,26 +36,20 @@ class Training:
     bound); `mixed_precision` is bfloat16 autocast (None: where the accelerator has it, never on a CPU).
     """
 
-    epochs: int = 30
-    batch: int = 128
+    epochs: Annotated[int, AtLeast(0)] = 30
+    batch: Annotated[int, AtLeast(2)] = 128
     optimiser: Optimiser = SGD()
     schedule: Schedule = Cosine()
-    warm_up: float = 0.0
-    average: float = 0.0
-    gradient_clip: float | None = None
+    warm_up: NonNegative = 0.0
+    average: Annotated[float, Within(0, 1, "[)")] = 0.0
+    gradient_clip: Positive | None = None
     mixed_precision: bool | None = None
     selection: Selection = Selection()
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 0), ("batch", 2)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if not 0 <= self.average < 1:
-            raise UserError(f"average is a decay in [0, 1), 0.999 for example; not {self.average}")
-        if not 0 <= self.warm_up < max(1, self.epochs):
+        super().__post_init__()
+        if not self.warm_up < max(1, self.epochs):
             raise UserError(f"warm_up is a number of epochs below {self.epochs}, not {self.warm_up}")
-        if self.gradient_clip is not None and not self.gradient_clip > 0:
-            raise UserError(f"gradient_clip must be positive, or None; not {self.gradient_clip}")
 
     def learning_rate(self, epoch: float) -> float:
         """The rate after `epoch` epochs, a fraction inside an epoch."""
@@ -67,7 +58,7 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Choice):
     """All choices. `name` is the row in a comparison; runs of one name that differ in `seed` belong together.
 
     `ann` is trained first: `conversion` makes the spiking network from it, which `objective` then fine-tunes for
@@ -83,15 +74,14 @@ class Recipe:
     ann: "Recipe | None" = None
     conversion: Conversion | None = None
     weights: Weights | None = None
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.name or any(c in self.name for c in "/\\\0") or self.name.startswith("."):
             raise UserError(f"a name becomes a folder's: it cannot be {self.name!r}")
         if self.data.train_images == 1:
             raise UserError("batch norm needs at least 2 training images: set train_images to more than 1")
-        if self.seed < 0:
-            raise UserError(f"seed must not be negative: {self.seed}")
         if self.training.epochs == 0 and self.conversion is None and self.weights is None:
             raise UserError(
                 "epochs must be at least 1 without a conversion or weights: after 0 there is nothing to keep"
@@ -103,7 +93,7 @@ class Recipe:
 
     def _check_threats(self) -> None:
         """Refuse to attack event frames as images, and images as event frames."""
-        for part in (self.training.selection, self.objective):
+        for part in within((self.training.selection, self.objective), Choice):
             threat, attack = getattr(part, "threat", None), getattr(part, "attack", None)
             if threat is None or attack is None:
                 continue
@@ -119,6 +109,8 @@ class Recipe:
         if self.ann is None:
             if self.conversion is not None:
                 raise UserError("a conversion needs an ANN: give the recipe one under ann")
+            if self.objective.needs_ann:
+                raise UserError(f"{short(self.objective)} learns from an ANN: give the recipe one under ann")
             return
         if not self.ann.network.is_ann:
             raise UserError("the network under ann spikes: give it neuron: ReLU (or QCFS) and steps: 1")

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import as_evaluated
+from spikeproof.calling import as_evaluated
 from spikeproof.data import Images
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.snn import SpikingNetwork, attack_view

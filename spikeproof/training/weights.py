@@ -9,15 +9,15 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from spikeproof.choices import Choice, UserError
 from spikeproof.models import read_weights
 from spikeproof.runs import sha256_of
-from spikeproof.specs import UserError
 
 OWN = ("normalise.", "num_batches_tracked")  # what the recipe's data decide, and what no prediction depends on
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
+class Weights(Choice):
     """Weights in `file`: safetensors, or a state dict that torch.save wrote (read without running any code).
 
     `keys` is a YAML file that maps names of the network here to names in `file`, ``body.0.0.weight: conv1.weight``

@@ -8,7 +8,7 @@ from outcomes import broken
 from torch import Tensor, nn
 
 from spikeproof.attacks import FGSM, L2, PGD, Along, Attack, KullbackLeibler, Linf, Margin, UniformNoise
-from spikeproof.attacks.attack import Query
+from spikeproof.attacks.query import Query
 from spikeproof.snn import (
     LIF,
     MLP,

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import hop_skip_jump
-from spikeproof.attacks.attack import Query
 from spikeproof.attacks.hop_skip_jump import HopSkipJump
+from spikeproof.attacks.query import Query
 from spikeproof.attacks.threats import L1, L2, Linf, Threat
 from spikeproof.snn import SpikingNetwork
 from spikeproof.specs import UserError

@@ -21,7 +21,7 @@ from spikeproof.attacks import (
     Threat,
     UniformNoise,
 )
-from spikeproof.attacks.attack import Query
+from spikeproof.attacks.query import Query
 from spikeproof.snn import Network, Poisson, SmallCNN, SpikingNetwork, view
 from spikeproof.specs import UserError
 

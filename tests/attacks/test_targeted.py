@@ -18,7 +18,7 @@ from spikeproof.attacks import (
     Threat,
     adaptive,
 )
-from spikeproof.attacks.attack import Query
+from spikeproof.attacks.query import Query
 from spikeproof.snn import ASSG, Memory, SpikingNetwork
 from spikeproof.snn import recall as snn_recall
 

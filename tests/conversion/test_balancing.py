@@ -108,7 +108,7 @@ def test_a_converted_network_knows_what_its_ann_knows(trained_ann: SpikingNetwor
 
 
 def accuracy(model: SpikingNetwork, x: Tensor, y: Tensor) -> float:
-    return (predict(model, x, batch=30).argmax(1) == y).double().mean().item()
+    return (predict(model, x).argmax(1) == y).double().mean().item()
 
 
 @pytest.mark.parametrize("levels", [1, 4, 8])

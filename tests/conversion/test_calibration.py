@@ -154,7 +154,7 @@ def test_a_converted_network_is_usable_before_any_fine_tuning(trained_ann: Spiki
     snn = convert(trained_ann, network, x_train, calibration)
 
     def accuracy(model: SpikingNetwork) -> float:
-        return (predict(model, x, batch=30).argmax(1) == y).double().mean().item()
+        return (predict(model, x).argmax(1) == y).double().mean().item()
 
     assert accuracy(snn) > 0.75
     stale = convert(trained_ann, network, x_train, calibration)

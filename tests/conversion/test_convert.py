@@ -276,25 +276,25 @@ CALIBRATION, BALANCING, BOUNDS = QUICK
         (lambda: convert(ann_of(QCFS()), spiking(BOUNDS, neuron=IF()), images(), BOUNDS), "neuron: GradedIF"),
         (lambda: convert(ann_of(ReLU()), spiking(BOUNDS), images(), BOUNDS), "train the ANN with neuron: QCFS"),
         (lambda: convert(ann_of(ReLU()), spiking(CALIBRATION), images(1), CALIBRATION), "at least 2 images"),
-        *((lambda kind=kind: kind(percentile=0), r"percentile is a share in \(0, 1\], .* not 0") for kind in
+        *((lambda kind=kind: kind(percentile=0), r"percentile of .* must be a number in \(0, 1\], not 0") for kind in
           (Calibration, ThresholdBalancing)),
-        *((lambda kind=kind: kind(percentile=1.5), "percentile is a share .* not 1.5") for kind in
+        *((lambda kind=kind: kind(percentile=1.5), "percentile of .* not 1.5") for kind in
           (Calibration, ThresholdBalancing)),
-        *((lambda kind=kind: kind(percentile=float("nan")), "percentile is a share") for kind in
+        *((lambda kind=kind: kind(percentile=float("nan")), "percentile of .* not nan") for kind in
           (Calibration, ThresholdBalancing)),
-        *((lambda kind=kind: kind(batches=0), "batches must be at least 1, not 0") for kind in
+        *((lambda kind=kind: kind(batches=0), "batches of .* must be a whole number from 1 on, not 0") for kind in
           (Calibration, ThresholdBalancing)),
-        *((lambda kind=kind: kind(batch=0), "batch must be at least 1, not 0") for kind in
+        *((lambda kind=kind: kind(batch=0), "batch of .* must be a whole number from [12] on, not 0") for kind in
           (Calibration, ThresholdBalancing)),
         (
             lambda: convert(ann_of(ReLU()), spiking(CALIBRATION, neuron=DLIF()), images(), CALIBRATION),
             "gain for each of its 3 time steps .* over 4: set the conversion's steps to 3",
         ),
-        (lambda: Calibration(batch=1), "set batch to more than 1"),
-        (lambda: Calibration(steps=0), "steps counts time steps and must be at least 1, not 0"),
-        (lambda: Calibration(scale=0), "scale multiplies the thresholds and must be positive, not 0"),
-        (lambda: Calibration(scale=float("inf")), "scale multiplies the thresholds"),
-        (lambda: Calibration(scale=float("nan")), "scale multiplies the thresholds"),
+        (lambda: Calibration(batch=1), "batch of Calibration must be a whole number from 2 on, not 1"),
+        (lambda: Calibration(steps=0), "steps of Calibration must be a whole number from 1 on, not 0"),
+        (lambda: Calibration(scale=0), "scale of Calibration must be a number above 0, not 0"),
+        (lambda: Calibration(scale=float("inf")), "above 0, not inf"),
+        (lambda: Calibration(scale=float("nan")), "above 0, not nan"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_converted_is_refused_with_what_would_be_right(make: object, said: str) -> None:

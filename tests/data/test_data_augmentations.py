@@ -99,10 +99,13 @@ def test_augment_applies_all_steps_in_order() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RandomCrop(padding=0), "padding must be at least 1"),
-        (lambda: HorizontalFlip(probability=1.5), r"a probability is in \[0, 1\]"),
-        (lambda: Cutout(size=0), "size must be at least 1"),
-        (lambda: Cutout(fill=2.0), r"pixel value in \[0, 1\]"),
+        (lambda: RandomCrop(padding=0), "padding of RandomCrop must be a whole number from 1 on, not 0"),
+        (
+            lambda: HorizontalFlip(probability=1.5),
+            r"probability of HorizontalFlip must be a number in \[0, 1\], not 1.5",
+        ),
+        (lambda: Cutout(size=0), "size of Cutout must be a whole number from 1 on, not 0"),
+        (lambda: Cutout(fill=2.0), r"fill of Cutout must be a number in \[0, 1\], not 2.0"),
         (lambda: RandomCrop()(torch.zeros(3, 8, 8)), r"\[B, C, H, W\].*\[3, 8, 8\]"),
     ],
 )

@@ -127,11 +127,11 @@ def test_the_same_generator_draws_the_same_and_nothing_is_written_into(augmentat
 
 def test_what_cannot_be_is_refused() -> None:
     for make, said in (
-        (lambda: NDA(shift=-1), "shift and degrees are 0 or more, not -1"),
-        (lambda: NDA(degrees=-0.5), "shift and degrees are 0 or more"),
-        (lambda: NDA(hole=0), "size"),
-        (lambda: EventDrop(most=0), r"most is a share in \(0, 1\], not 0"),
-        (lambda: EventDrop(most=1.5), "most is a share"),
+        (lambda: NDA(shift=-1), "shift of NDA must be a whole number from 0 on, not -1"),
+        (lambda: NDA(degrees=-0.5), "degrees of NDA must be a number from 0 on, not -0.5"),
+        (lambda: NDA(hole=0), "hole of NDA must be a whole number from 1 on, not 0"),
+        (lambda: EventDrop(most=0), r"most of EventDrop must be a number in \(0, 1\], not 0"),
+        (lambda: EventDrop(most=1.5), r"most of EventDrop must be a number in \(0, 1\], not 1.5"),
         (lambda: EventDrop()(torch.ones(2, 3, 4, 4)), r"EventDrop takes event frames \[B, T, P, H, W\]"),
     ):
         with pytest.raises(UserError, match=said):

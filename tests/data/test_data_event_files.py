@@ -380,7 +380,7 @@ def test_headers_of_dat_files(tmp_path: Path) -> None:
     refused(saved(path, DAT + b"\x0c"), "its header does not end")
     refused(saved(path, dat_bytes(FOUR, b"% Width 640\n% Height 480\n")), "no version, not % Version 2")
     refused(saved(path, dat_bytes(FOUR, DAT.replace(b"Version 2", b"Version 1"))), "% Version 1, not % Version 2")
-    refused(saved(path, dat_bytes(FOUR, DAT.replace(b"480", b"0"))), "height counts pixels, a whole number from 1")
+    refused(saved(path, dat_bytes(FOUR, DAT.replace(b"480", b"0"))), "height of Sensor must be a whole number")
     refused(saved(path, dat_bytes(FOUR, kind=14)), "events of type 14, 8 bytes each")
     refused(saved(path, dat_bytes(FOUR, size=16)), "events of type 12, 16 bytes each")
     assert listed(read_events(saved(path, dat_bytes(FOUR, kind=0)))) == FOUR
@@ -447,7 +447,7 @@ def test_npz_files_that_are_something_else(tmp_path: Path) -> None:
     np.savez(path, t=np.arange(3), x=np.arange(3))
     refused(path, "no array y, p", VGA)
     refused(saved(path, npz_bytes(FOUR, sensor=np.array([34, 34]))), "sensor is .polarities, height, width., not int64")
-    refused(saved(path, npz_bytes(FOUR, sensor=np.array([3, 34, 34]))), "1 or 2 polarities, not 3")
+    refused(saved(path, npz_bytes(FOUR, sensor=np.array([3, 34, 34]))), "polarities of Sensor must be 1 or 2, not 3")
     np.savez(path, t=np.array([{}, {}]), x=np.zeros(2), y=np.zeros(2), p=np.zeros(2))
     refused(path, "allow_pickle", VGA)
     np.savez(path, t=np.array(["1", "2"]), x=np.zeros(2), y=np.zeros(2), p=np.zeros(2))

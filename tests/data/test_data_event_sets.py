@@ -234,11 +234,11 @@ def test_a_damaged_file_is_refused_by_its_name_when_it_is_asked_for(tmp_path: Pa
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"test_images": 0}, "test_images must be at least 1, not 0"),
+        ({"test_images": 0}, "test_images of EventFolder must be a whole number from 1 on, not 0"),
         ({"classes": ("cat",)}, "classes names each folder of recordings once, two or more; not cat"),
         ({"classes": ("cat", "dog", "cat")}, "classes names each folder .*not cat, dog, cat"),
-        ({"split_seed": -1}, "split_seed must be 0 or more, not -1"),
-        ({"augmentation": (3,)}, "augmentation must be a tuple"),
+        ({"split_seed": -1}, "split_seed of EventFolder must be a whole number from 0 on, not -1"),
+        ({"augmentation": (3,)}, r"augmentation\[0\] of EventFolder must be an Augmentation, not 3"),
     ],
     ids=str,
 )

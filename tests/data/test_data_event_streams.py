@@ -155,13 +155,13 @@ def test_errors_name_the_places_in_the_source() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"height": 0, "width": 3}, "height counts pixels, a whole number from 1 to 32768; not 0"),
-        ({"height": 2.5, "width": 3}, "height counts pixels, a whole number from 1 to 32768; not 2.5"),
-        ({"height": 2, "width": 3.0}, "width counts pixels, a whole number .*; not 3.0"),
-        ({"polarities": 1.0, "height": 3, "width": 3}, "1 or 2 polarities, not 1.0"),
-        ({"height": 3, "width": 2**15 + 1}, "width counts pixels, a whole number from 1 to 32768; not 32769"),
-        ({"polarities": 3, "height": 3, "width": 3}, "a sensor has 1 or 2 polarities, not 3"),
-        ({"polarities": 0, "height": 3, "width": 3}, "1 or 2 polarities, not 0"),
+        ({"height": 0, "width": 3}, r"height of Sensor must be a whole number in \[1, 32768\], not 0"),
+        ({"height": 2.5, "width": 3}, r"height of Sensor must be a whole number in \[1, 32768\], not 2.5"),
+        ({"height": 2, "width": 3.0}, "width of Sensor must be a whole number .*, not 3.0"),
+        ({"polarities": 1.0, "height": 3, "width": 3}, "polarities of Sensor must be 1 or 2, not 1.0"),
+        ({"height": 3, "width": 2**15 + 1}, r"width of Sensor must be a whole number in \[1, 32768\], not 32769"),
+        ({"polarities": 3, "height": 3, "width": 3}, "polarities of Sensor must be 1 or 2, not 3"),
+        ({"polarities": 0, "height": 3, "width": 3}, "polarities of Sensor must be 1 or 2, not 0"),
     ],
     ids=str,
 )

@@ -76,14 +76,17 @@ def test_only_sets_without_signs_are_mirrored_by_default() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"validation_images": 0}, "validation_images must be 1 to 59999, not 0"),
-        ({"validation_images": -5}, "validation_images must be 1 to 59999, not -5"),
+        ({"validation_images": 0}, "validation_images of MNIST must be a whole number from 1 on, not 0"),
+        ({"validation_images": -5}, "validation_images of MNIST must be a whole number from 1 on, not -5"),
         ({"validation_images": 60_000}, "validation_images must be 1 to 59999, not 60000"),
-        ({"train_images": 0}, "train_images must be 1 to 55000, or None"),
+        ({"train_images": 0}, "train_images of MNIST must be a whole number from 1 on or None, not 0"),
         ({"train_images": 55_001}, "train_images must be 1 to 55000, or None.*not 55001"),
-        ({"split_seed": -1}, "split_seed must be 0 or more, not -1"),
-        ({"augmentation": RandomCrop()}, r"must be a tuple such as \(RandomCrop\(padding=4\),\)"),
-        ({"augmentation": ("flip",)}, "not .*flip"),
+        ({"split_seed": -1}, "split_seed of MNIST must be a whole number from 0 on, not -1"),
+        (
+            {"augmentation": RandomCrop()},
+            "augmentation of MNIST must be a list, each of it an Augmentation, not RandomCrop",
+        ),
+        ({"augmentation": ("flip",)}, r"augmentation\[0\] of MNIST must be an Augmentation, not 'flip'"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_read(settings: dict, message: str) -> None:

@@ -64,7 +64,7 @@ def learned(model: TwoLayers, x: Tensor, y: Tensor) -> TwoLayers:
 def test_what_is_certified_is_never_broken(unit: Callable[[], nn.Module], digits: tuple[Tensor, ...]) -> None:
     train, labels, x, y = digits
     model, x, y = learned(TwoLayers(unit()), train, labels), x[:120], y[:120]
-    found = sp.evaluate(model, (x, y), [sp.Linf(eps) for eps in RADII], SUITE)
+    found = sp.evaluate(model, (x, y), sp.Protocol(threats=[sp.Linf(eps) for eps in RADII], suite=SUITE))
     with torch.no_grad():
         certified = torch.stack([model.certified(x, y, eps) for eps in RADII], 1)
     held = torch.stack([torch.from_numpy(found.broken_at) > number for number in range(len(RADII))], 1)

@@ -24,7 +24,7 @@ THREATS = [sp.Linf(0.05), sp.Linf(0.15)]
 
 def test_worst_case_equals_running_every_attack_on_every_image(trained, images):
     x, y = images
-    found = sp.evaluate(trained, images, THREATS, SMALL)
+    found = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=SMALL))
     clean = sp.predict(trained, x).argmax(1)
     assert np.array_equal(found.clean_prediction, clean.numpy())
     robust = [found.robust_accuracy(i).value for i in (0, 1)]
@@ -37,7 +37,7 @@ def test_worst_case_equals_running_every_attack_on_every_image(trained, images):
 
 
 def test_what_is_recorded_per_image_is_consistent(trained, images):
-    found = sp.evaluate(trained, images, THREATS, SMALL)
+    found = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=SMALL))
     wrong = found.clean_prediction != found.label
     assert (found.broken_at[wrong] == -1).all()
     assert (found.broken_by[wrong] == -1).all()
@@ -60,15 +60,15 @@ def test_what_is_recorded_per_image_is_consistent(trained, images):
 
 
 def test_order_of_threats_does_not_matter_and_kinds_do(trained, images):
-    there = sp.evaluate(trained, images, THREATS, SMALL)
-    back = sp.evaluate(trained, images, THREATS[::-1], SMALL)
+    there = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=SMALL))
+    back = sp.evaluate(trained, images, sp.Protocol(threats=THREATS[::-1], suite=SMALL))
     assert np.array_equal(there.broken_at, back.broken_at)
     with pytest.raises(sp.UserError, match="size only"):
-        sp.evaluate(trained, images, [sp.Linf(0.1), sp.L2(0.1)], SMALL)
+        sp.evaluate(trained, images, sp.Protocol(threats=[sp.Linf(0.1), sp.L2(0.1)], suite=SMALL))
     with pytest.raises(sp.UserError, match="twice"):
-        sp.evaluate(trained, images, [sp.Linf(0.1), sp.Linf(0.1)], SMALL)
+        sp.evaluate(trained, images, sp.Protocol(threats=[sp.Linf(0.1), sp.Linf(0.1)], suite=SMALL))
     with pytest.raises(sp.UserError, match="at least one threat"):
-        sp.evaluate(trained, images, [], SMALL)
+        sp.evaluate(trained, images, sp.Protocol(threats=[], suite=SMALL))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ class Cheat(Attack):
 
 def test_an_illegal_success_does_not_count(trained, images):
     threat = sp.Linf(0.01)
-    found = sp.evaluate(trained, images, [threat], sp.Suite(name="cheat", attacks=(Cheat(),)))
+    found = sp.evaluate(
+        trained, images, sp.Protocol(threats=[threat], suite=sp.Suite(name="cheat", attacks=(Cheat(),)))
+    )
     x, y = images
     legal = threat.project(1 - x, x)
     held = (sp.predict(trained, x).argmax(1) == y) & (sp.predict(trained, legal).argmax(1) == y)
@@ -89,7 +91,7 @@ def test_an_illegal_success_does_not_count(trained, images):
 
 
 def test_a_stopped_evaluation_goes_on_and_ends_the_same(trained, images, tmp_path, monkeypatch):
-    whole = sp.evaluate(trained, images, THREATS, SMALL, batch=16)
+    whole = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=SMALL), batch=16)
     run, calls = Run(tmp_path), []
     original = Attack.run
 
@@ -103,7 +105,7 @@ def test_a_stopped_evaluation_goes_on_and_ends_the_same(trained, images, tmp_pat
     interruptions = 0
     while True:
         try:
-            found = sp.evaluate(trained, images, THREATS, SMALL, batch=16, state=run)
+            found = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=SMALL), batch=16, state=run)
             break
         except KeyboardInterrupt:
             interruptions += 1
@@ -112,7 +114,7 @@ def test_a_stopped_evaluation_goes_on_and_ends_the_same(trained, images, tmp_pat
     for name, array in whole.arrays().items():
         assert np.array_equal(array, found.arrays()[name]), name
     monkeypatch.setattr(Attack, "run", lambda *a, **k: pytest.fail("attacked again"))
-    again = sp.evaluate(trained, images, THREATS, SMALL, batch=16, state=run)
+    again = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=SMALL), batch=16, state=run)
     assert np.array_equal(again.broken_at, whole.broken_at)
 
 
@@ -121,10 +123,12 @@ def test_kept_work_of_another_protocol_is_not_used(trained, images, tmp_path, mo
     monkeypatch.setattr(Attack, "run", lambda self, *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     run.write_arrays("verdicts.partial.npz", {"settings": np.array("something else")})
     with pytest.raises(KeyboardInterrupt):
-        sp.evaluate(trained, images, THREATS, SMALL, state=run)
+        sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=SMALL), state=run)
     monkeypatch.setattr(Attack, "run", original)
-    found = sp.evaluate(trained, images, THREATS, SMALL, state=run)
-    assert np.array_equal(found.broken_at, sp.evaluate(trained, images, THREATS, SMALL).broken_at)
+    found = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=SMALL), state=run)
+    assert np.array_equal(
+        found.broken_at, sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=SMALL)).broken_at
+    )
 
 
 def network(**changes):
@@ -132,7 +136,7 @@ def network(**changes):
 
 
 def refused(model, images, status, says):
-    found = sp.evaluate(model, images, THREATS, SMALL)
+    found = sp.evaluate(model, images, sp.Protocol(threats=THREATS, suite=SMALL))
     assert found.diagnosis.status == status
     assert says in found.diagnosis.reason
     assert found.robust_accuracy(0) is None
@@ -172,7 +176,7 @@ def test_a_network_without_input_gradient_gets_no_robust_accuracy(images, traine
 def test_a_model_from_outside_is_evaluated(images):
     torch.manual_seed(0)
     linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    found = sp.evaluate(linear, images, THREATS, QUICK)
+    found = sp.evaluate(linear, images, sp.Protocol(threats=THREATS, suite=QUICK))
     assert found.diagnosis.status == "ok"
     assert all(p.requires_grad for p in linear.parameters())
 
@@ -189,7 +193,9 @@ def test_a_linear_two_class_model_breaks_exactly_where_its_margin_says(images):
     w = linear[1].weight.detach()
     distance = (logits[:, 0] - logits[:, 1]).abs() / (w[0] - w[1]).abs().sum()
     threats = [sp.Linf(e) for e in (0.002, 0.005, 0.01, 0.02)]
-    found = sp.evaluate(linear, (x, y), threats, sp.Suite(name="pgd", attacks=(sp.PGD(steps=10),)))
+    found = sp.evaluate(
+        linear, (x, y), sp.Protocol(threats=threats, suite=sp.Suite(name="pgd", attacks=(sp.PGD(steps=10),)))
+    )
     exact = np.searchsorted([t.eps for t in threats], distance.numpy())
     assert np.array_equal(found.broken_at, exact)
 
@@ -197,7 +203,7 @@ def test_a_linear_two_class_model_breaks_exactly_where_its_margin_says(images):
 def test_a_stochastic_model_is_averaged(trained, images):
     noisy = sp.view(trained, encoder=sp.Poisson())
     suite = sp.Suite(name="pgd", attacks=(sp.PGD(steps=2),))
-    found = sp.evaluate(noisy, images, [sp.Linf(0.1)], suite, draws=3)
+    found = sp.evaluate(noisy, images, sp.Protocol(threats=[sp.Linf(0.1)], suite=suite, draws=3))
     assert (found.suite, found.draws) == (suite, 3)  # the protocol is that of deterministic networks beside it
     held = found.broken_at == 1
     assert held.any()
@@ -216,7 +222,7 @@ def test_a_lucky_draw_does_not_end_an_attack_on_a_stochastic_model(digits):
             nn.functional.cross_entropy(model(digits[0][part]), digits[1][part]).backward()
             optimiser.step()
     suite = sp.Suite(name="pgd", attacks=(sp.PGD(steps=6),))
-    found = sp.evaluate(model, (x, y), [sp.Linf(0.1)], suite, draws=8)
+    found = sp.evaluate(model, (x, y), sp.Protocol(threats=[sp.Linf(0.1)], suite=suite, draws=8))
     right = found.clean_prediction == found.label
     assert right.mean() > 0.7
     by_hand = sp.PGD(steps=6, eot=8)(model, x[right], y[right], sp.Linf(0.1))
@@ -231,8 +237,10 @@ ALONG = sp.Along(attack=sp.PGD(steps=4), paths=(sp.ATan(), sp.Triangle(width=0.5
 def test_an_attack_along_several_paths_is_one_of_a_suite(trained, images):
     """Each survivor costs one gradient of FGSM and four along each of two paths, at each eps; a broken one no more."""
     suite = sp.Suite(name="adaptive", attacks=(sp.FGSM(), ALONG))
-    found = sp.evaluate(trained, images, THREATS, suite)
-    plain = sp.evaluate(trained, images, THREATS, sp.Suite(name="FGSM", attacks=(sp.FGSM(),)))
+    found = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=suite))
+    plain = sp.evaluate(
+        trained, images, sp.Protocol(threats=THREATS, suite=sp.Suite(name="FGSM", attacks=(sp.FGSM(),)))
+    )
     survived = found.broken_at == len(THREATS)
     assert survived.any()
     assert (found.gradients[survived] == 2 * (1 + 2 * 4)).all()
@@ -248,7 +256,7 @@ def test_an_attack_along_several_paths_is_one_of_a_suite(trained, images):
 
 def test_a_suite_with_paths_goes_on_after_a_stop(trained, images, tmp_path, monkeypatch):
     suite = sp.Suite(name="adaptive", attacks=(sp.FGSM(), ALONG))
-    whole = sp.evaluate(trained, images, THREATS, suite, batch=20)
+    whole = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=suite), batch=20)
     run, calls, original = Run(tmp_path), [], Attack.run
 
     def stopping(self, *args, **kwargs):
@@ -259,8 +267,8 @@ def test_a_suite_with_paths_goes_on_after_a_stop(trained, images, tmp_path, monk
 
     monkeypatch.setattr(Attack, "run", stopping)
     with pytest.raises(KeyboardInterrupt):
-        sp.evaluate(trained, images, THREATS, suite, batch=20, state=run)
-    found = sp.evaluate(trained, images, THREATS, suite, batch=20, state=run)
+        sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=suite), batch=20, state=run)
+    found = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=suite), batch=20, state=run)
     for name, array in whole.arrays().items():
         assert np.array_equal(array, found.arrays()[name]), name
 
@@ -268,7 +276,7 @@ def test_a_suite_with_paths_goes_on_after_a_stop(trained, images, tmp_path, monk
 def test_averaging_reaches_the_attack_along_several_paths(trained, images):
     noisy = sp.view(trained, encoder=sp.RSC(sigma=0.2))
     suite = sp.Suite(name="adaptive", attacks=(ALONG,))
-    found = sp.evaluate(noisy, images, [sp.Linf(0.05)], suite, draws=3)
+    found = sp.evaluate(noisy, images, sp.Protocol(threats=[sp.Linf(0.05)], suite=suite, draws=3))
     right = found.broken_at >= 0
     assert right.any()
     spent = found.gradients[right]  # each path is followed to its end: no image stops at a lucky draw
@@ -286,7 +294,9 @@ def test_a_narrow_slope_is_seen_through(trained, images):
         ("seen through", narrow, sp.Along(attack=pgd)),
         ("open", trained, pgd),
     ):
-        found = sp.evaluate(model, images, [sp.Linf(0.1)], sp.Suite(name=name, attacks=(attack,)))
+        found = sp.evaluate(
+            model, images, sp.Protocol(threats=[sp.Linf(0.1)], suite=sp.Suite(name=name, attacks=(attack,)))
+        )
         judged[name] = found.robust_accuracy(0).value
     assert judged["fooled"] > judged["open"] + 0.2
     assert judged["seen through"] <= judged["open"]
@@ -300,7 +310,7 @@ def test_nan_under_attack_is_no_robustness(trained, images):
             off = ((x * 16 - (x * 16).round()).abs() > 1e-3).flatten(1).any(1, keepdim=True)
             return trained(x).masked_fill(off, torch.nan)
 
-    found = sp.evaluate(Brittle(), images, THREATS, SMALL)
+    found = sp.evaluate(Brittle(), images, sp.Protocol(threats=THREATS, suite=SMALL))
     assert found.diagnosis.status == "nan"
     assert "under Linf" in found.diagnosis.reason
     assert found.robust_accuracy(0) is None
@@ -308,7 +318,9 @@ def test_nan_under_attack_is_no_robustness(trained, images):
 
 @pytest.mark.parametrize("batch", [1, 7, 256])
 def test_a_diagnosis_does_not_depend_on_the_batch(images, batch):
-    found = sp.evaluate(network(neuron=sp.LIF(threshold=1e6)), images, THREATS, SMALL, batch=batch)
+    found = sp.evaluate(
+        network(neuron=sp.LIF(threshold=1e6)), images, sp.Protocol(threats=THREATS, suite=SMALL), batch=batch
+    )
     assert found.diagnosis.status == "silent"
 
 
@@ -325,7 +337,10 @@ def test_a_model_that_writes_into_its_input_is_refused_and_harms_no_one(trained,
 
     x, y = images
     before = x.clone()
-    for measure in (lambda: sp.evaluate(Writes(), (x, y), [sp.Linf(0.05)]), lambda: sp.predict(Writes(), x)):
+    for measure in (
+        lambda: sp.evaluate(Writes(), (x, y), sp.Protocol(threats=[sp.Linf(0.05)])),
+        lambda: sp.predict(Writes(), x),
+    ):
         with pytest.raises(sp.UserError, match="writes into its input"):
             measure()
     assert torch.equal(x, before)
@@ -355,7 +370,7 @@ def test_intervals_are_wilsons():
 )
 def test_bad_input_is_refused(trained, images, spoil, says):
     with pytest.raises(sp.UserError, match=says):
-        sp.evaluate(trained, spoil(*images), THREATS, SMALL)
+        sp.evaluate(trained, spoil(*images), sp.Protocol(threats=THREATS, suite=SMALL))
 
 
 def test_logits_of_a_wrong_shape_are_refused(images):
@@ -364,7 +379,7 @@ def test_logits_of_a_wrong_shape_are_refused(images):
             return torch.zeros(4, len(x), 10)
 
     with pytest.raises(sp.UserError, match=r"returned \[4, 60, 10\]"):
-        sp.evaluate(PerStep(), images, THREATS, SMALL)
+        sp.evaluate(PerStep(), images, sp.Protocol(threats=THREATS, suite=SMALL))
 
 
 def test_suites_by_name():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import spikeproof as sp
 from spikeproof.attacks import Attack, Threat
-from spikeproof.attacks.attack import Query
+from spikeproof.attacks.query import Query
 from spikeproof.cli import choices
 from spikeproof.data import write_events
 from spikeproof.data.events.streams import checked
@@ -21,7 +21,8 @@ from spikeproof.evaluation import red_flags
 from spikeproof.evaluation.suites import QUICK
 from spikeproof.models import write_model
 from spikeproof.runs import Run
-from tests.attacks.events.bars import NETWORK, SIDE, STEPS, moving_bars, network_for_bars
+from tests import trained as kept
+from tests.attacks.events.bars import NETWORK, SIDE, STEPS, moving_bars
 
 Bars = tuple[Tensor, Tensor]
 NOISE = sp.Suite(name="noise", attacks=(sp.UniformNoise(draws=4),))
@@ -31,7 +32,7 @@ FLIPS = [sp.EventFlips(20), sp.EventFlips(500)]
 
 @pytest.fixture(scope="module")
 def network() -> sp.SpikingNetwork:
-    return network_for_bars()
+    return kept.trained(kept.BARS)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 def test_robustness_under_a_threat_on_frames(network: sp.SpikingNetwork, bars: Bars) -> None:
-    found = sp.evaluate(network, bars, FRAMES, QUICK)
+    found = sp.evaluate(network, bars, sp.Protocol(threats=FRAMES, suite=QUICK))
     assert found.diagnosis.status == "ok"
     assert found.clean_accuracy().value == right(network, *bars).double().mean().item()
     robust = [found.robust_accuracy(i).value for i in (0, 1)]
@@ -63,14 +64,14 @@ def test_robustness_under_a_threat_on_frames(network: sp.SpikingNetwork, bars: B
     "threats", [FLIPS, [sp.EventEdits(20), sp.EventEdits(500)], [sp.Retiming(1), sp.Retiming(4)]], ids=str
 )
 def test_robustness_against_whole_events(threats: list[Threat], network: sp.SpikingNetwork, bars: Bars) -> None:
-    found = sp.evaluate(network, bars, threats, NOISE, seed=3)
+    found = sp.evaluate(network, bars, sp.Protocol(threats=threats, suite=NOISE, seed=3))
     assert found.diagnosis.status == "ok"
     assert not found.gradients.any()
     robust = [found.robust_accuracy(i).value for i in (0, 1)]
     assert robust[1] <= robust[0] <= found.clean_accuracy().value
     if threats is FLIPS:
         assert robust[1] < robust[0]  # as many flips as there are events
-    again = sp.evaluate(network, bars, threats[::-1], NOISE, seed=3, batch=40)
+    again = sp.evaluate(network, bars, sp.Protocol(threats=threats[::-1], suite=NOISE, seed=3), batch=40)
     assert np.array_equal(again.broken_at, found.broken_at)
 
 
@@ -91,7 +92,7 @@ class Cheat(Attack):
 )
 def test_an_illegal_success_does_not_count(threat: Threat, network: sp.SpikingNetwork, bars: Bars) -> None:
     x, y = bars
-    found = sp.evaluate(network, bars, threat, sp.Suite(name="cheat", attacks=(Cheat(),)))
+    found = sp.evaluate(network, bars, sp.Protocol(threats=threat, suite=sp.Suite(name="cheat", attacks=(Cheat(),))))
     held = right(network, x, y) & right(network, threat.project(1 - x, x), y)
     assert found.robust_accuracy(0).value == held.double().mean().item()
     assert not right(network, 1 - x, y).all()
@@ -118,14 +119,14 @@ def test_a_suite_with_an_attack_that_does_not_know_the_threat_is_refused_at_once
     threat: Threat, suite: sp.Suite, bars: Bars
 ) -> None:
     with pytest.raises(sp.UserError, match=r"searches under threats on (images|images and frames), ") as refused:
-        sp.evaluate(NeverAsked(), bars, threat, suite)
+        sp.evaluate(NeverAsked(), bars, sp.Protocol(threats=threat, suite=suite))
     assert str(threat) in str(refused.value)
 
 
 def test_threats_of_several_kinds_are_refused(network: sp.SpikingNetwork, bars: Bars) -> None:
     for threats in ([sp.FrameLinf(0.1), sp.FrameL2(0.2)], [sp.EventFlips(1), sp.Retiming(2)]):
         with pytest.raises(sp.UserError, match="differ in size only"):
-            sp.evaluate(network, bars, threats, NOISE)
+            sp.evaluate(network, bars, sp.Protocol(threats=threats, suite=NOISE))
 
 
 def test_data_and_threats_that_do_not_fit_are_refused(
@@ -144,7 +145,7 @@ def test_data_and_threats_that_do_not_fit_are_refused(
         (trained, bars, sp.FrameLinf(0.1), r"takes images \[B, 1, 8, 8\]"),
     ):
         with pytest.raises(sp.UserError, match=said):
-            sp.evaluate(model, data, threat, NOISE)
+            sp.evaluate(model, data, sp.Protocol(threats=threat, suite=NOISE))
 
 
 def test_flags_that_climb_are_looked_for_under_every_threat(
@@ -157,7 +158,7 @@ def test_flags_that_climb_are_looked_for_under_every_threat(
     suite = sp.Suite(name="examined", attacks=(sp.UniformNoise(),), examined=8)
     names = {}
     for threat in (sp.FrameLinf(0.5), sp.FrameL2(2.0), sp.EventFlips(20), sp.EventEdits(20), sp.Retiming(1)):
-        found = sp.evaluate(network, bars, threat, suite)
+        found = sp.evaluate(network, bars, sp.Protocol(threats=threat, suite=suite))
         names[threat.kind] = {flag.name for flag in found.flags}
         assert {"keeps a state", "zero input gradients", "a dead layer"} <= names[threat.kind]
         assert min(found.spent_on_flags) > 0
@@ -173,7 +174,7 @@ def test_a_network_without_input_gradient_gets_no_robust_accuracy(network: sp.Sp
             return network(x.detach())
 
     for threat in (sp.FrameLinf(0.1), sp.EventFlips(5)):
-        found = sp.evaluate(Detached(), bars, threat, NOISE)
+        found = sp.evaluate(Detached(), bars, sp.Protocol(threats=threat, suite=NOISE))
         assert found.diagnosis.status == "zero_gradient"
         assert found.robust_accuracy(0) is None
 
@@ -181,7 +182,7 @@ def test_a_network_without_input_gradient_gets_no_robust_accuracy(network: sp.Sp
 def test_any_module_from_frames_to_logits_is_evaluated(bars: Bars) -> None:
     torch.manual_seed(0)
     linear = nn.Sequential(nn.Flatten(), nn.Linear(STEPS * 2 * SIDE * SIDE, 4))
-    found = sp.evaluate(linear, (bars[0], linear(bars[0]).argmax(1)), FRAMES, QUICK)
+    found = sp.evaluate(linear, (bars[0], linear(bars[0]).argmax(1)), sp.Protocol(threats=FRAMES, suite=QUICK))
     assert found.diagnosis.status == "ok"
     assert found.clean_accuracy().value == 1
 
@@ -197,7 +198,7 @@ def test_a_linear_model_breaks_exactly_where_its_margin_says() -> None:
     distance = (logits[:, 0] - logits[:, 1]).abs() / (w[0] - w[1]).abs().sum()
     threats = [sp.FrameLinf(eps, most=20) for eps in (0.02, 0.1, 0.3, 1.0)]
     suite = sp.Suite(name="pgd", attacks=(sp.PGD(steps=10),))
-    found = sp.evaluate(linear, (x, logits.argmax(1)), threats, suite)
+    found = sp.evaluate(linear, (x, logits.argmax(1)), sp.Protocol(threats=threats, suite=suite))
     exact = np.searchsorted([threat.eps for threat in threats], distance.numpy())
     assert 0 < (exact == 4).sum() < 40
     assert np.array_equal(found.broken_at, exact)
@@ -226,7 +227,9 @@ def test_flips_of_a_linear_model_are_counted_exactly(bars: Bars) -> None:
             return threat.project(x + slope.clamp(-1, 1) + (slope.sign() - slope.clamp(-1, 1)) * 0.9, x)
 
     threats = [sp.EventFlips(n) for n in range(1, 40, 4)]
-    found = sp.evaluate(linear, (x, y), threats, sp.Suite(name="steepest", attacks=(Steepest(),)))
+    found = sp.evaluate(
+        linear, (x, y), sp.Protocol(threats=threats, suite=sp.Suite(name="steepest", attacks=(Steepest(),)))
+    )
     exact = np.searchsorted([threat.eps for threat in threats], needed.numpy())
     assert np.array_equal(found.broken_at, exact)
 
@@ -330,7 +333,7 @@ def test_a_run_on_recordings_from_files_to_verdicts(tmp_path: Path) -> None:
     assert torch.equal(sp.load_model(tmp_path / "run")(x), model.eval()(x))
     run = Run(tmp_path / "run")
     for threats, suite in (([sp.FrameLinf(0.2), sp.FrameLinf(0.4)], QUICK), (FLIPS, NOISE)):
-        sp.evaluate_run(run, threats, suite, data_root=tmp_path)
+        sp.evaluate_run(run, sp.Protocol(threats=threats, suite=suite), data_root=tmp_path)
         summary = run.read_json("verdicts.json")
         assert summary["status"] == "ok"
         assert summary["images"] == 24

@@ -131,7 +131,7 @@ def test_one_command_and_a_run_like_any_other(
     assert record["parameters"] == sum(p.numel() for p in trained_net.parameters())
     assert record["versions"]["spikingjelly"]
     x, y = digits[2][:30], digits[3][:30]
-    direct = sp.evaluate(adapt(trained_net), (x, y), [sp.Linf(0.05), sp.Linf(0.1)])
+    direct = sp.evaluate(adapt(trained_net), (x, y), sp.Protocol(threats=[sp.Linf(0.05), sp.Linf(0.1)]))
     assert found["status"] == direct.diagnosis.status == "ok"
     assert found["clean_accuracy"]["value"] == direct.clean_accuracy().value > 0.6
     for eps, threat in enumerate(found["threats"]):
@@ -279,10 +279,10 @@ def test_another_number_of_classes_than_the_data_have_is_refused(classes: int) -
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
     part = sp.Digits().part("test").first(20)
     with pytest.raises(sp.UserError, match=f"{classes} classes"):
-        sp.evaluate(model, part, sp.Linf(0.1))
+        sp.evaluate(model, part, sp.Protocol(threats=sp.Linf(0.1)))
     x, y = part.batch(range(20))
     if classes > 10:  # tensors come without a data set's word
-        assert sp.evaluate(model, (x, y), sp.Linf(0.1)).diagnosis.status == "ok"
+        assert sp.evaluate(model, (x, y), sp.Protocol(threats=sp.Linf(0.1))).diagnosis.status == "ok"
 
 
 def test_an_empty_selection_is_refused() -> None:
@@ -290,7 +290,7 @@ def test_an_empty_selection_is_refused() -> None:
     with pytest.raises(sp.UserError, match="there are no images"):
         predictions(nn.Flatten(), empty, 10, 1, False, 0)
     with pytest.raises(sp.UserError, match="there are no images"):
-        sp.evaluate(nn.Flatten(), empty, sp.Linf(0.1))
+        sp.evaluate(nn.Flatten(), empty, sp.Protocol(threats=sp.Linf(0.1)))
 
 
 @pytest.mark.parametrize("library", ["spikingjelly", "snntorch"])
@@ -303,7 +303,9 @@ def test_forgetting_to_adapt_cannot_hurt(library: str, digits: tuple[Tensor, ...
         neuron = importlib.import_module("spikingjelly.activation_based.neuron").IFNode
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), neuron(), nn.Linear(24, 10))
     images = digits[2][:20], digits[3][:20]
-    plain, adapted = (sp.evaluate(m, images, sp.Linf(0.05)).arrays() for m in (model, adapt(model)))
+    plain, adapted = (
+        sp.evaluate(m, images, sp.Protocol(threats=sp.Linf(0.05))).arrays() for m in (model, adapt(model))
+    )
     assert all(np.array_equal(plain[name], adapted[name]) for name in plain)
     probed = [sp.probe(m, *images, sp.Linf(0.05)).summary() for m in (model, adapt(model))]
     assert probed[0] == probed[1]

@@ -55,7 +55,7 @@ def test_a_graph_that_is_kept_from_call_to_call_ends_in_a_verdict_and_no_traceba
             self.last = logits.mean(0) + 0.1 * self.last
             return logits + self.last
 
-    found = sp.evaluate(Remembers(), images, THREAT, SMALL)
+    found = sp.evaluate(Remembers(), images, sp.Protocol(threats=THREAT, suite=SMALL))
     assert found.diagnosis.status == "unreliable"
     assert "keeps a state" in found.diagnosis.reason
     assert found.robust_accuracy(0) is None
@@ -176,20 +176,22 @@ def test_nan_raises_a_flag_and_its_sentence_says_number_and_threshold():
 
 def test_flags_are_part_of_the_verdicts_and_spoil_them(trained, images):
     suite = sp.Suite(name="looked at", attacks=(sp.PGD(steps=5),), examined=8)
-    honest = sp.evaluate(trained, images, THREAT, suite)
+    honest = sp.evaluate(trained, images, sp.Protocol(threats=THREAT, suite=suite))
     assert honest.diagnosis.status == "ok"
     names = [flag["name"] for flag in honest.summary()["flags"]]
     assert "keeps a state" in names
     assert "black box beats white box" in names
     assert not any(flag["raised"] for flag in honest.summary()["flags"] if flag["spoils"])
-    spoiled = sp.evaluate(Outside(trained, lambda x: x + 0.05 * torch.randn_like(x)), images, THREAT, suite)
+    spoiled = sp.evaluate(
+        Outside(trained, lambda x: x + 0.05 * torch.randn_like(x)), images, sp.Protocol(threats=THREAT, suite=suite)
+    )
     assert spoiled.diagnosis.status == "unreliable"
     assert "undeclared randomness" in spoiled.diagnosis.reason
     assert spoiled.summary()["threats"][0]["robust_accuracy"] is None
 
 
 def test_without_images_to_examine_no_attack_is_spent_on_flags(trained, images):
-    names = {flag.name for flag in sp.evaluate(trained, images, THREAT, SMALL).flags}
+    names = {flag.name for flag in sp.evaluate(trained, images, sp.Protocol(threats=THREAT, suite=SMALL)).flags}
     assert "keeps a state" in names
     assert "one step beats many" not in names
 
@@ -202,25 +204,32 @@ def test_the_controls_hold_honest_networks_and_others():
 def test_a_blind_path_of_its_own_does_not_stop_an_adaptive_suite(trained, images):
     """Its own slope sees nothing, ASSG does: a number, and a warning beside it."""
     narrow = sp.view(trained, gradient=sp.Triangle(width=1e-3))
-    unseen = sp.evaluate(narrow, images, THREAT, SMALL)
+    unseen = sp.evaluate(narrow, images, sp.Protocol(threats=THREAT, suite=SMALL))
     assert unseen.diagnosis.status == "zero_gradient"
     along = sp.Suite(name="adaptive", attacks=(sp.Along(attack=sp.PGD(steps=5), paths=(sp.ASSG(),)),))
-    seen = sp.evaluate(narrow, images, THREAT, along)
+    seen = sp.evaluate(narrow, images, sp.Protocol(threats=THREAT, suite=along))
     assert seen.robust_accuracy(0).value < seen.clean_accuracy().value
     assert {flag.name for flag in seen.flags if flag.raised} == {"potentials outside the slope's window"}
 
 
 def test_what_flags_cost_is_in_the_record(trained, images):
-    found = sp.evaluate(trained, images, THREAT, sp.Suite(name="looked at", attacks=(sp.FGSM(),), examined=8)).summary()
+    found = sp.evaluate(
+        trained, images, sp.Protocol(threats=THREAT, suite=sp.Suite(name="looked at", attacks=(sp.FGSM(),), examined=8))
+    ).summary()
     assert found["gradient_evaluations"] <= len(images[0])
     assert found["gradient_evaluations_of_flags"] > 8  # at least FGSM, and many steps beside
     assert found["forward_evaluations_of_flags"] > found["gradient_evaluations_of_flags"]
-    assert sp.evaluate(trained, images, THREAT, SMALL).summary()["gradient_evaluations_of_flags"] == 0
+    assert (
+        sp.evaluate(trained, images, sp.Protocol(threats=THREAT, suite=SMALL)).summary()[
+            "gradient_evaluations_of_flags"
+        ]
+        == 0
+    )
 
 
 def test_a_model_without_spikes_is_attacked_once_where_paths_are_many(trained_ann, images):
     suite = sp.Suite(name="paths", attacks=(sp.Along(attack=sp.PGD(steps=4), paths=(sp.ATan(), sp.ASSG(), sp.BPTR())),))
-    found = sp.evaluate(trained_ann, images, THREAT, suite)
+    found = sp.evaluate(trained_ann, images, sp.Protocol(threats=THREAT, suite=suite))
     assert found.gradients.max() == 4
     assert set(found.broken_by) <= {-1, 0}
 
@@ -235,7 +244,7 @@ def test_noise_that_was_attacked_does_not_judge(trained, images):
         same = []
         for seed in range(6):
             found = sp.FGSM()(judge.attacked, x, y, threat, seed=seed)
-            same.append(sp.predict(noisy, found, batch=len(x), seed=seed).argmax(1) != y)
+            same.append(sp.predict(noisy, found, seed=seed).argmax(1) != y)
     assert broken < torch.stack(same).float().mean()
 
 

@@ -45,7 +45,7 @@ def test_a_suite_may_judge_by_vote_and_says_so():
     x, y = torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.long)
     for judged_by, right in (("mean", 0.0), ("vote", 1.0)):
         suite = sp.Suite(name="one", attacks=(sp.FGSM(),), judged_by=judged_by)
-        found = sp.evaluate(Fickle(), (x, y), sp.Linf(0.1), suite, draws=3)
+        found = sp.evaluate(Fickle(), (x, y), sp.Protocol(threats=sp.Linf(0.1), suite=suite, draws=3))
         assert found.clean_accuracy().value == right
         assert found.summary()["suite"]["judged_by"] == judged_by
     with pytest.raises(sp.UserError, match="'mean' or 'vote'"):
@@ -55,7 +55,7 @@ def test_a_suite_may_judge_by_vote_and_says_so():
 def test_a_network_that_draws_nothing_is_asked_once_whatever_draws_say():
     model = sp.Network(architecture=sp.MLP(hidden=(4,)), steps=2).build((1, 2, 2), 3)
     x, y = torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.long)
-    assert sp.evaluate(model, (x, y), sp.Linf(0.1), draws=8).draws == 1
+    assert sp.evaluate(model, (x, y), sp.Protocol(threats=sp.Linf(0.1), draws=8)).draws == 1
 
 
 def test_qte_by_hand():
@@ -70,7 +70,7 @@ def test_verdicts_have_their_qte():
     model = sp.Network(architecture=sp.MLP(hidden=(8,)), neuron=sp.ReLU(), steps=1).build((1, 2, 2), 3)
     x = torch.rand(20, 1, 2, 2)
     y = model(x).argmax(1)
-    found = sp.evaluate(model, (x, y), [sp.Linf(0.1), sp.Linf(0.3)])
+    found = sp.evaluate(model, (x, y), sp.Protocol(threats=[sp.Linf(0.1), sp.Linf(0.3)]))
     a, b = (found.robust_accuracy(i).value for i in (0, 1))
     assert found.qte() == pytest.approx(0.1 * (1 + a) / 2 + 0.2 * (a + b) / 2)
     assert found.summary()["qte"] == found.qte()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.attacks import FGSM, L2, PGD, Attack, CrossEntropy, KullbackLeibler, Linf, Threat, UniformNoise
-from spikeproof.attacks.attack import Query
+from spikeproof.attacks.query import Query
 from spikeproof.cli import choices
 from spikeproof.objectives import (
     MART,
@@ -25,6 +25,7 @@ from spikeproof.objectives import (
     Standard,
     ThresholdGuarding,
 )
+from spikeproof.objectives.objective import Terms
 from spikeproof.snn import LIF, MLP, ATan, Network, ReLU, SmallCNN, SpikingNetwork
 from spikeproof.specs import UserError, from_config, short, to_config
 
@@ -67,7 +68,7 @@ def without_spikes(objective: Objective) -> Objective:
     return replace(objective, weight=0.0) if isinstance(objective, StablePotential | ThresholdGuarding) else objective
 
 
-def prepared(objective: Objective) -> Objective:
+def prepared(objective: Objective) -> Terms:
     """As training uses it: those that learn from a teacher have one, an ANN of the same architecture."""
     return objective.prepared(network(ann=True, seed=1))
 
@@ -162,11 +163,16 @@ def test_a_module_from_outside(objective: Objective) -> None:
 
 
 @every_objective
-def test_prepared_it_is_the_same_choice(objective: Objective) -> None:
-    """And what is written down of it is the same: a checkpoint is compared by that."""
-    assert prepared(objective) == objective
-    assert to_config(prepared(objective)) == to_config(objective)
-    assert hash(prepared(objective)) == hash(objective)
+def test_an_ann_is_wanted_by_those_that_say_so(objective: Objective) -> None:
+    """Preparing one leaves the choice as it was: what is written down of it knows nothing of an ANN."""
+    before = to_config(objective)
+    prepared(objective)
+    assert to_config(objective) == before
+    if objective.needs_ann:
+        with pytest.raises(UserError, match="give the recipe one under ann"):
+            objective.prepared(None)
+    else:
+        assert objective.prepared(None)(network(), *batch()).keys() == objective(network(), *batch()).keys()
 
 
 @every_objective
@@ -192,7 +198,7 @@ def test_round_trip(objective: Objective) -> None:
 )
 def test_without_weight_it_is_plain_cross_entropy(weightless: object, smoothing: float) -> None:
     model, (x, y) = network(), batch()
-    loss = total(weightless(smoothing)(model, x, y))
+    loss = total(prepared(weightless(smoothing))(model, x, y))
     expected = F.cross_entropy(model(x), y, label_smoothing=smoothing)
     assert torch.equal(loss, expected)
     parameters = list(model.parameters())
@@ -340,7 +346,7 @@ def test_the_attack_meets_the_model_in_eval_mode_and_as_it_is_now() -> None:
         *((lambda value=value: Distillation(logit_weight=value), "logit_weight") for value in (-1, math.nan, math.inf)),
         *((lambda value=value: Distillation(feature_weight=value), "feature_weight") for value in (-1, math.nan)),
         *((lambda value=value: Distillation(temperature=value), "temperature") for value in (0, -1, math.nan)),
-        (lambda: Distillation(layers="first"), "unknown layers 'first': it is 'last' or 'all'"),
+        (lambda: Distillation(layers="first"), "layers of Distillation must be 'last' or 'all', not 'first'"),
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused(make: object, said: str) -> None:

@@ -157,11 +157,14 @@ def test_with_an_attack_it_is_done_at_adversarial_images():
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"weight": -1.0}, "must not be negative"),
+        ({"weight": -1.0}, "weight of SparseGradient must be a number from 0 on, not -1.0"),
         ({"step": 0.0}, "step"),
-        ({"step": 5.0}, "pixel units"),
-        ({"estimate": "guess"}, "unknown estimate 'guess'"),
-        ({"penalty": "cubed"}, "unknown penalty 'cubed'"),
+        ({"step": 5.0}, r"step of SparseGradient must be .* in \(0, 1\], not 5.0"),
+        (
+            {"estimate": "guess"},
+            "estimate of SparseGradient must be 'finite_difference' or 'double_backward', not 'guess'",
+        ),
+        ({"penalty": "cubed"}, "penalty of SparseGradient must be 'squared' or 'absolute', not 'cubed'"),
     ],
 )
 def test_bad_settings_are_refused(fields, says):

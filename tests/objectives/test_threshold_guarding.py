@@ -57,7 +57,7 @@ def test_what_cannot_be_is_refused(trained_ann, digits):
     for settings, said in (
         ({"weight": -1.0}, "weight"),
         ({"distance": 0.0}, "distance"),
-        ({"label_smoothing": 2}, "share"),
+        ({"label_smoothing": 2}, r"in \[0, 1\], not 2"),
     ):
         with pytest.raises(UserError, match=said):
             ThresholdGuarding(**settings)

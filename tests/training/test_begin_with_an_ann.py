@@ -307,7 +307,7 @@ def test_distillation_without_an_ann_is_refused(tmp_path):
         (lambda: replace(TAUGHT, ann=replace(ANN, data=sp.CIFAR10())), r"the ANN sees images \(3, 32, 32\) of 10"),
         (lambda: replace(TAUGHT, data=sp.CIFAR100(), ann=replace(ANN, data=sp.CIFAR10())), "the same kind of data"),
         (lambda: replace(TAUGHT, training=training(0)), "epochs must be at least 1 without a conversion"),
-        (lambda: training(-1), "epochs must be at least 0, not -1"),
+        (lambda: training(-1), "epochs of Training must be a whole number from 0 on, not -1"),
         (lambda: training(0, warm_up=1.0), "warm_up"),
     ],
 )

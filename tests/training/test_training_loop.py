@@ -302,17 +302,17 @@ def test_the_average_follows_the_weights(tmp_path):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: sp.Training(epochs=-1), "epochs must be at least 0, not -1"),
+        (lambda: sp.Training(epochs=-1), "epochs of Training must be a whole number from 0 on, not -1"),
         (lambda: sp.Recipe(name="a", training=sp.Training(epochs=0)), "epochs must be at least 1 without a conversion"),
-        (lambda: sp.Training(batch=1), "batch must be at least 2"),
-        (lambda: sp.Training(average=1.0), "decay in"),
+        (lambda: sp.Training(batch=1), "batch of Training must be a whole number from 2 on, not 1"),
+        (lambda: sp.Training(average=1.0), r"average of Training must be a number in \[0, 1\), not 1.0"),
         (lambda: sp.Training(warm_up=50), "warm_up"),
         (lambda: sp.Training(gradient_clip=-1.0), "gradient_clip"),
         (lambda: sp.SGD(learning_rate=0.0), "learning_rate"),
-        (lambda: sp.Step(milestones=(3.0,)), "shares"),
+        (lambda: sp.Step(milestones=(3.0,)), r"milestones\[0\] of Step must be a number in \(0, 1\), not 3.0"),
         (lambda: sp.Recipe(name="a/b"), "folder"),
         (lambda: sp.Recipe(name="a", data=sp.Digits(train_images=1)), "at least 2 training images"),
-        (lambda: sp.Selection(images=0), "at least 1"),
+        (lambda: sp.Selection(images=0), "images of Selection must be a whole number from 1 on, not 0"),
     ],
 )
 def test_bad_settings_are_refused(make, says):

@@ -14,6 +14,7 @@ from spikeproof.attacks.events.edits import Edits, joined, moves, singles
 from spikeproof.attacks.events.moves import drawn, with_moves
 from spikeproof.attacks.events.whole_events import EventThreat, check_binary
 from spikeproof.attacks.inputs import check_frames
+from spikeproof.randomness import Streams
 from spikeproof.specs import Pixels, UserError
 
 __all__ = ["EventEdits", "EventFlips"]
@@ -96,9 +97,9 @@ class EventFlips(CellThreat):
             up = up & (x == 1)
         return up, down
 
-    def start(self, x: Tensor) -> Tensor:
+    def start(self, x: Tensor, streams: Streams | None = None) -> Tensor:
         up, down = self.steps(x, x)
-        return torch.where(drawn(up | down, self.budget), 1 - x, x)
+        return torch.where(drawn(up | down, self.budget, streams or Streams.fresh(x)), 1 - x, x)
 
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
         legal = ((perturbed == 0) | (perturbed == 1)).flatten(1).all(1)
@@ -153,18 +154,19 @@ class EventEdits(CellThreat):
             down & (z > x) if fixed and self.remove == 0 else down
         )
 
-    def start(self, x: Tensor) -> Tensor:
+    def start(self, x: Tensor, streams: Streams | None = None) -> Tensor:
         """Half of the budget moves random events (all of it where nothing else is allowed); with the rest, random
         cells have one event more or less each."""
+        streams = streams or Streams.fresh(x)
         moves = self.budget if self.add == self.remove == 0 else self.budget // 2
         moves = moves if self.move is None else min(moves, self.move)
-        z = with_moves(x, moves, self.capacity) if x.shape[1] > 1 else x
+        z = with_moves(x, moves, self.capacity, streams) if x.shape[1] > 1 else x
         up, down = (z < self.capacity) & (self.add != 0), (z > 0) & (self.remove != 0)
-        changed = drawn(up | down, self.budget - moves)
-        rises = changed & up & (~down | (torch.rand(z.shape, device=z.device) < 0.5))
+        changed = drawn(up | down, self.budget - moves, streams)
+        rises = changed & up & (~down | (streams.uniform(*z.shape[1:], like=z) < 0.5))
         falls = changed & ~rises
-        rises = rises if self.add is None else drawn(rises, self.add)
-        falls = falls if self.remove is None else drawn(falls, self.remove)
+        rises = rises if self.add is None else drawn(rises, self.add, streams)
+        falls = falls if self.remove is None else drawn(falls, self.remove, streams)
         return z + rises.to(x.dtype) - falls.to(x.dtype)
 
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.inputs import check_frames
-from spikeproof.attacks.threats import ROUNDING, Threat, in_ball, shrunk_and_clipped, unit
+from spikeproof.attacks.threats import ROUNDING, Threat, in_ball, in_cube, shrunk_and_clipped, unit
+from spikeproof.randomness import Streams
 from spikeproof.specs import Pixels, UserError, pixels
 
 __all__ = ["FrameL2", "FrameLinf"]
@@ -62,8 +63,8 @@ class FrameLinf(FrameThreat):
         near = torch.maximum(torch.minimum(wanted, x + self.eps), x - self.eps)
         return self._rounded_inward(near, x, self.eps * (1 + ROUNDING) + ROUNDING)
 
-    def start(self, x: Tensor) -> Tensor:
-        return self.project(x + self.eps * (2 * torch.rand_like(x) - 1), x)
+    def start(self, x: Tensor, streams: Streams | None = None) -> Tensor:
+        return self.project(x + self.eps * in_cube(x, streams or Streams.fresh(x)), x)
 
     def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
         return gradient.sign()
@@ -84,8 +85,8 @@ class FrameL2(FrameThreat):
         change = shrunk_and_clipped(delta, -x.flatten(1), (self.top(x) - x).flatten(1), self.eps).view_as(x)
         return self._rounded_inward(x + change, x, change.abs())
 
-    def start(self, x: Tensor) -> Tensor:
-        return self.project(x + in_ball(x, self.eps), x)
+    def start(self, x: Tensor, streams: Streams | None = None) -> Tensor:
+        return self.project(x + in_ball(x, self.eps, streams or Streams.fresh(x)), x)
 
     def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
         return unit(gradient.flatten(1)).view_as(gradient)

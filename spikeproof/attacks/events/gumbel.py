@@ -1,24 +1,33 @@
 """Gumbel: how likely each cell is to change is learned, through draws that a softmax of Gumbel noise stands in for."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from spikeproof.attacks.adam import Moments
-from spikeproof.attacks.attack import Attack, Best, Query, per_image
+from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.events.scg import on_cells
 from spikeproof.attacks.losses import AttackLoss, Margin
-from spikeproof.attacks.threats import Threat
+from spikeproof.attacks.query import Query, per_image
+from spikeproof.randomness import Streams
 from spikeproof.specs import UserError
 
 WORTHWHILE = 4  # times as many cells as the budget has are worth a change, where its price is not set
 
 
+class State(NamedTuple):
+    """Log odds ``[B, 2, T, P, H, W]`` of an event more and less, the last gradient, and Adam's moments."""
+
+    odds: Tensor
+    slope: Tensor
+    moments: Moments
+
+
 @dataclass(frozen=True, kw_only=True)
-class Gumbel(Attack):
+class Gumbel(Iterative):
     """`steps` steps of Adam on the log odds of each cell to have one event more, or less; `draws` frames a step.
 
     A cell takes the state of the largest odds plus Gumbel noise, and gradients go to the softmax of these sums over
@@ -33,6 +42,7 @@ class Gumbel(Attack):
     """
 
     under: ClassVar[tuple[str, ...]] = ("events",)
+    static: ClassVar[bool] = False  # the edits of a recording are listed
 
     steps: int = 50
     draws: int = 1
@@ -51,39 +61,31 @@ class Gumbel(Attack):
         if self.weight is not None and not 0 <= self.weight < float("inf"):
             raise UserError(f"weight is the price of a change in units of the loss, and 0 or more; not {self.weight}")
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        best, cells = Best(x), on_cells(threat)
-        for _ in range(self.restarts):
-            if len(who := query.left(best)):
-                self._climb(query, x, y, cells, best, who)
-        return best.x
+    @property
+    def length(self) -> int:
+        return self.steps
 
-    def _climb(self, query: Query, x: Tensor, y: Tensor, threat: CellThreat, best: Best, who: Tensor) -> None:
-        odds, slope = even_odds(x[who], threat), torch.zeros_like(x[who])
-        moments = Moments.none(odds)
-        for _ in range(self.steps):
-            uphill = torch.zeros_like(odds)
-            for _ in range(self.draws):
-                change, soft = self._drawn(odds)
-                change = threat.partnered(change, slope, x[who], x[who])
-                worth = torch.where(change > 0, soft[0], soft[1])
-                z = threat.of_most_worth(x[who] + change, worth, x[who])
-                slope, answer = query.gradient(z, y[who], self.loss, who, self.eot)
-                best.offer(z, answer, who)
-                uphill += self._uphill(threat.gains(slope, x[who]), soft, threat) / self.draws
-            moments = moments.with_gradient(uphill)
-            odds = odds + self.learning_rate * moments.step
-            if query.stop:
-                left = ~best.broken[who]
-                odds, moments, slope, who = odds[:, left], moments.of((slice(None), left)), slope[left], who[left]
-                if not len(who):
-                    return
+    def begin(self, query: Query) -> State:
+        odds = even_odds(query.x, on_cells(query.threat)).transpose(0, 1)
+        return State(odds, torch.zeros_like(query.x), Moments.none(odds))
 
-    def _drawn(self, odds: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, query: Query, state: State) -> State:
+        odds, slope, x = state.odds.transpose(0, 1), state.slope, query.x
+        threat, streams = on_cells(query.threat), query.streams
+        uphill = torch.zeros_like(odds)
+        for _ in range(self.draws):
+            change, soft = self._drawn(odds, streams)
+            change = threat.partnered(change, slope, x, x)
+            worth = torch.where(change > 0, soft[0], soft[1])
+            slope, _ = query.gradient(threat.of_most_worth(x + change, worth, x), self.loss)
+            uphill += self._uphill(threat.gains(slope, x), soft, threat) / self.draws
+        moments = state.moments.with_gradient(uphill.transpose(0, 1))
+        return State(state.odds + self.learning_rate * moments.step, slope, moments)
+
+    def _drawn(self, odds: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
         """The change of each cell in one draw, and the softmax of its states: one more, one less, none ``[3, ...]``."""
-        uniform = torch.rand(3, *odds.shape[1:], dtype=odds.dtype, device=odds.device)
-        tiny = torch.finfo(odds.dtype).tiny
-        noise = -uniform.clamp(min=tiny).log().neg().clamp(min=tiny).log()
+        uniform = streams.uniform(3, *odds.shape[2:], like=odds).transpose(0, 1)
+        noise = -(-uniform.log()).log()
         states = noise + torch.cat([odds, torch.zeros_like(odds[:1])])
         state = states.argmax(0)
         return (state == 0).to(odds.dtype) - (state == 1).to(odds.dtype), (states / self.temperature).softmax(0)

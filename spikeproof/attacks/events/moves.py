@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.events.edits import in_turn
+from spikeproof.randomness import Streams
 
 
 class Placed(NamedTuple):
@@ -84,21 +85,22 @@ def affordable(recording: Tensor, gain: Tensor, cost: Tensor, budget: int) -> Te
     return torch.empty_like(paid).scatter(0, order, paid)
 
 
-def drawn(possible: Tensor, count: int) -> Tensor:
+def drawn(possible: Tensor, count: int, streams: Streams) -> Tensor:
     """A mask like `possible` ``[B, ...]``: `count` of its cells in each recording at random, or all there are."""
     rows = possible.flatten(1)
-    lot = torch.rand(rows.shape, device=rows.device).masked_fill(~rows, -1)
+    lot = streams.uniform(rows.shape[1], like=torch.zeros((), device=rows.device)).masked_fill(~rows, -1)
     first = lot.topk(min(count, rows.shape[1]), dim=1)
     return torch.zeros_like(rows).scatter(1, first.indices, first.values >= 0).view_as(possible)
 
 
-def with_moves(x: Tensor, count: int, capacity: float) -> Tensor:
+def with_moves(x: Tensor, count: int, capacity: float, streams: Streams) -> Tensor:
     """Frames of counts, two steps at least, with a random event of `count` cells of each recording in another frame;
     pixels of which a cell would hold more than `capacity` stay as they are.
     """
-    taken = drawn(x > 0, count).flatten(2)
+    taken = drawn(x > 0, count, streams).flatten(2)
+    onward = 1 + streams.below(x.shape[1] - 1, *taken.shape[1:])
     recording, frame, cell = taken.nonzero(as_tuple=True)
-    to = (frame + torch.randint(1, x.shape[1], frame.shape, device=x.device)) % x.shape[1]
+    to = (frame + onward[recording, frame, cell]) % x.shape[1]
     one = torch.ones((), dtype=x.dtype, device=x.device)
     z = (x.flatten(2) - taken.to(x.dtype)).index_put((recording, to, cell), one, accumulate=True).view_as(x)
     return torch.where((z <= capacity).all(1, keepdim=True), z, x)

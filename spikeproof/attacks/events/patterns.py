@@ -13,9 +13,10 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Best, BlackBox, Query
+from spikeproof.attacks.attack import BlackBox, Whole
 from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.losses import AttackLoss, Margin
+from spikeproof.attacks.query import Query
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError, short
 
@@ -26,7 +27,7 @@ Pixels = list[tuple[int, int]]  # rows and columns
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawnPattern(BlackBox):
+class DrawnPattern(Whole, BlackBox):
     """Draws on what is not broken yet, larger each time; a drawing is judged by the mean of `eot` passes."""
 
     under: ClassVar[tuple[str, ...]] = ("events",)
@@ -38,21 +39,20 @@ class DrawnPattern(BlackBox):
         self.refuse_below_one("eot")
 
     def check(self, threat: Threat) -> None:
-        BlackBox.check(self, threat)
+        super().check(threat)
         if threat.eps and not insertable(torch.zeros(1, 1, 1, 1, 1), threat).any():
             raise UserError(f"{short(self)} inserts events, and {threat} allows no insertion")
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        assert isinstance(threat, CellThreat)
-        best, everyone = Best(x), torch.arange(len(x), device=x.device)
-        best.offer(x, query.answer(x, y, self.loss, everyone, self.eot), everyone)
-        for who, z in self.drawings(x, threat, best):
-            best.offer(z, query.answer(z, y[who], self.loss, who, self.eot), who)
-        return best.x
+    def find(self, query: Query) -> Tensor:
+        assert isinstance(query.threat, CellThreat)
+        query.answer(query.x, self.loss)
+        for rows, z in self.drawings(query, query.threat):
+            query.answer(z, self.loss, rows=rows)
+        return query.slots.found
 
     @abstractmethod
-    def drawings(self, x: Tensor, threat: CellThreat, best: Best) -> Drawings:
-        """Places of recordings [b] and drawings on them ``[b, T, P, H, W]``; `best` has seen all that were before."""
+    def drawings(self, query: Query, threat: CellThreat) -> Drawings:
+        """Rows of recordings [b] and drawings on them ``[b, T, P, H, W]``; each is looked at before the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +63,16 @@ class FramePattern(DrawnPattern):
     polarity first, frame by frame, clockwise from the upper left corner.
     """
 
-    def drawings(self, x: Tensor, threat: CellThreat, best: Best) -> Drawings:
+    def drawings(self, query: Query, threat: CellThreat) -> Drawings:
+        x = query.x
         around = rings(*x.shape[-2:])
         cells = torch.cat([cells_of(ring, x).transpose(0, 1).flatten() for ring in around])
         room, spent = insertable(x, threat), torch.zeros(len(x), dtype=torch.long, device=x.device)
         count = len(around[0])
-        while len(who := places(~best.broken & (spent < room))) and count < 2 * len(cells):
-            z = drawn_on(x[who], x[who], cells[:count], room[who], threat)
-            spent[who] = added(z, x[who])
-            yield who, z
+        while len(rows := places(~query.slots.broken & (spent < room))) and count < 2 * len(cells):
+            z = drawn_on(x[rows], x[rows], cells[:count], room[rows], threat)
+            spent[rows] = added(z, x[rows])
+            yield rows, z
             count *= 2
 
 
@@ -83,16 +84,17 @@ class CornerPattern(DrawnPattern):
     first frame on, which is ours.
     """
 
-    def drawings(self, x: Tensor, threat: CellThreat, best: Best) -> Drawings:
+    def drawings(self, query: Query, threat: CellThreat) -> Drawings:
+        x = query.x
         height, width = x.shape[-2:]
         room = insertable(x, threat)
         for length in sorted({min(pixels, width) for pixels in (2, *range(5, width + 4, 4))}):
             for columns in (range(length), range(width - 1, width - 1 - length, -1)):
                 for row in sorted({0, height - 1}):
-                    if not len(who := places(~best.broken & (room > 0))):
+                    if not len(rows := places(~query.slots.broken & (room > 0))):
                         return
                     line = cells_of([(row, column) for column in columns], x).transpose(0, 1)  # [P, T, N]
-                    yield who, drawn_on(x[who], x[who], line.flatten(), room[who], threat)
+                    yield rows, drawn_on(x[rows], x[rows], line.flatten(), room[rows], threat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,16 +115,17 @@ class DashPattern(DrawnPattern):
         DrawnPattern.__post_init__(self)
         self.refuse_below_one("positions", *(("most",) if self.most is not None else ()))
 
-    def drawings(self, x: Tensor, threat: CellThreat, best: Best) -> Drawings:
+    def drawings(self, query: Query, threat: CellThreat) -> Drawings:
+        x = query.x
         dashes = [self.cells(end, x) for end in ends(x.shape[-2], x.shape[-1], self.positions)]
-        room, helped = insertable(x, threat), torch.ones_like(best.broken)
+        room, helped = insertable(x, threat), torch.ones_like(query.slots.broken)
         while helped.any():
-            base = best.x.clone()
+            base = query.slots.found
             left = room - added(base, x)
             for cells in dashes:
-                if len(who := places(~best.broken & helped & (left > 0))):
-                    yield who, drawn_on(base[who], x[who], cells, left[who], threat, self.most)
-            helped = (best.x != base).flatten(1).any(1)
+                if len(rows := places(~query.slots.broken & helped & (left > 0))):
+                    yield rows, drawn_on(base[rows], x[rows], cells, left[rows], threat, self.most)
+            helped = (query.slots.found != base).flatten(1).any(1)
 
     def cells(self, end: "End", x: Tensor) -> Tensor:
         """The cells of a dash in frames like `x`, in the order in which they are drawn [N]."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from spikeproof.attacks.events.moves import affordable, chosen, placed, written
 from spikeproof.attacks.events.whole_events import EventThreat, check_binary
+from spikeproof.randomness import Streams
 from spikeproof.specs import Pixels, UserError
 
 __all__ = ["Retiming"]
@@ -74,9 +75,11 @@ class Retiming(EventThreat):
             wrong = wrong | (over.view_as(wrong) & (size > 0))
         return torch.where(wrong.unsqueeze(1), x, z)
 
-    def start(self, x: Tensor) -> Tensor:
+    def start(self, x: Tensor, streams: Streams | None = None) -> Tensor:
         """Events that have room move to random frames, up to the budget."""
-        return self.moved(x, torch.rand(int(x.count_nonzero()), len(self.shifts(x.shape[1])), device=x.device))
+        shape = (*x.shape[1:3], x.shape[3] * x.shape[4], len(self.shifts(x.shape[1])))
+        liking = (streams or Streams.fresh(x)).uniform(*shape, like=x).flatten(2, 3)
+        return self.moved(x, liking[placed(x)])
 
     def shifts(self, steps: int) -> Tensor:
         """By how many frames an event may move, one of `steps` frames [S]; 0 is in the middle."""

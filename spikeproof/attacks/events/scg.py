@@ -1,20 +1,29 @@
 """SCG: gradients made compatible with events, by drawing which of them become one event more or less."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Attack, Best, Query, per_image
+from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.losses import AttackLoss, Margin
+from spikeproof.attacks.query import Query, per_image
 from spikeproof.attacks.threats import Threat
+from spikeproof.randomness import Streams
 from spikeproof.specs import UserError
 
 
+class State(NamedTuple):
+    """The frames at hand, and the running sum of gradients."""
+
+    z: Tensor
+    velocity: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
-class SCG(Attack):
+class SCG(Iterative):
     """`steps` steps by random cells, the likelier the larger their gradient is; the best frames of all `restarts` stay.
 
     In each step a cell is drawn with probability (|g| - min |g|) / (max |g| - min |g|), over its recording, and takes
@@ -28,6 +37,7 @@ class SCG(Attack):
     """
 
     under: ClassVar[tuple[str, ...]] = ("events",)
+    static: ClassVar[bool] = False  # the edits of a recording are listed
 
     steps: int = 20
     momentum: float = 0.9
@@ -45,36 +55,35 @@ class SCG(Attack):
                 f"turnover is the share of cells that change without a gradient, in (0, 1]; not {self.turnover}"
             )
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        best, cells = Best(x), on_cells(threat)
-        for _ in range(self.restarts):
-            if len(who := query.left(best)):
-                self._walk(query, x, y, cells, best, who)
-        return best.x
+    @property
+    def length(self) -> int:
+        return self.steps
 
-    def _walk(self, query: Query, x: Tensor, y: Tensor, threat: CellThreat, best: Best, who: Tensor) -> None:
-        z, velocity = x[who], torch.zeros_like(x[who])
-        for _ in range(self.steps):
-            slope, answer = query.gradient(z, y[who], self.loss, who, self.eot)
-            best.offer(z, answer, who)
-            if query.stop and answer.broken.any():
-                z, velocity, slope, who = (t[~answer.broken] for t in (z, velocity, slope, who))
-                if not len(who):
-                    return
-            velocity = self.momentum * velocity + normalised(slope)
-            blind = (slope == 0).flatten(1).all(1)
-            z = self._step(velocity, blind, z, x[who], threat)
-        best.offer(z, query.answer(z, y[who], self.loss, who, self.eot), who)
+    def begin(self, query: Query) -> State:
+        return State(query.x, torch.zeros_like(query.x))
 
-    def _step(self, uphill: Tensor, blind: Tensor, z: Tensor, x: Tensor, threat: CellThreat) -> Tensor:
+    def step(self, query: Query, state: State) -> State:
+        z, velocity = state
+        slope, _ = query.gradient(z, self.loss)
+        velocity = self.momentum * velocity + normalised(slope)
+        blind = (slope == 0).flatten(1).all(1)
+        return State(self._stepped(velocity, blind, z, query.x, on_cells(query.threat), query.streams), velocity)
+
+    def last(self, state: State) -> Tensor:
+        return state.z
+
+    def _stepped(
+        self, uphill: Tensor, blind: Tensor, z: Tensor, x: Tensor, threat: CellThreat, streams: Streams
+    ) -> Tensor:
+        shape = x.shape[1:]
         up, down = threat.steps(z, x)
         blind = per_image(blind, x)
-        size = torch.where(blind, torch.rand_like(x), uphill.abs())
+        size = torch.where(blind, streams.uniform(*shape, like=x), uphill.abs())
         low, high = (per_image(end, x) for end in size.flatten(1).aminmax(dim=1))
         chance = torch.where(blind, self.turnover, (size - low) / (high - low).clamp(min=torch.finfo(x.dtype).tiny))
-        way = torch.where(blind, any_way(up, down), uphill.sign())
-        way = way * (((way > 0) & up) | ((way < 0) & down)) * (torch.rand_like(x) < chance)
-        way = threat.partnered(way, torch.where(blind, torch.randn_like(x), uphill), z, x)
+        way = torch.where(blind, any_way(up, down, streams), uphill.sign())
+        way = way * (((way > 0) & up) | ((way < 0) & down)) * (streams.uniform(*shape, like=x) < chance)
+        way = threat.partnered(way, torch.where(blind, streams.normal(*shape, like=x), uphill), z, x)
         z = z + way
         return threat.of_most_worth(z, torch.where(blind, size, uphill * (z - x).sign()), x)
 
@@ -92,7 +101,7 @@ def normalised(slope: Tensor) -> Tensor:
     return slope / per_image(size, slope)
 
 
-def any_way(up: Tensor, down: Tensor) -> Tensor:
+def any_way(up: Tensor, down: Tensor, streams: Streams) -> Tensor:
     """+1 where there may be one event more, -1 where one less, by lot where both, 0 where neither."""
-    rises = up & (~down | (torch.rand(up.shape, device=up.device) < 0.5))
+    rises = up & (~down | (streams.signs(*up.shape[1:], like=up.float()) > 0))
     return rises.float() - (down & ~rises).float()

@@ -7,18 +7,26 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Answer, Attack, Best, Query, per_image
+from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.events.edits import Edits, spent_before
 from spikeproof.attacks.events.scg import on_cells
 from spikeproof.attacks.losses import AttackLoss, Margin
-from spikeproof.attacks.threats import Threat
+from spikeproof.attacks.query import Answer, Query, per_image
+from spikeproof.randomness import Streams
 
 TOGETHER = 64  # recordings in one pass: more are no faster on a processor
 
 
+class State(NamedTuple):
+    """The frames at hand, and what each change was worth when it was made."""
+
+    z: Tensor
+    worth: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
-class SDA(Attack):
+class SDA(Iterative):
     """`steps` rounds in which single changes are tried out; it ends for a recording as soon as that is broken.
 
     Round n takes `first` times n unchanged cells, those of the largest gradients that agree with an event more or less
@@ -35,6 +43,7 @@ class SDA(Attack):
     """
 
     under: ClassVar[tuple[str, ...]] = ("events",)
+    static: ClassVar[bool] = False  # there are as many trials as there are likely changes
 
     steps: int = 12
     first: int = 10
@@ -45,41 +54,46 @@ class SDA(Attack):
     def __post_init__(self) -> None:
         self.refuse_below_one("steps", "first", "waves", "eot")
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        cells, best = on_cells(threat), Best(x)
-        z, who = x, torch.arange(len(x), device=x.device)
-        worth = torch.zeros_like(x)  # of each change, when it was made
-        for number in range(1, self.steps + 1):
-            slope, answer = query.gradient(z, y[who], self.loss, who, self.eot)
-            best.offer(z, answer, who)
-            left = ~answer.broken
-            z, slope, worth, loss, who = (t[left] for t in (z, slope, worth, answer.loss, who))
-            if not len(who):
-                break
-            trials = Trials(query, x[who], y[who], who, cells, self.loss, self.eot)
-            kept, worth = self._round(trials, number, z, loss, slope, worth)
-            kept = without_needless(trials, kept, worth)
-            best.offer(kept.x, Answer(kept.loss, kept.broken), who)
-            z, worth, who = (t[~kept.broken] for t in (kept.x, worth, who))
-            if not len(who):
-                break
-        return best.x
+    @property
+    def length(self) -> int:
+        return self.steps
+
+    def begin(self, query: Query) -> State:
+        return State(query.x, torch.zeros_like(query.x))
+
+    def step(self, query: Query, state: State) -> State:
+        z, worth = state
+        slope, answer = query.gradient(z, self.loss)
+        query.finish(answer.broken)
+        rows = (~answer.broken).nonzero().squeeze(1)
+        for number in query.count[rows].unique().tolist():
+            z, worth = self._tried(query, rows[query.count[rows] == number], number, State(z, worth), slope, answer)
+        return State(z, worth)
+
+    def _tried(self, query: Query, rows: Tensor, number: int, state: State, slope: Tensor, answer: Answer) -> State:
+        """Round `number` of the recordings of these rows."""
+        trials = Trials(query, rows, on_cells(query.threat), self.loss)
+        z, worth = (part[rows] for part in state)
+        kept, worth = self._round(trials, number, z, answer.loss[rows], slope[rows], worth)
+        kept = without_needless(trials, kept, worth)
+        query.offer(kept.x, Answer(kept.loss, kept.broken), rows)
+        query.finish(torch.zeros_like(query.slots.finished).index_put((rows,), kept.broken))
+        return State(state.z.index_put((rows,), kept.x), state.worth.index_put((rows,), worth))
 
     def _round(
         self, trials: "Trials", number: int, z: Tensor, loss: Tensor, uphill: Tensor, worth: Tensor
-    ) -> tuple[Best, Tensor]:
+    ) -> tuple["Kept", Tensor]:
         """What one round keeps, and of each change how it differed when it was made."""
         x, threat, count = trials.x, trials.threat, number * self.first
         wave, room = math.ceil(threat.budget / self.waves), (threat.budget - threat.distance(z, x)).long()
-        new = trials.ranked(z, loss, *likeliest(uphill, z, x, threat, count))
+        new = trials.ranked(z, loss, *likeliest(uphill, z, x, threat, count, trials.streams))
         place, step = taken_back(z, x, worth, threat)
         step = step[:, : new.place.shape[1]] * (room < wave).view(-1, 1, 1)
         old = trials.ranked(z, loss, place[:, : new.place.shape[1]], step)
-        kept, everyone = Best(z), torch.arange(len(z), device=z.device)
-        kept.loss = loss.nextafter(torch.full_like(loss, -torch.inf))  # what is no worse is kept
+        kept, everyone = Kept.of(z, loss), torch.arange(len(z), device=z.device)
         while wave:
             candidate = threat.project(exchanged(z, new, old, room, wave), x)
-            kept.offer(candidate, trials(candidate, everyone), everyone)
+            kept = kept.or_better(candidate, trials(candidate, everyone))
             wave //= 2
         row, turn = new.gain.isfinite().nonzero(as_tuple=True)
         each = new.gain[row, turn] / new.step[row, turn].abs().sum(1)  # half to each end of a move
@@ -95,24 +109,48 @@ class Ranked(NamedTuple):
     gain: Tensor
 
 
+class Kept(NamedTuple):
+    """The best frames of a round, their loss, and whether they are misclassified."""
+
+    x: Tensor
+    loss: Tensor
+    broken: Tensor
+
+    @staticmethod
+    def of(z: Tensor, loss: Tensor) -> "Kept":
+        """What the round begins with; what is no worse takes its place."""
+        none = torch.zeros(len(z), dtype=torch.bool, device=z.device)
+        return Kept(z, loss.nextafter(torch.full_like(loss, -torch.inf)), none)
+
+    def or_better(self, z: Tensor, answer: Answer) -> "Kept":
+        better = (answer.broken & ~self.broken) | ((answer.broken == self.broken) & (answer.loss > self.loss))
+        return Kept(
+            torch.where(per_image(better, z), z, self.x),
+            torch.where(better, answer.loss, self.loss),
+            torch.where(better, answer.broken, self.broken),
+        )
+
+
 @dataclass(frozen=True)
 class Trials:
-    """Recordings `x` at the places `who` of a batch, and the network to try their changes on."""
+    """The recordings at the places `who` of a query, and the network to try their changes on."""
 
     query: Query
-    x: Tensor
-    y: Tensor
     who: Tensor
     threat: CellThreat
     loss: AttackLoss
-    eot: int
+
+    @property
+    def x(self) -> Tensor:
+        return self.query.x[self.who]
+
+    @property
+    def streams(self) -> Streams:
+        return Streams(self.query.streams.key[self.who])
 
     def __call__(self, z: Tensor, rows: Tensor) -> Answer:
         """What the network says to `z`, changes of the recordings in these `rows` [n], the same ones many times too."""
-        with torch.no_grad():
-            logits = self.query.logits(z, self.y[rows], self.eot)
-        self.query.forwards.index_add_(0, self.who[rows], torch.full_like(rows, self.eot))
-        return Answer.of(logits, self.y[rows], self.loss(logits, self.y[rows]))
+        return self.query.answer(z, self.loss, rows=self.who[rows], offer=False)
 
     def ranked(self, z: Tensor, loss: Tensor, place: Tensor, step: Tensor) -> Ranked:
         """Each of these edits of `z` alone, tried out; steps of 0 are none, and come last."""
@@ -126,18 +164,21 @@ class Trials:
         return Ranked(place.gather(1, both), step.gather(1, both), gain)
 
 
-def likeliest(uphill: Tensor, z: Tensor, x: Tensor, threat: CellThreat, count: int) -> tuple[Tensor, Tensor]:
+def likeliest(
+    uphill: Tensor, z: Tensor, x: Tensor, threat: CellThreat, count: int, streams: Streams
+) -> tuple[Tensor, Tensor]:
     """The `count` edits of unchanged cells that raise the loss most, to first order: places and steps ``[b, k, 2]``.
 
     Where fewer agree with the gradient, others by lot; steps of 0 where there are no more.
     """
     up, down = (mask & (z == x) for mask in threat.steps(z, x))
-    uphill = torch.where(per_image((uphill == 0).flatten(1).all(1), x), torch.randn_like(x), uphill)
+    uphill = torch.where(per_image((uphill == 0).flatten(1).all(1), x), streams.normal(*x.shape[1:], like=x), uphill)
     rise, fall = uphill.masked_fill(~up, -torch.inf), (-uphill).masked_fill(~down, -torch.inf)
     way = torch.where(rise >= fall, 1.0, -1.0).to(x.dtype) * (up | down)
     way = threat.partnered(way, uphill, z, x) * (z == x)
     edits = threat.edits(way, way * uphill)
-    return in_rows(edits, torch.where(edits.worth > 0, edits.worth, torch.rand_like(edits.worth) - 1), len(x), count)
+    lot = streams.uniform(*x.shape[1:], like=x).flatten(1)[edits.recording, edits.cells[:, 0]]
+    return in_rows(edits, torch.where(edits.worth > 0, edits.worth, lot - 1), len(x), count)
 
 
 def taken_back(z: Tensor, x: Tensor, worth: Tensor, threat: CellThreat) -> tuple[Tensor, Tensor]:
@@ -183,7 +224,7 @@ def exchanged(z: Tensor, new: Ranked, old: Ranked, room: Tensor, most: int) -> T
     return changed_by(changed, old.place, old.step * undone.unsqueeze(2))
 
 
-def without_needless(trials: Trials, kept: Best, worth: Tensor) -> Best:
+def without_needless(trials: Trials, kept: Kept, worth: Tensor) -> Kept:
     """What is kept, the broken ones without the edits of least `worth`, as many as bisection finds needless."""
     who = kept.broken.nonzero().squeeze(1)
     z, x = kept.x[who], trials.x[who]

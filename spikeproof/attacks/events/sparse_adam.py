@@ -1,15 +1,16 @@
 """SparseAttack: a change of the frames found by Adam, which is kept small by the sum of the frames' mean sizes."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from spikeproof.attacks.adam import Moments
-from spikeproof.attacks.attack import Attack, Best, Query
+from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.losses import AttackLoss
+from spikeproof.attacks.query import Query
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
 
@@ -24,8 +25,17 @@ class Unlikelihood(AttackLoss):
         return (1 - logits.softmax(1).gather(1, target.unsqueeze(1)).squeeze(1) + FLOOR).log()
 
 
+class State(NamedTuple):
+    """What is added to the frames, what the threat makes of it, the gradient before, and Adam's moments."""
+
+    change: Tensor
+    z: Tensor
+    slope: Tensor
+    moments: Moments
+
+
 @dataclass(frozen=True, kw_only=True)
-class SparseAttack(Attack):
+class SparseAttack(Iterative):
     """`steps` steps of Adam on what is added to the frames, from 0: down on -log(1 - p_y + 1e-6) + `weight` size.
 
     The size is the sum over the frames of the root mean square of their change. Under threats on whole events the
@@ -37,6 +47,7 @@ class SparseAttack(Attack):
     """
 
     under: ClassVar[tuple[str, ...]] = ("frames", "events")
+    static: ClassVar[bool] = False  # the edits of a recording are listed
 
     steps: int = 20
     learning_rate: float = 0.1
@@ -50,25 +61,30 @@ class SparseAttack(Attack):
         if not 0 <= self.weight < float("inf"):
             raise UserError(f"weight is that of the change's size, and 0 or more; not {self.weight}")
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        best, who = Best(x), torch.arange(len(x), device=x.device)
-        change, slope, moments = torch.zeros_like(x), torch.zeros_like(x), Moments.none(x)
-        for _ in range(self.steps):
-            z = allowed(change, slope, x[who], threat)
-            slope, answer = query.gradient(z, y[who], Unlikelihood(), who, self.eot)
-            best.offer(z, answer, who)
-            if query.stop and answer.broken.any():
-                change, slope, z, who = (t[~answer.broken] for t in (change, slope, z, who))
-                moments = moments.of(~answer.broken)
-                if not len(who):
-                    return best.x
-            if threat.kind == "frames":
-                change = z - x[who]  # what has not been projected would have to be undone first
-            moments = moments.with_gradient(slope - self.weight * growth(z - x[who]))
-            change = change + self.learning_rate * moments.step
-        z = allowed(change, slope, x[who], threat)
-        best.offer(z, query.answer(z, y[who], Unlikelihood(), who, self.eot), who)
-        return best.x
+    @property
+    def loss(self) -> AttackLoss:  # type: ignore[override]
+        return Unlikelihood()
+
+    @property
+    def length(self) -> int:
+        return self.steps
+
+    def begin(self, query: Query) -> State:
+        zero = torch.zeros_like(query.x)
+        return State(zero, query.x, zero, Moments.none(query.x))
+
+    def step(self, query: Query, state: State) -> State:
+        x, threat = query.x, query.threat
+        slope, _ = query.gradient(state.z, self.loss)
+        change = state.change
+        if threat.kind == "frames":
+            change = state.z - x  # what has not been projected would have to be undone first
+        moments = state.moments.with_gradient(slope - self.weight * growth(state.z - x))
+        change = change + self.learning_rate * moments.step
+        return State(change, allowed(change, slope, x, threat), slope, moments)
+
+    def last(self, state: State) -> Tensor:
+        return state.z
 
 
 def allowed(change: Tensor, uphill: Tensor, x: Tensor, threat: Threat) -> Tensor:

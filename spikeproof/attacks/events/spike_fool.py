@@ -1,23 +1,30 @@
 """SpikeFool: SparseFool for events, from one flat piece of the boundary to the next by the fewest cells."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Attack, Query, per_image
 from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.events.edits import spent_before
 from spikeproof.attacks.events.scg import on_cells
 from spikeproof.attacks.losses import Margin, TargetedMargin
-from spikeproof.attacks.nearest import first_look
-from spikeproof.attacks.threats import Threat
+from spikeproof.attacks.nearest import Nearest, offer, pairs
+from spikeproof.attacks.query import Query, per_image
 from spikeproof.specs import UserError
 
 
+class State(NamedTuple):
+    """The frames at hand, what each change is worth, and the pairs (label, class to reach) ``[B, classes, 2]``."""
+
+    z: Tensor
+    worth: Tensor
+    goals: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
-class SpikeFool(Attack):
+class SpikeFool(Nearest):
     """Up to `steps` times DeepFool from the frames at hand, and the fewest cells that lead over the boundary it found.
 
     DeepFool takes up to `inner` steps, of length `least` or more, over the nearest of the boundaries to the `classes`
@@ -32,6 +39,7 @@ class SpikeFool(Attack):
     """
 
     under: ClassVar[tuple[str, ...]] = ("events",)
+    static: ClassVar[bool] = False  # its inner rounds are for those that are not over the boundary yet
 
     steps: int = 10
     inner: int = 10
@@ -51,51 +59,48 @@ class SpikeFool(Attack):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"{name} is 0 or more, not {getattr(self, name)}")
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        cells = on_cells(threat)
-        nearest, rivals = first_look(query, x, y, threat, self.eot)
-        goals = torch.stack([y.unsqueeze(1).expand_as(rivals), rivals], 2)[:, : self.classes]  # [B, classes, 2]
-        who = (nearest.distance > 0).nonzero().squeeze(1)
-        z, worth = x[who], torch.zeros_like(x[who])
-        for _ in range(self.steps):
-            if not len(who):
-                break
-            normal, gap = self._boundary(query, z, y[who], goals[who], who)
-            further = beyond(z, x[who], normal, gap, cells)
-            worth = worth + normal * (further - z)
-            further = cells.of_most_worth(further, worth, x[who])
-            broken = query.answer(further, y[who], Margin(), who, self.eot).broken
-            nearest.offer(further, broken, who)
-            left = ~broken & (further != z).flatten(1).any(1)  # what does not move will not
-            z, worth, who = further[left], worth[left], who[left]
-        return nearest.allowed()
+    @property
+    def length(self) -> int:
+        return self.steps
 
-    def _boundary(self, query: Query, z: Tensor, y: Tensor, goals: Tensor, who: Tensor) -> tuple[Tensor, Tensor]:
+    def start(self, query: Query) -> State:
+        return State(query.x, torch.zeros_like(query.x), pairs(query, self.classes))
+
+    def step(self, query: Query, state: State) -> State:
+        z, worth, goals = state
+        cells = on_cells(query.threat)
+        normal, gap = self._boundary(query, z, goals)
+        further = beyond(z, query.x, normal, gap, cells)
+        worth = worth + normal * (further - z)
+        further = cells.of_most_worth(further, worth, query.x)
+        broken = query.answer(further, Margin(), offer=False).broken
+        offer(query, further, broken)
+        query.finish(broken | (further == z).flatten(1).all(1))  # what does not move will not
+        return State(further, worth, goals)
+
+    def _boundary(self, query: Query, z: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
         """Where DeepFool from `z` ends: the boundary's normal, of length 1, and `overreach` times its distance."""
-        change, goal = torch.zeros_like(z), goals[:, 0].clone()
+        change, goal, y = torch.zeros_like(z), goals[:, 0].clone(), query.y
         rows = torch.arange(len(z), device=z.device)
         for _ in range(self.inner):
-            step, goal[rows] = self._step(query, (z + change)[rows], goals[rows], who[rows])
+            step, goal[rows] = self._stepped(query, (z + change)[rows], goals[rows], rows)
             change[rows] += step
-            with torch.no_grad():
-                logits = query.logits((z + (1 + self.overshoot) * change)[rows], y[rows], self.eot)
-            query.forwards[who[rows]] += self.eot
-            said = logits.argmax(1)
+            said = query.logits((z + (1 + self.overshoot) * change)[rows], rows=rows).argmax(1)
             over = said != y[rows]
             goal[rows[over], 1] = said[over]
             rows = rows[~over]
             if not len(rows):
                 break
-        normal, _ = query.gradient(z + change, goal, TargetedMargin(), who, self.eot)
+        normal, _ = query.gradient(z + change, TargetedMargin(), y=goal, offer=False)
         normal = normal / per_image(normal.flatten(1).norm(dim=1).clamp(min=1e-12), z)
         return normal, self.overreach * (normal * change).flatten(1).sum(1)
 
-    def _step(self, query: Query, z: Tensor, goals: Tensor, who: Tensor) -> tuple[Tensor, Tensor]:
+    def _stepped(self, query: Query, z: Tensor, goals: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The shortest step over the nearest boundary, were the network linear, and that boundary's (label, class)."""
         nearest = z.new_full((len(z),), torch.inf)
         step, chosen = torch.zeros_like(z), goals[:, 0].clone()
         for goal in goals.unbind(1):
-            slope, answer = query.gradient(z, goal, TargetedMargin(), who, self.eot)
+            slope, answer = query.gradient(z, TargetedMargin(), y=goal, rows=rows, offer=False)
             length = slope.flatten(1).norm(dim=1).clamp(min=1e-12)
             reach = answer.loss.abs() / length
             nearer = reach < nearest

@@ -1,47 +1,56 @@
 """Which events have to move in time, and whither? Learned by odds (SpikeRetiming), or read from the gradient."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.attack import Attack, Best, Query
+from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.events.moves import Placed, placed
 from spikeproof.attacks.events.retiming import Retiming
 from spikeproof.attacks.events.scg import normalised
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy, Margin
+from spikeproof.attacks.query import Query, per_image
 from spikeproof.attacks.threats import Threat
 from spikeproof.specs import UserError
 
 NEAR, FAR, MOST = 4.0, 0.0, 10.0  # log odds at first, of shifts by one frame at most and of others; their largest size
 
 
+class Odds(NamedTuple):
+    """The frames at hand, and the log odds of every cell's event and shift ``[B, T, cells, S]``."""
+
+    z: Tensor
+    odds: Tensor
+
+
+class Velocity(NamedTuple):
+    """The frames at hand, and the running sum of gradients."""
+
+    z: Tensor
+    velocity: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
-class Climb(Attack):
-    """Climbs `restarts` times from what is not broken yet; all climbs but the first begin with noise."""
+class Retimed(Iterative):
+    """Climbs `restarts` times; all climbs but the first begin with noise."""
 
     under: ClassVar[tuple[str, ...]] = ("retiming",)
+    static: ClassVar[bool] = False  # the events of a recording are listed
 
     restarts: int = 1
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        best, retiming = Best(x), on_events(threat)
-        for number in range(self.restarts):
-            if len(who := query.left(best)):
-                self._climb(query, x, y, retiming, best, who, noise=min(number, 1))
-        return best.x
+    def check(self, threat: Threat) -> None:
+        super().check(threat)
+        on_events(threat)
 
-    @abstractmethod
-    def _climb(
-        self, query: Query, x: Tensor, y: Tensor, threat: Retiming, best: Best, who: Tensor, noise: float
-    ) -> None:
-        """Offer `best` what is found of the recordings at `who`, from a start with this share of noise, 0 or 1."""
+    def last(self, state: Any) -> Tensor:
+        return state.z
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpikeRetiming(Climb):
+class SpikeRetiming(Retimed):
     """`steps` steps of 1, by sign, on the log odds of every event and shift; the threat makes frames of them.
 
     The loss is taken where each event is in one frame, as `Retiming.moved` places them, and its gradient goes to the
@@ -68,25 +77,26 @@ class SpikeRetiming(Climb):
         if not 0 < self.temperature < float("inf"):
             raise UserError(f"temperature is positive, not {self.temperature}")
 
-    def _climb(
-        self, query: Query, x: Tensor, y: Tensor, threat: Retiming, best: Best, who: Tensor, noise: float
-    ) -> None:
-        reach = reach_of(x[who], threat)
-        odds = torch.where(reach.shifts.abs() <= 1, NEAR, FAR).to(x.dtype).expand(reach.to.shape)
-        odds = odds + noise * torch.randn_like(odds)
-        for _ in range(self.steps):
-            z = threat.moved(x[who], odds)
-            slope, answer = query.gradient(z, y[who], self.loss, who, self.eot)
-            best.offer(z, answer, who)
-            if query.stop and answer.broken.any():
-                odds = odds[~answer.broken[reach.events.recording]]
-                slope, who = slope[~answer.broken], who[~answer.broken]
-                if not len(who):
-                    return
-                reach = reach_of(x[who], threat)
-            odds = (odds + self._uphill(slope, odds, reach, threat).sign()).clamp(-MOST, MOST)
-        z = threat.moved(x[who], odds)
-        best.offer(z, query.answer(z, y[who], self.loss, who, self.eot), who)
+    @property
+    def length(self) -> int:
+        return self.steps
+
+    def begin(self, query: Query) -> Odds:
+        x, threat = query.x, on_events(query.threat)
+        shifts = threat.shifts(x.shape[1]).to(x.device)
+        even = torch.where(shifts.abs() <= 1, NEAR, FAR).to(x.dtype)
+        shape = (*x.flatten(2).shape[1:], len(shifts))
+        noise = query.streams.normal(*shape, like=x) * (query.slots.leg > 0).view(-1, 1, 1, 1)
+        odds = even + noise
+        return Odds(threat.moved(x, odds[placed(x)]), odds)
+
+    def step(self, query: Query, state: Odds) -> Odds:
+        x, threat = query.x, on_events(query.threat)
+        slope, _ = query.gradient(state.z, self.loss)
+        reach = reach_of(x, threat)
+        odds = state.odds[reach.events]
+        odds = (odds + self._uphill(slope, odds, reach, threat).sign()).clamp(-MOST, MOST)
+        return Odds(threat.moved(x, odds), state.odds.index_put(tuple(reach.events), odds))
 
     def _uphill(self, slope: Tensor, odds: Tensor, reach: "Reach", threat: Retiming) -> Tensor:
         """The gradient of the objective by the log odds ``[E, S]``, from that of the loss by the frames."""
@@ -104,7 +114,7 @@ class SpikeRetiming(Climb):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SteepestRetiming(Climb):
+class SteepestRetiming(Retimed):
     """`steps` times, the events that gain most by the gradient move to where they gain most, all from where they were.
 
     What an event gains in a frame, beside staying, is the difference of the gradients there; where the delay of all
@@ -123,21 +133,19 @@ class SteepestRetiming(Climb):
         if not 0 <= self.momentum < float("inf"):
             raise UserError(f"momentum weighs the past gradients and is 0 or more, not {self.momentum}")
 
-    def _climb(
-        self, query: Query, x: Tensor, y: Tensor, threat: Retiming, best: Best, who: Tensor, noise: float
-    ) -> None:
-        velocity = noise * torch.randn_like(x[who])
-        for _ in range(self.steps):
-            z = self._moved(velocity, x[who], threat)
-            slope, answer = query.gradient(z, y[who], self.loss, who, self.eot)
-            best.offer(z, answer, who)
-            if query.stop and answer.broken.any():
-                slope, velocity, who = (t[~answer.broken] for t in (slope, velocity, who))
-                if not len(who):
-                    return
-            velocity = self.momentum * velocity + normalised(slope)
-        z = self._moved(velocity, x[who], threat)
-        best.offer(z, query.answer(z, y[who], self.loss, who, self.eot), who)
+    @property
+    def length(self) -> int:
+        return self.steps
+
+    def begin(self, query: Query) -> Velocity:
+        x = query.x
+        noise = query.streams.normal(*x.shape[1:], like=x) * per_image(query.slots.leg > 0, x)
+        return Velocity(self._moved(noise, x, on_events(query.threat)), noise)
+
+    def step(self, query: Query, state: Velocity) -> Velocity:
+        slope, _ = query.gradient(state.z, self.loss)
+        velocity = self.momentum * state.velocity + normalised(slope)
+        return Velocity(self._moved(velocity, query.x, on_events(query.threat)), velocity)
 
     def _moved(self, uphill: Tensor, x: Tensor, threat: Retiming) -> Tensor:
         reach = reach_of(x, threat)

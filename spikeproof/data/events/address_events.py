@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from spikeproof.choices import UserError
 from spikeproof.data.events.records import content_of, whole_records
 from spikeproof.data.events.streams import Events, Sensor, checked
-from spikeproof.specs import UserError
 
 EVENT = np.dtype({"names": ["x", "ypt"], "formats": ["u1", ">u4"], "offsets": [0, 1], "itemsize": 5})
 TIME = 2**23 - 1

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from spikeproof.choices import UserError
 from spikeproof.data.events.records import content_of, whole_records
 from spikeproof.data.events.streams import Events, Sensor, agreed, checked
-from spikeproof.specs import UserError
 
 DVS128 = Sensor(height=128, width=128)
 EVENT_2 = np.dtype([("address", ">u4"), ("t", ">i4")])

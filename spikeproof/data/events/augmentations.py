@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from spikeproof.choices import AtLeast, Count, NonNegative, UserError, Within
 from spikeproof.data.augmentations import Augmentation, Cutout, planes_of, source
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +23,9 @@ class NDA(Augmentation):
     """
 
     flip: bool = True
-    shift: int = 5
-    degrees: float = 15.0
-    hole: int = 8
-
-    def __post_init__(self) -> None:
-        if self.shift < 0 or self.degrees < 0:
-            raise UserError(f"shift and degrees are 0 or more, not {self.shift} and {self.degrees}")
-        Cutout(size=self.hole)
+    shift: Annotated[int, AtLeast(0)] = 5
+    degrees: NonNegative = 15.0
+    hole: Count = 8
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         planes = planes_of(x)
@@ -52,11 +48,7 @@ class EventDrop(Augmentation):
     not cells.
     """
 
-    most: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.most <= 1:
-            raise UserError(f"most is a share in (0, 1], not {self.most}")
+    most: Annotated[float, Within(0, 1, "(]")] = 0.5
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if x.ndim != 5:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from spikeproof.choices import UserError
 from spikeproof.data.events.records import content_of, whole_records
 from spikeproof.data.events.streams import Events, Sensor, agreed, checked
-from spikeproof.specs import UserError
 
 EVENT = np.dtype([("t", "<u4"), ("xyp", "<u4")])
 CHANGES = (0, 12)  # types of event: of 2D, and of contrast detection, the same bits

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from spikeproof.choices import Count, Seed, UserError
 from spikeproof.data.augmentations import Augmentation
 from spikeproof.data.events.aedat import DVS128
 from spikeproof.data.events.framing import Framing
@@ -12,7 +13,6 @@ from spikeproof.data.events.hdf5 import COCHLEA, SpikeFile
 from spikeproof.data.events.recordings import EventDataSet
 from spikeproof.data.events.streams import Events, Sensor
 from spikeproof.data.images import Images
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +25,9 @@ class NMNIST(EventDataSet):
     """
 
     framing: Framing = Framing()
-    train_images: int | None = None
-    validation_images: int = 5000
-    split_seed: int = 0
+    train_images: Count | None = None
+    validation_images: Count = 5000
+    split_seed: Seed = 0
     augmentation: tuple[Augmentation, ...] = ()
     repair: bool = False
 
@@ -53,9 +53,9 @@ class DVS128Gesture(EventDataSet):
     """
 
     framing: Framing = Framing(steps=16, by="number")
-    train_images: int | None = None
-    validation_images: int = 176
-    split_seed: int = 0
+    train_images: Count | None = None
+    validation_images: Count = 176
+    split_seed: Seed = 0
     augmentation: tuple[Augmentation, ...] = ()
     repair: bool = False
 
@@ -113,9 +113,9 @@ class SHD(Heidelberg):
     """
 
     framing: Framing = Framing(steps=100, span=14_000, since="zero")
-    train_images: int | None = None
-    validation_images: int = 800
-    split_seed: int = 0
+    train_images: Count | None = None
+    validation_images: Count = 800
+    split_seed: Seed = 0
     augmentation: tuple[Augmentation, ...] = ()
     repair: bool = False
 
@@ -139,9 +139,9 @@ class SSC(Heidelberg):
     """
 
     framing: Framing = Framing(steps=100, span=10_000, since="zero")
-    train_images: int | None = None
-    validation_images: int = 5000
-    split_seed: int = 0
+    train_images: Count | None = None
+    validation_images: Count = 5000
+    split_seed: Seed = 0
     augmentation: tuple[Augmentation, ...] = ()
     repair: bool = False
 

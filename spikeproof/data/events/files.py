@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from spikeproof.choices import UserError
 from spikeproof.data.events.address_events import read_bin
 from spikeproof.data.events.aedat import read_aedat
 from spikeproof.data.events.dat import read_dat
 from spikeproof.data.events.mat import read_mat
 from spikeproof.data.events.npz import read_npz
 from spikeproof.data.events.streams import Events, Sensor
-from spikeproof.specs import UserError
 
 READERS = {".bin": read_bin, ".aedat": read_aedat, ".dat": read_dat, ".npz": read_npz, ".mat": read_mat}
 SUFFIXES = tuple(READERS)

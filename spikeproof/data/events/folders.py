@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from spikeproof.choices import Count, Seed, UserError
 from spikeproof.data.augmentations import Augmentation
 from spikeproof.data.events.aedat import DVS128
 from spikeproof.data.events.files import SUFFIXES
@@ -15,7 +16,6 @@ from spikeproof.data.events.streams import Sensor
 from spikeproof.data.images import Images
 from spikeproof.data.splits import stratified_order
 from spikeproof.randomness import seed_from
-from spikeproof.specs import UserError
 
 SALT = 34  # the test part of a split is drawn by another seed than its validation part
 
@@ -33,10 +33,10 @@ class EventFolder(EventDataSet):
     classes: tuple[str, ...] = tuple("0123456789")  # type: ignore[misc]
     sensor: Sensor = Sensor(height=34, width=34)
     framing: Framing = Framing()
-    train_images: int | None = None
-    validation_images: int = 100
-    test_images: int = 200
-    split_seed: int = 0
+    train_images: Count | None = None
+    validation_images: Count = 100
+    test_images: Count = 200
+    split_seed: Seed = 0
     augmentation: tuple[Augmentation, ...] = ()
     repair: bool = False
 
@@ -46,9 +46,7 @@ class EventFolder(EventDataSet):
     recordings: ClassVar[int | None] = None  # in all parts, where somebody published them
 
     def __post_init__(self) -> None:
-        EventDataSet.__post_init__(self)
-        if self.test_images < 1:
-            raise UserError(f"test_images must be at least 1, not {self.test_images}")
+        super().__post_init__()
         if len(set(self.classes)) < max(2, len(self.classes)):
             raise UserError(f"classes names each folder of recordings once, two or more; not {', '.join(self.classes)}")
 
@@ -90,8 +88,8 @@ class CIFAR10DVS(EventFolder):
     )
     sensor: Sensor = DVS128
     framing: Framing = Framing(by="number")
-    validation_images: int = 500
-    test_images: int = 1000
+    validation_images: Count = 500
+    test_images: Count = 1000
 
     recordings = 10_000
     by_hand = "Unpack the ten archives of https://doi.org/10.6084/m9.figshare.4724671 into CIFAR10DVS"
@@ -108,8 +106,8 @@ class NCaltech101(EventFolder):
     folder: str = "Caltech101"
     classes: tuple[str, ...] = tuple(f"class {number}" for number in range(101))  # type: ignore[misc]
     sensor: Sensor = Sensor(height=180, width=240)  # what the images take of the ATIS, which has 240 x 304
-    validation_images: int = 500
-    test_images: int = 870
+    validation_images: Count = 500
+    test_images: Count = 870
 
     recordings = 8709
     by_hand = "Unpack Caltech101.zip of https://www.garrickorchard.com/datasets/n-caltech101 there"
@@ -132,8 +130,8 @@ class ASLDVS(EventFolder):
     folder: str = "ASLDVS"
     classes: tuple[str, ...] = tuple("abcdefghiklmnopqrstuvwxy")  # type: ignore[misc]
     sensor: Sensor = DAVIS240
-    validation_images: int = 2000
-    test_images: int = 20_160
+    validation_images: Count = 2000
+    test_images: Count = 20_160
 
     recordings = 100_800
     by_hand = "Unpack the archives of https://github.com/PIX2NVS/NVS2Graph into ASLDVS"

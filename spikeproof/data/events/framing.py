@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeproof.data.events.streams import Events, Sensor, from_on
-from spikeproof.specs import UserError
+from spikeproof.choices import Choice, Count, UserError
+from spikeproof.data.events.streams import Events, Sensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Framing:
+class Framing(Choice):
     """`steps` frames of each recording, each the events of a part of it, counted in every cell.
 
     By "number" the frames have equal numbers of events, up to one: event i of n is in frame floor(i steps / n). By
@@ -24,29 +24,20 @@ class Framing:
     incomplete square at the right or lower border too. Values are counts, or "binary": whether there is any event.
     """
 
-    steps: int = 10
+    steps: Count = 10
     by: Literal["number", "time"] = "time"
     values: Literal["count", "binary"] = "count"
-    span: int | None = None
+    span: Count | None = None
     since: Literal["first", "zero"] = "first"
-    crop: tuple[int, int] | None = None
-    pool: int = 1
+    crop: tuple[Count, Count] | None = None
+    pool: Count = 1
 
     def __post_init__(self) -> None:
-        from_on(steps=(self.steps, 1), pool=(self.pool, 1))
-        for name, known in (("by", ("number", "time")), ("values", ("count", "binary")), ("since", ("first", "zero"))):
-            if getattr(self, name) not in known:
-                raise UserError(f"unknown {name} {getattr(self, name)!r}: it is {known[0]!r} or {known[1]!r}")
+        super().__post_init__()
         if self.span is None and self.since == "zero":
             raise UserError("since='zero' is for frames of a fixed span: give how many us each takes, span=...")
-        if self.span is not None:
-            from_on(span=(self.span, 1))
-            if self.by == "number":
-                raise UserError(f"span is how many us a frame by time takes; not {self.span} by number")
-        if self.crop is not None and not (
-            len(self.crop) == 2 and all(isinstance(side, int) and side >= 1 for side in self.crop)
-        ):
-            raise UserError(f"crop is the height and width that are kept, whole pixels from 1 on; not {self.crop}")
+        if self.span is not None and self.by == "number":
+            raise UserError(f"span is how many us a frame by time takes; not {self.span} by number")
 
     def shape(self, sensor: Sensor) -> tuple[int, int, int, int]:
         """(T, P, H, W) of the frames of one recording; raises `UserError` for a crop that is larger than the sensor."""

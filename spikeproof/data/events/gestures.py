@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from spikeproof.choices import UserError
 from spikeproof.data.events.aedat import DVS128, read_aedat
 from spikeproof.data.events.streams import Events
-from spikeproof.specs import UserError
 
 TITLE = "class,startTime_usec,endTime_usec"
 CLASSES = 11

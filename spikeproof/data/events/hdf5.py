@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from spikeproof.choices import UserError
 from spikeproof.data.events.records import whole_numbers
 from spikeproof.data.events.streams import Events, Sensor, checked
-from spikeproof.specs import UserError
 
 COCHLEA = Sensor(polarities=1, height=1, width=700)
 TIMES, UNITS, LABELS = "spikes/times", "spikes/units", "labels"

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
+from spikeproof.choices import UserError
 from spikeproof.data.events.matlab import parse_mat
 from spikeproof.data.events.records import content_of, whole_numbers
 from spikeproof.data.events.streams import Events, Sensor, checked
-from spikeproof.specs import UserError
 
 COLUMNS = ("ts", "x", "y", "pol")
 DAVIS240 = Sensor(height=180, width=240)

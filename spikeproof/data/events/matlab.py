@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 HEADER = 128
 ORDERS = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}

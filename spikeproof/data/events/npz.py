@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from spikeproof.choices import UserError
 from spikeproof.data.events.records import whole_numbers
 from spikeproof.data.events.streams import Events, Sensor, agreed, checked
-from spikeproof.specs import UserError
 
 COLUMNS = ("t", "x", "y", "p")
 DAMAGE = (

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikeproof.choices import UserError
 from spikeproof.data.data_sets import DataSet
 from spikeproof.data.events.files import read_events
 from spikeproof.data.events.framing import Framing
 from spikeproof.data.events.streams import Events, Sensor
 from spikeproof.data.images import Images
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 
 def content_of(path: Path) -> bytes:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from spikeproof.choices import UserError
 from spikeproof.data.events.framing import Framing
 from spikeproof.data.events.streams import Events, Sensor
-from spikeproof.specs import UserError
 
 __all__ = ["rewritten", "told_apart"]
 

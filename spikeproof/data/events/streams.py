@@ -1,29 +1,23 @@
 """What is a recording of an event camera? The time, place and polarity of each event, checked once."""
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
 
 import numpy as np
 
-from spikeproof.specs import UserError
+from spikeproof.choices import Choice, UserError, Within
 
+Side = Annotated[int, Within(1, 2**15)]  # pixels
 LATEST = np.iinfo(np.int64).max  # us
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sensor:
+class Sensor(Choice):
     """What records: `polarities` (1 or 2), `height` and `width`. A cochlea's channels are a row of pixels, height 1."""
 
-    polarities: int = 2
-    height: int
-    width: int
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.polarities, int) or self.polarities not in (1, 2):
-            raise UserError(f"a sensor has 1 or 2 polarities, not {self.polarities}")
-        for name in ("height", "width"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= value <= 2**15:
-                raise UserError(f"{name} counts pixels, a whole number from 1 to {2**15}; not {value}")
+    polarities: Literal[1, 2] = 2
+    height: Side
+    width: Side
 
     @property
     def shape(self) -> tuple[int, int, int]:

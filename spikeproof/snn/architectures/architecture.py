@@ -1,18 +1,18 @@
 """What is an architecture? A choice that builds a body from currents to output currents."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TypeVar
 
 from torch import nn
 
+from spikeproof.choices import Choice, UserError
 from spikeproof.snn.layers import Layer
-from spikeproof.specs import UserError
 
 Row = TypeVar("Row")
 
 
-class Architecture(ABC):
+class Architecture(Choice):
     """The shape of a network; `body` builds it for any image size, number of classes and neuron."""
 
     @abstractmethod

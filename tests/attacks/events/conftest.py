@@ -6,7 +6,8 @@ from torch import Tensor
 from spikeproof.models import write_model
 from spikeproof.runs import Run
 from spikeproof.snn import SpikingNetwork
-from tests.attacks.events.bars import NETWORK, moving_bars, network_for_bars
+from tests import trained as kept
+from tests.attacks.events.bars import NETWORK, moving_bars
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +19,7 @@ def bars() -> tuple[Tensor, Tensor]:
 @pytest.fixture(scope="session")
 def bar_network() -> SpikingNetwork:
     """A spiking network that knows the bars, in eval mode; tests must leave it as it is."""
-    return network_for_bars()
+    return kept.trained(kept.BARS)
 
 
 @pytest.fixture(scope="session")

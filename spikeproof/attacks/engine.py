@@ -1,0 +1,158 @@
+"""How are many images attacked at once? Each by a state machine of its own, side by side in the slots of one batch.
+
+An iterative attack says how an image begins and how a step is taken. All else is here, once: restarts, stopping,
+the best image, counting, and the batch. Whoever is done leaves its slot to the next image, as requests do in a server
+of language models; when no more wait, the batch shrinks. A step never looks at the host, so its shapes are static.
+What is found for an image does not depend on which others there are.
+"""
+
+from abc import abstractmethod
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from spikeproof.attacks.attack import Attack, Outcome
+from spikeproof.attacks.losses import AttackLoss
+from spikeproof.attacks.query import Query, Slots, Task, joined, per_image, taken
+
+State = Any  # a named tuple of tensors, one row an image
+
+
+class Iterative(Attack):
+    """An attack in like steps. States are named tuples of tensors with one row an image."""
+
+    # whether the image itself is looked at first, for the classes that are likeliest there: `query.slots.first`
+    looks_first: ClassVar[bool] = False
+    # whether `step` has static shapes and never looks at the host, so that it can be captured as a graph
+    static: ClassVar[bool] = True
+
+    loss: AttackLoss
+    eot: int
+
+    @abstractmethod
+    def begin(self, query: Query) -> State:
+        """Where the search starts for each image of `query`. Asks the model nothing."""
+
+    @abstractmethod
+    def step(self, query: Query, state: State) -> State:
+        """One step further, the same for all images: each knows the number of its own, ``query.count``."""
+
+    @property
+    @abstractmethod
+    def length(self) -> int:
+        """How many steps a leg has."""
+
+    def legs(self, classes: int) -> int:
+        """How many runs, each from a start of its own, an image gets; `classes` is 0 unless it `looks_first`."""
+        return getattr(self, "restarts", 1)
+
+    def last(self, state: State) -> Tensor | None:
+        """The image that the last step led to, where no step has looked at it yet."""
+        return None
+
+    def settled(self, query: Query) -> Tensor:
+        """What is given back for the images of `query` once they are done; by default the best ones."""
+        return query.slots.found
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the last image counts, not the best: it is never looked at, which saves a pass."""
+        return False
+
+    @final
+    def search(self, task: Task) -> Outcome:
+        return Climb(self, task).run()
+
+
+class Climb:
+    """One attack on the images of one task, at most `width` side by side."""
+
+    def __init__(self, attack: Iterative, task: Task) -> None:
+        self.attack = attack
+        self.task = task
+        self.width = task.width or len(task.x)
+        self.waiting = torch.arange(len(task.x), device=task.x.device)
+        self.looks = task.stop or not attack.keeps_last
+        self.found = Outcome(task.x.clone(), torch.zeros_like(self.waiting), torch.zeros_like(self.waiting))
+        self.query = Query(task, Slots.of(task, self.waiting[:0]), attack.eot, keeps=self.looks)
+        self.legs = attack.legs(0) if not attack.looks_first else 0  # known once there are logits
+
+    def run(self) -> Outcome:
+        state = self._refilled(None, self.waiting[:0], self.query.slots)
+        while len(self.query.x):
+            s = self.query.slots
+            leaving = s.finished | (s.number >= self.attack.length)
+            leaving = leaving | s.broken if self.task.stop else leaving
+            if leaving.any():  # the only look at the host
+                state = self._left(state, leaving)
+            else:
+                self.query.slots = s._replace(number=s.number + 1)
+                state = self.attack.step(self.query, state)
+        return self.found
+
+    def _left(self, state: State, leaving: Tensor) -> State:
+        """Write down what is done, and let others have its slots."""
+        self._look(state, leaving)
+        s = self.query.slots
+        again = leaving & ~s.finished & (s.leg + 1 < self.legs)
+        again = again & ~s.broken if self.task.stop else again
+        gone = (leaving & ~again).nonzero().squeeze(1)
+        if len(gone):
+            self._write(state, gone)
+        return self._refilled(state, (~leaving).nonzero().squeeze(1), taken(s, again.nonzero().squeeze(1)).again())
+
+    def _look(self, state: State, leaving: Tensor) -> None:
+        """Look at the last images, those that no step has looked at."""
+        last = self.attack.last(state) if self.looks else None
+        if last is None:
+            return
+        s = self.query.slots
+        ended = leaving & (s.number >= self.attack.length)
+        ended = ended & ~s.broken if self.task.stop else ended
+        rows = ended.nonzero().squeeze(1)
+        if len(rows) == len(last):
+            self.query.answer(last, self.attack.loss)
+        elif len(rows):
+            self.query.answer(last[rows], self.attack.loss, rows=rows)
+
+    def _write(self, state: State, rows: Tensor) -> None:
+        s = taken(self.query.slots, rows)
+        part = Query(self.task, s, self.attack.eot)
+        last = None if self.looks else self.attack.last(state)
+        self.found.x[s.place] = self.attack.settled(part) if last is None else last[rows]
+        self.found.gradients[s.place] = s.gradients
+        self.found.forwards[s.place] = s.forwards
+
+    def _refilled(self, state: State, staying: Tensor, again: Slots) -> State:
+        """The slots of those that stay, those that begin anew, and as many new images as there is room for."""
+        room = self.width - len(staying) - len(again.place)
+        new, self.waiting = self.waiting[:room], self.waiting[room:]
+        begun = self._admitted(new)
+        begun = joined(again, begun) if len(again.place) and len(new) else (again if len(again.place) else begun)
+        if not len(begun.place):
+            self.query.slots = taken(self.query.slots, staying)
+            return taken(state, staying)
+        query = Query(self.task, begun, self.attack.eot, keeps=self.looks)
+        query.checked = self.query.checked
+        states = self.attack.begin(query)
+        if len(staying):
+            query.slots = joined(taken(self.query.slots, staying), query.slots)
+            states = joined(taken(state, staying), states)
+        self.query = query
+        return states
+
+    def _admitted(self, index: Tensor) -> Slots:
+        slots = Slots.of(self.task, index)
+        if not self.attack.looks_first or not len(index):
+            return slots
+        query = Query(self.task, slots, self.attack.eot)
+        first = query.logits(slots.x)
+        self.legs = self.attack.legs(first.shape[1])
+        return query.slots._replace(first=first)
+
+
+def nearest(query: Query) -> Tensor:
+    """The best images inside the threat; of those outside what the threat allows of them."""
+    threat, found, x = query.threat, query.slots.found, query.x
+    return torch.where(per_image(threat.contains(found, x), x), found, threat.project(found, x))

@@ -1,0 +1,178 @@
+"""How is a model asked? In eval mode, in full float32, with checked inputs and outputs, and leaving it as it was.
+
+An answer is judged in batches of one fixed shape: rounding differs between shapes, and a spike at its threshold may
+flip with it. In one shape the logits of an image depend on nothing but the image, bit for bit.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikeproof.randomness import seeded
+from spikeproof.specs import UserError
+
+WIDTHS = {"cpu": 32}  # images in one judged batch; padding costs more than small batches there
+WIDTH = 256  # on an accelerator
+
+
+def width_for(device: torch.device) -> int:
+    """How many images a judged batch has on this device."""
+    return WIDTHS.get(device.type, WIDTH)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of the first tensor of `model`; the CPU for a model without any."""
+    tensor = next((t for t in (*model.parameters(), *model.buffers())), None)
+    return tensor.device if tensor is not None else torch.device("cpu")
+
+
+def is_stochastic(model: nn.Module) -> bool | None:
+    """Whether two calls may differ, as the model declares it; None where it declares nothing."""
+    return getattr(model, "stochastic", None)
+
+
+def predict(
+    model: nn.Module, x: Tensor, *, draws: int = 1, vote: bool = False, width: int | None = None, seed: int = 0
+) -> Tensor:
+    """Mean logits ``[N, K]`` of `draws` passes, float32 on the CPU; `x` may lie on another device than the model.
+
+    The model sees batches of `width` images (default: `width_for` its device), the last one filled up with copies of
+    its first image. With `vote`, the share of passes that name each class, ties broken by the mean probabilities.
+    """
+    passes = _passes(model, x, draws, width, seed)
+    return torch.cat([(_shares(part) if vote else part.mean(0)).float() for part in passes])
+
+
+def votes(model: nn.Module, x: Tensor, draws: int, *, width: int | None = None, seed: int = 0) -> Tensor:
+    """How many of `draws` passes name each class ``[N, K]``, integers on the CPU; asked like `predict`."""
+    return torch.cat([_named(part).sum(0) for part in _passes(model, x, draws, width, seed)])
+
+
+def _passes(model: nn.Module, x: Tensor, draws: int, width: int | None, seed: int) -> list[Tensor]:
+    """Logits ``[draws, b, K]`` on the CPU, of one part of the images after the other."""
+    device, found = device_of(model), []
+    width = width or width_for(device)
+    with torch.no_grad(), as_evaluated(model), in_full_precision(), seeded(seed, device):
+        for part in x.split(width):
+            whole = _padded(part.to(device), width)
+            passes = torch.stack([checked_logits(model, whole) for _ in range(draws)])
+            found.append(passes[:, : len(part)].cpu())
+    return found
+
+
+def _padded(x: Tensor, width: int) -> Tensor:
+    return torch.cat([x, x[:1].expand(width - len(x), *x.shape[1:])]) if len(x) < width else x
+
+
+def _named(passes: Tensor) -> Tensor:
+    """1 for the class that a pass names, 0 elsewhere."""
+    return F.one_hot(passes.argmax(-1), passes.shape[-1])
+
+
+def _shares(passes: Tensor) -> Tensor:
+    """Shares ``[B, K]`` of passes ``[D, B, K]``; the mean probabilities add less than half a vote."""
+    return _named(passes).to(passes.dtype).mean(0) + passes.softmax(2).mean(0) / (2 * len(passes))
+
+
+def checked_logits(model: nn.Module, x: Tensor) -> Tensor:
+    """One pass; refuses what is no logits ``[B, K]``, and a model that writes into its input."""
+    given = x.clone()
+    answer = model(given)
+    check_unwritten(given, x)
+    check_logits(answer, x)
+    return answer
+
+
+@contextmanager
+def as_evaluated(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode inside the block, every module in its own mode again after it."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def in_full_precision() -> Iterator[None]:
+    """Float32 is float32 inside the block: no TF32 and no autocast; all switches are as before after it.
+
+    TF32 keeps 10 bits of a factor, and its rounding differs with the size of the batch.
+    """
+    backends: Any = torch.backends
+    places = [part for each in (backends.cudnn, backends.mkldnn) for part in (each.conv, each.rnn)]
+    places += [backends.cuda.matmul, backends.mkldnn.matmul]
+    before = [(place, place.fp32_precision) for place in places]
+    matmul = _readable(torch.get_float32_matmul_precision)
+    convolutions = _readable(lambda: backends.cudnn.allow_tf32)
+    try:
+        # Both the older and the newer switches: torch refuses to read the one where the other says something else.
+        torch.set_float32_matmul_precision("highest")
+        backends.cudnn.allow_tf32 = False
+        for place in places:
+            place.fp32_precision = "ieee"
+        with ExitStack() as stack:
+            for device in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(device):
+                    stack.enter_context(torch.autocast(device, enabled=False))
+            yield
+    finally:
+        if matmul is not None:
+            torch.set_float32_matmul_precision(matmul)
+        if convolutions is not None:
+            backends.cudnn.allow_tf32 = convolutions
+        for place, precision in before:
+            place.fp32_precision = precision
+
+
+def _readable(read: Callable[[], Any]) -> Any:
+    """What an older switch says; None where newer ones say what it cannot."""
+    try:
+        return read()
+    except RuntimeError:
+        return None
+
+
+def check_logits(answer: Any, x: Tensor) -> None:
+    """Refuse what is no logits ``[B, K]``, floating point, for the images `x`."""
+    if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != len(x):
+        seen = list(answer.shape) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+        timed = isinstance(answer, Tensor) and answer.ndim == 3 and answer.shape[1] == len(x)
+        hint = ": outputs [T, B, K] over time are the model's to reduce, by their mean for example" if timed else ""
+        raise UserError(f"a model returns logits [B, K]; for {len(x)} images this one returned {seen}{hint}")
+    if not answer.is_floating_point():
+        raise UserError(f"logits are floating point, not {answer.dtype}")
+
+
+def check_unwritten(given: Tensor, x: Tensor) -> None:
+    """Refuse a model that changed `given`, a copy of the images `x` that it was called with."""
+    if not torch.equal(given, x):
+        raise UserError("the model writes into its input: x = x - mean makes a new tensor where x -= mean changes x")
+
+
+def check_targets(y: Tensor, x: Tensor, classes: int | None = None) -> None:
+    """Refuse labels that are no integers ``[B]`` in [0, classes), naming the first such label."""
+    if len(y) != len(x):
+        raise UserError(f"{len(x)} images came with {len(y)} labels")
+    if y.ndim == 2 and y.is_floating_point():
+        return
+    if y.ndim != 1 and y.shape[1:] != (2,):
+        raise UserError(
+            "labels are integers [B] (rows (label, class to reach) [B, 2] for a targeted loss, probabilities [B, K] "
+            f"for a divergence), not {list(y.shape)}"
+        )
+    if y.dtype != torch.int64:
+        raise UserError(f"labels are integers [B] of type int64, not {y.dtype}")
+    if classes is not None:
+        wrong = ((y < 0) | (y >= classes)).view(len(y), -1)
+        if wrong.any():
+            index = int(wrong.any(1).nonzero()[0])
+            label = int(y.view(len(y), -1)[index][wrong[index]][0])
+            raise UserError(f"label {label} of image {index} is out of range: there are {classes} classes")

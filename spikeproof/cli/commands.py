@@ -1,0 +1,360 @@
+"""What does each command do? One typed function for each; its parameters are the options."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from spikeproof.attacks import Linf, Threat
+from spikeproof.choices import UserError
+from spikeproof.cli import tables
+from spikeproof.cli.files import recipe_in, suite_of
+from spikeproof.comparison import compare as compare_recipes
+from spikeproof.conversion import Calibration, Conversion
+from spikeproof.data import DataSet, PartName
+from spikeproof.data import download as fetch
+from spikeproof.evaluation import Protocol, evaluate_run, probe_run
+from spikeproof.evaluation.foreign_runs import adopt_foreign
+from spikeproof.objectives import Objective
+from spikeproof.progress import bar
+from spikeproof.reports import ranking, write_report
+from spikeproof.runs import Run, find_runs
+from spikeproof.snn import Neuron
+from spikeproof.training import Recipe, Training
+from spikeproof.training import train as train_recipe
+from spikeproof.training.converted_runs import FINE_TUNED, FINE_TUNING, adopt, converted_recipe
+from spikeproof.training.loop import refuse_another_recipe, refuse_what_cannot_work
+
+
+def train(
+    recipe: Recipe,
+    out: Path | None = None,
+    data_root: Path | None = None,
+    download: bool = False,
+    device: str | None = None,
+    trust: bool = False,
+) -> None:
+    """Train one network.
+
+    Args:
+        recipe: what to train
+        out: run folder (default: runs/NAME)
+        data_root: folder of the data sets (default: $SPIKEPROOF_DATA, else ./data)
+        download: fetch the data set where it is missing
+        device: cpu, cuda, cuda:1, ... (default: cuda where there is one)
+        trust: use classes from outside spikeproof that the recipe names
+    """
+    if download:
+        fetch(recipe.data, data_root)
+    folder = out or Path("runs") / recipe.name
+    device = _device(device)
+    with bar(recipe.name) as progress:
+        train_recipe(recipe, folder, data_root=data_root, device=device, progress=progress)
+    tables.say(_kept(folder))
+
+
+def _kept(folder: Path) -> str:
+    best = next((row for row in Run(folder).read_lines("metrics.jsonl") if row.get("best")), None)
+    if best is None:
+        raise UserError(f"{folder / 'metrics.jsonl'} names no best epoch: it is damaged; delete it and train again")
+    return (
+        f"{folder}: epoch {best['epoch']} kept, validation accuracy {best['validation_accuracy']:.1%}, "
+        f"under attack {best['validation_robust_accuracy']:.1%}"
+    )
+
+
+def evaluate(
+    runs: list[Path] | None = None,
+    model: str | None = None,
+    weights: Path | None = None,
+    data: DataSet | None = None,
+    out: Path | None = None,
+    threat: Threat | None = None,
+    eps: str | None = None,
+    suite: str = "quick",
+    images: int | None = None,
+    part: PartName = "test",
+    batch: int = 256,
+    draws: int | None = None,
+    seed: int = 0,
+    data_root: Path | None = None,
+    device: str | None = None,
+    trust: bool = False,
+) -> None:
+    """Attack trained networks, and write the verdicts into their run folders.
+
+    A network from elsewhere is named by --model, and gets a run folder: evaluate --model mynets:build --data CIFAR10
+
+    Args:
+        runs: run folders, or folders of run folders
+        model: package.module:function that builds a network trained elsewhere, and takes no arguments
+        weights: its state dict, safetensors or what torch.save wrote (default: the weights that it is built with)
+        data: the data set that it is tested on
+        out: its run folder (default: runs/FUNCTION)
+        threat: what the adversary may do (default: Linf)
+        eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
+        suite: name of a suite, or a YAML file with a name and attacks; quick is for development, standard for a claim
+        images: how many images, from the first on (default: all)
+        part: which part of the data
+        batch: images attacked at once
+        draws: passes that a stochastic network's logits and gradients are averaged over
+        seed: for random starts
+        data_root: folder of the data sets
+        device: cpu, cuda, cuda:1, ...
+        trust: run code from outside spikeproof that a model file names
+    """
+    protocol = Protocol(
+        threats=_threats(threat, eps),
+        suite=suite_of(suite, trust=trust),
+        part=part,
+        images=images,
+        draws=draws,
+        seed=seed,
+    )
+    device = _device(device)
+    found = _chosen(runs or [], model, weights, data, out, device)
+    for run in found:
+        with bar(run.name) as progress:
+            evaluate_run(
+                run,
+                protocol,
+                batch=batch,
+                data_root=data_root,
+                device=device,
+                trust=trust or model is not None,
+                progress=progress,
+            )
+    tables.show(ranking([Run(run.path) for run in found]))
+
+
+def _chosen(
+    runs: list[Path],
+    model: str | None,
+    weights: Path | None,
+    data: DataSet | None,
+    out: Path | None,
+    device: str | None,
+) -> list[Run]:
+    """The run folders that are named, or the one that a network from elsewhere gets."""
+    if model is None:
+        if weights or data or out:
+            raise UserError("--weights, --data and --out go with --model; a run folder has its own")
+        if not runs:
+            raise UserError("name run folders, or a network from elsewhere: --model package.module:function")
+        return find_runs(runs)
+    if runs:
+        raise UserError(f"--model names a network from elsewhere, and {runs[0]} has its own: give one or the other")
+    if data is None:
+        raise UserError("say with --data what the network is tested on, for example --data CIFAR10")
+    return [adopt_foreign(model, weights, data, out or Path("runs") / model.rpartition(":")[2], device=device)]
+
+
+def convert(
+    run: Path,
+    out: Path | None = None,
+    steps: int = 8,
+    conversion: Conversion = Calibration(),
+    neuron: Neuron | None = None,
+    finetune: int = 0,
+    objective: Objective = FINE_TUNING,
+    training: Training = FINE_TUNED,
+    data_root: Path | None = None,
+    device: str | None = None,
+    trust: bool = False,
+) -> None:
+    """Make a spiking network from the ANN of a run, and fine-tune it.
+
+    The new run folder holds a copy of the ANN's, and is one like any other: train goes on with it, evaluate attacks it.
+
+    Args:
+        run: run folder of an ANN (neuron ReLU, or QCFS for the conversion LearnedBounds)
+        out: run folder of the spiking network (default: RUN-converted)
+        steps: its time steps
+        conversion: how thresholds are set
+        neuron: its neurons (default: those that the conversion is meant for)
+        finetune: epochs of fine-tuning
+        objective: what fine-tuning minimises (default: CE + 2 KL against one RFGSM step at 2/255)
+        training: the other settings of fine-tuning
+        data_root: folder of the data sets
+        device: cpu, cuda, cuda:1, ...
+        trust: run code from outside spikeproof that the run names
+    """
+    run = run.resolve()
+    out = out or run.with_name(f"{run.name}-converted")
+    if training.epochs != FINE_TUNED.epochs:
+        raise UserError(f"say --finetune {training.epochs} for so many epochs of fine-tuning, not --training.epochs")
+    recipe = converted_recipe(
+        Run(run),
+        steps=steps,
+        conversion=conversion,
+        neuron=neuron,
+        objective=objective,
+        training=replace(training, epochs=finetune),
+        trust=trust,
+    )
+    refuse_another_recipe(recipe, out)
+    refuse_what_cannot_work(recipe)
+    adopt(Run(run), out)
+    device = _device(device)
+    with bar(out.name) as progress:
+        train_recipe(recipe, out, data_root=data_root, device=device, progress=progress)
+    rows = list(Run(out).read_lines("metrics.jsonl"))
+    tables.say(f"right after conversion: validation accuracy {rows[0]['validation_accuracy']:.1%}")
+    tables.say(_kept(out))
+
+
+def probe(
+    runs: list[Path],
+    threat: Threat | None = None,
+    eps: str | None = None,
+    images: int = 256,
+    part: PartName = "test",
+    batch: int = 256,
+    seed: int = 0,
+    data_root: Path | None = None,
+    device: str | None = None,
+    trust: bool = False,
+) -> None:
+    """Look inside trained networks: gradient sparsity, adversarial against random change, moved potentials.
+
+    Args:
+        runs: run folders, or folders of run folders
+        threat: what the adversary may do (default: Linf)
+        eps: its radius in pixel units (default: the threat's own, 8/255 for Linf)
+        images: how many images, from the first on
+        part: which part of the data
+        batch: images looked at at once
+        seed: for the random perturbation
+        data_root: folder of the data sets
+        device: cpu, cuda, cuda:1, ...
+        trust: run code from outside spikeproof that a model file names
+    """
+    threats, device = _threats(threat or Linf(), eps), _device(device)
+    if len(threats) > 1:
+        raise UserError(f"a probe takes one eps, not {eps}")
+    found = find_runs(runs)
+    for run in found:
+        probe_run(
+            run,
+            threats[0],
+            images=images,
+            part=part,
+            batch=batch,
+            seed=seed,
+            data_root=data_root,
+            device=device,
+            trust=trust,
+        )
+    tables.show_probes([Run(run.path) for run in found])
+
+
+def compare(
+    configs: list[Path],
+    out: Path = Path("runs/comparison"),
+    threat: Threat | None = None,
+    eps: str | None = None,
+    suite: str = "quick",
+    images: int | None = None,
+    draws: int | None = None,
+    seeds: int = 1,
+    data_root: Path | None = None,
+    download: bool = False,
+    device: str | None = None,
+    trust: bool = False,
+) -> None:
+    """Train every configuration, attack all in the same way, and write one report.
+
+    Started again after a stop it goes on where it was; what is finished is not done twice.
+
+    Args:
+        configs: YAML files, one a network
+        out: folder for the run folders and report.html
+        threat: what the adversary may do (default: Linf)
+        eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
+        suite: name of a suite, or a YAML file with a name and attacks
+        images: how many test images, from the first on (default: all)
+        draws: passes that a stochastic network's logits and gradients are averaged over (default: 16)
+        seeds: how many training seeds, counted up from each configuration's own
+        data_root: folder of the data sets
+        download: fetch data sets where they are missing
+        device: cpu, cuda, cuda:1, ...
+        trust: run code from outside spikeproof that a configuration names
+    """
+    protocol = Protocol(threats=_threats(threat, eps), suite=suite_of(suite, trust=trust), images=images, draws=draws)
+    device = _device(device)
+    recipes = [recipe_in(path, trust=trust) for path in configs]
+    if download:
+        for data in {recipe.data for recipe in recipes}:
+            fetch(data, data_root)
+    found = compare_recipes(
+        recipes, protocol, out, seeds, data_root=data_root, device=device, trust=trust, progress=bar
+    )
+    tables.show(ranking(found))
+    tables.say(f"report: {out / 'report.html'}")
+
+
+def report(runs: list[Path], out: Path = Path("report.html")) -> None:
+    """Write a report from run folders: a page (.html), a table (.md) or data (.json), by the name of its file.
+
+    Args:
+        runs: run folders, or folders of run folders
+        out: the report
+    """
+    found = find_runs(runs)
+    tables.show(ranking(found))
+    if out.is_dir():
+        raise UserError(f"{out} is a folder: name a file, such as {out / 'report.html'}")
+    tables.say(f"report: {write_report(found, out)}")
+
+
+def _threats(threat: Threat | None, eps: str | None) -> tuple[Threat, ...]:
+    if eps is None:
+        return (threat,) if threat is not None else tuple(Linf(k / 255) for k in (2, 4, 8))
+    return tuple(replace(threat or Linf(), eps=part.strip()) for part in eps.split(","))  # type: ignore[type-var]
+
+
+def _device(name: str | None) -> str | None:
+    if name is None:
+        return None
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"there is no device {name!r} here ({str(error).splitlines()[0]}); cpu always is") from error
+    return name
+
+
+def list_names() -> None:
+    """Everything that a configuration can name."""
+    tables.show_choices()
+
+
+def doctor(data_root: Path | None = None, controls: bool = False) -> None:
+    """Check this installation: versions, compiler, accelerator, data.
+
+    Args:
+        data_root: folder of the data sets
+        controls: train networks that hide from attacks and honest ones, and see that the evaluation tells them apart
+    """
+    if not controls:
+        return tables.show_installation(data_root)
+    from spikeproof.controls import judged
+
+    with bar("controls") as progress:
+        found = judged(progress=progress)
+    tables.show_controls(found)
+    if wrong := [one.control.name for one in found if not one.right]:
+        raise UserError(f"the evaluation was wrong about {len(wrong)} of {len(found)} controls: {', '.join(wrong)}")
+    tables.say(f"all {len(found)} controls are told apart")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train,
+    "convert": convert,
+    "evaluate": evaluate,
+    "probe": probe,
+    "compare": compare,
+    "report": report,
+    "list": list_names,
+    "doctor": doctor,
+}

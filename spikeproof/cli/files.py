@@ -1,0 +1,60 @@
+"""What do YAML files set? Recipes and suites, read and checked."""
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from spikeproof.choices import UserError, fields_of, nearest
+from spikeproof.configs import from_config
+from spikeproof.evaluation import Suite, suite_named
+from spikeproof.training import Recipe
+
+T = TypeVar("T")
+
+
+class Loader(yaml.SafeLoader):
+    """YAML, with numbers such as 1e-3, which are texts to PyYAML."""
+
+
+Loader.yaml_implicit_resolvers = {key: list(those) for key, those in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def recipe_in(path: Path, *, trust: bool = False) -> Recipe:
+    """The recipe in a YAML file; raises `UserError` naming the file and what is wrong in it."""
+    return _choice_in(path, Recipe, "configuration", trust)
+
+
+def suite_of(name: str, *, trust: bool = False) -> Suite:
+    """The suite of that name, or the one in a YAML file."""
+    path = Path(name)
+    return _choice_in(path, Suite, "suite", trust) if path.suffix in (".yaml", ".yml") else suite_named(name)
+
+
+def _choice_in(path: Path, kind: type[T], what: str, trust: bool) -> T:
+    fields = fields_in(path, kind, what)
+    try:
+        choice: T = from_config({"init_args": fields}, kind, trust=trust)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return choice
+
+
+def fields_in(path: Path, kind: type, what: str) -> dict[str, Any]:
+    """What a YAML file sets, its keys checked."""
+    if not path.is_file():
+        raise UserError(f"there is no {what} file {path}")
+    try:
+        fields = yaml.load(path.read_text(encoding="utf-8"), Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {error}") from error
+    if not isinstance(fields, dict) or not fields:
+        raise UserError(f"{path} holds no settings: a {what} is a mapping such as 'name: ...'")
+    for key in fields:
+        if key not in fields_of(kind):
+            raise UserError(f"{path}: {kind.__name__} has no field {key!r}; {nearest(str(key), fields_of(kind))}")
+    return fields

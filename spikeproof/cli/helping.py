@@ -1,0 +1,103 @@
+"""What does ``--help`` say? Every option: what it is, what it may hold, and what holds where it is not given."""
+
+import dataclasses
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args, get_origin
+
+from spikeproof.choices import Choice, InPixels, UserError, default_of, described, fields_of, short
+from spikeproof.cli.parsing import Command, Words, kind_of, options_of, positionals, sorted_words
+from spikeproof.cli.tables import first_line
+from spikeproof.registry import known, named
+from spikeproof.training import Recipe
+
+WIDTH = 110
+
+
+def overview(commands: dict[str, Command], about: str) -> str:
+    """What there is to do."""
+    lines = [f"  {name:9} {first_line(command)}" for name, command in commands.items()]
+    return "\n".join(
+        ["spikeproof COMMAND [--option value ...]", "", about, "", *lines, "", "spikeproof COMMAND --help"]
+    )
+
+
+def help_for(name: str, command: Command, arguments: list[str]) -> str:
+    """The options of a command; of the classes that `arguments` choose, or else of those that stand there anyway."""
+    words = sorted_words(name, command, arguments)
+    said, about = (inspect.getdoc(command) or "").partition("\nArgs:")[0].strip(), _arguments(command)
+    paths = [f"  {path:24} {about.get(path, '')}" for path in positionals(command)]
+    usage = " ".join(["spikeproof", name, *(path.upper() for path in positionals(command)), "[--option value ...]"])
+    signature = inspect.signature(command).parameters
+    lines = []
+    for option, hint in options_of(command).items():
+        if option in signature:
+            default = signature[option].default
+        else:
+            default = default_of(Recipe, option) if option in fields_of(Recipe) else None
+        meaning = about.get(option, "a YAML file with any of these options" if option == "config" else "")
+        lines += list(_option(f"--{option}", hint, default, words, meaning))
+    return "\n".join([usage, "", said, "", *paths, *lines])
+
+
+def _option(option: str, hint: Any, default: Any, words: Words, meaning: str = "") -> Iterator[str]:
+    kind = kind_of(hint)
+    if kind is None:
+        what = "a switch" if hint is bool and default is False else described(hint)
+        yield from _line(option, meaning, what, "" if default is None or default is False else _default(default, hint))
+        return
+    choices = sorted(known(kind))
+    what = f"one of {', '.join(choices)}" if inspect.isabstract(kind) else ""
+    chosen = _chosen(option, kind, words) or (type(default) if isinstance(default, Choice) else None)
+    names_itself = isinstance(default, Choice) and inspect.isabstract(kind)
+    yield from _line(option, meaning, what, short(default) if names_itself else "")
+    if chosen is None or (default is None and chosen is kind and not _chosen(option, kind, words)):
+        return
+    for name, inner in fields_of(chosen).items():
+        stands = getattr(default, name) if type(default) is chosen else default_of(chosen, name)
+        yield from _option(f"{option}.{name}", inner, stands, words)
+
+
+def _chosen(option: str, kind: type, words: Words) -> type | None:
+    node = words.options
+    for name in option.removeprefix("--").split("."):
+        if name not in node.fields:
+            return None
+        node = node.fields[name]
+    if node.said is None:
+        return None
+    try:
+        return named(str(node.said), kind)
+    except UserError:
+        return None
+
+
+def _line(option: str, *said: str) -> Iterator[str]:
+    *what, default = said
+    text = "; ".join(part for part in what if part)
+    if default:
+        text = f"{text} (default: {default})".strip()
+    lines = textwrap.wrap(text, WIDTH - 28) or [""]
+    if len(option) > 25:
+        yield f"  {option}"
+    else:
+        yield f"  {option:25} {lines.pop(0)}".rstrip()
+    yield from (f"{'':28}{line}" for line in lines if line)
+
+
+def _default(value: Any, hint: Any) -> str:
+    """The default as one would write it: 8/255, and not 0.03137."""
+    if value is dataclasses.MISSING:
+        return "it has to be given"
+    in_pixels = get_origin(hint) is Annotated and any(isinstance(part, InPixels) for part in get_args(hint))
+    if in_pixels and value < 1 and abs(value * 255 - round(value * 255)) < 1e-9 and value:
+        return f"{round(value * 255)}/255"
+    return short(value)
+
+
+def _arguments(command: Command) -> dict[str, str]:
+    """What the docstring says about each parameter."""
+    lines = (inspect.getdoc(command) or "").partition("\nArgs:\n")[2]
+    return dict(re.findall(r"^ +(\w+): (.*)$", lines, re.MULTILINE))

@@ -1,0 +1,52 @@
+"""How does a command line become a call? Its words are understood first; a mistake ends it with a message."""
+
+import inspect
+import sys
+from typing import Any
+
+import spikeproof
+from spikeproof.choices import UserError, nearest
+from spikeproof.cli.commands import COMMANDS
+from spikeproof.cli.helping import help_for, overview
+from spikeproof.cli.parsing import Command, sorted_words, understood
+from spikeproof.cli.tables import console, fail, say
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command ``spikeproof``. A user's mistake ends it with a message and exit status 2, never a traceback."""
+    try:
+        run(sys.argv[1:] if arguments is None else arguments)
+    except UserError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        console.print("\nstopped; the same command goes on from here")
+        sys.exit(130)
+
+
+def run(arguments: list[str]) -> None:
+    """Do what a command line asks for: run a command, or say how."""
+    name, *rest = arguments or ["--help"]
+    if name == "--version":
+        say(spikeproof.__version__)
+    elif name in ("--help", "-h"):
+        say(overview(COMMANDS, inspect.getdoc(spikeproof) or ""))
+    elif "--help" in rest or "-h" in rest:
+        say(help_for(name, command_named(name), [word for word in rest if word not in ("--help", "-h")]))
+    else:
+        command_named(name)(**options_in(arguments))
+
+
+def options_in(arguments: list[str]) -> dict[str, Any]:
+    """The arguments that the function of the command is called with; raises `UserError` for whatever is wrong."""
+    name, *rest = arguments
+    command = command_named(name)
+    return understood(name, command, sorted_words(name, command, rest))
+
+
+def command_named(name: str) -> Command:
+    """The function of that command."""
+    if name not in COMMANDS:
+        raise UserError(f"there is no command {name!r}; {nearest(name, COMMANDS)}")
+    return COMMANDS[name]

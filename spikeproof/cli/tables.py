@@ -1,0 +1,145 @@
+"""What does a command print? Tables of results, of what can be chosen, and of an installation."""
+
+import inspect
+import re
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from spikeproof.attacks import Attack, AttackLoss, Threat
+from spikeproof.choices import UserError, short
+from spikeproof.conversion import Conversion
+from spikeproof.data import Augmentation, DataSet
+from spikeproof.data.published_files import data_root as folder_of_data
+from spikeproof.evaluation import SUITES
+from spikeproof.objectives import Objective
+from spikeproof.registry import known
+from spikeproof.reports import Estimate, Row
+from spikeproof.reports.probing import HEADINGS, cells, probed
+from spikeproof.reports.rankings import standings
+from spikeproof.runs import Run, environment
+from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, Readout
+from spikeproof.training import Optimiser, Schedule
+
+console = Console()
+
+KINDS: dict[str, type] = {
+    "data sets": DataSet,
+    "augmentations": Augmentation,
+    "architectures": Architecture,
+    "neurons": Neuron,
+    "gradient paths": GradientPath,
+    "encoders": Encoder,
+    "event filters": Filter,
+    "readouts": Readout,
+    "objectives": Objective,
+    "conversions": Conversion,
+    "optimisers": Optimiser,
+    "schedules": Schedule,
+    "threats": Threat,
+    "attacks": Attack,
+    "attack losses": AttackLoss,
+}
+
+
+def say(message: str) -> None:
+    console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def show(rows: list[Row]) -> None:
+    table = Table(
+        box=None,
+        header_style="bold",
+        caption="accuracy in %, in brackets its 95 % Wilson interval",
+        caption_justify="left",
+    )
+    radii = list(dict.fromkeys(label for row in rows for label in row.robust))
+    for title in ("", "network", "clean", *radii, "gradients", "training"):
+        table.add_column(title, justify="left" if title in ("", "network") else "right")
+    for row in rows:
+        robust = [_percent(row.robust.get(label)) for label in radii]
+        cost = "-" if row.gradient_evaluations is None else f"{row.gradient_evaluations:.1f}"
+        seconds = "-" if row.training_seconds is None else f"{row.training_seconds:.0f} s"
+        doubt = f"  ({row.status}: {textwrap.shorten(row.reason, 100, placeholder=' ...')})"
+        name = row.name if row.status == "ok" else row.name + doubt
+        table.add_row(str(row.rank or "-"), escape(name), _percent(row.clean), *robust, cost, seconds)
+    console.print(table)
+
+
+def _percent(share: Estimate | None) -> str:
+    return "-" if share is None else f"{100 * share.value:.1f} [{100 * share.low:.0f}-{100 * share.high:.0f}]"
+
+
+def show_probes(runs: list[Run]) -> None:
+    """What probes found, a line a network."""
+    table = Table("network", *HEADINGS, box=None, header_style="bold")
+    for contender in standings(runs).contenders:
+        if numbers := probed(contender):
+            table.add_row(escape(contender.row.name), *cells(numbers))
+    console.print(table)
+
+
+def show_choices() -> None:
+    """Every name that a configuration can hold, with the first sentence about it."""
+    for title, base in KINDS.items():
+        table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
+        for name, kind in sorted(known(base).items()):
+            table.add_row(name, escape(first_line(kind)))
+        console.print(table, "")
+    console.print("[bold]suites[/]")
+    for suite in SUITES.values():
+        console.print(f"{suite.name}: {', '.join(map(short, suite.attacks))}", highlight=False)
+
+
+def show_installation(data_root: Path | None) -> None:
+    """Versions, compiler, accelerator, data."""
+    from spikeproof.snn.kernels import can_compile
+
+    facts = environment()
+    for name, version in facts["versions"].items():
+        console.print(f"{name:14} {version}", highlight=False)
+    accelerator = facts["machine"]["accelerator"] or "none"
+    console.print(f"processor      {facts['machine']['processor']}, {torch.get_num_threads()} threads")
+    console.print(f"accelerator    {accelerator}")
+    compiles = can_compile("cuda" if torch.cuda.is_available() else "cpu")
+    console.print(f"fused kernels  {'compiled' if compiles else 'eager: install g++ for several times the speed'}")
+    root = folder_of_data(data_root)
+    console.print(f"data root      {root.absolute()}")
+    for name, kind in sorted(known(DataSet).items()):
+        try:
+            kind().part("test", data_root)
+            state = "ready"
+        except UserError as error:
+            state = str(error).splitlines()[0]
+        console.print(f"  {name:12} {state}", highlight=False, soft_wrap=True)
+
+
+def show_controls(found: list[Any]) -> None:
+    """How the evaluation judged each control."""
+    table = Table("", "network", "", "verdict", "raised", box=None, header_style="bold")
+    for one in found:
+        flags = [flag.name for flag in one.verdicts.flags if flag.raised]
+        robust = one.verdicts.robust_accuracy(0)
+        verdict = f"{robust.value:.0%} robust" if robust else one.verdicts.diagnosis.status
+        kind = "honest" if one.control.honest else "hides"
+        table.add_row("ok" if one.right else "WRONG", one.control.name, kind, verdict, ", ".join(flags) or "-")
+    console.print(table)
+
+
+def first_line(thing: Any) -> str:
+    """The first sentence, or, where it is long, what stands before its colon or in its first line."""
+    said = (inspect.getdoc(thing) or "").partition("\n\n")[0]
+    sentence = re.split(r"(?<=[.:])\s", said.replace("\n", " "))[0]
+    return sentence.rstrip(":") if len(sentence) <= 150 else said.partition("\n")[0] + " ..."
+
+
+def fail(message: str) -> None:
+    """End with a message on stderr and exit status 2."""
+    Console(stderr=True).print("[bold red]error:[/]", escape(message), highlight=False, soft_wrap=True)
+    sys.exit(2)

@@ -1,0 +1,89 @@
+"""How is an evaluation done? A protocol: one protocol file is one leaderboard."""
+
+import hashlib
+import json
+from collections.abc import Sequence, Sized
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+from torch import Tensor
+
+from spikeproof.attacks import Threat
+from spikeproof.data import DataSet, Images, PartName
+from spikeproof.evaluation.predictions import Given
+from spikeproof.evaluation.suites import QUICK, Suite
+from spikeproof.specs import UserError, nearest, short, to_config
+
+__all__ = ["Protocol"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """All that two evaluations must share if their numbers are compared.
+
+    `threats` differ in size only; they are kept sorted by eps, and one alone may be given without brackets. `images`
+    counts the images of `part`, from the first on (None: all). `draws` passes are averaged for a stochastic network
+    (None: 16), and one for any other. `seed` is for random starts. Raises `UserError` for threats that do not belong
+    together, for an attack of the suite that does not know them, and for numbers out of range.
+    """
+
+    threats: tuple[Threat, ...]
+    suite: Suite = QUICK
+    part: PartName = "test"
+    images: int | None = None
+    draws: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "threats", _in_order(self.threats))
+        for member in self.suite.members:
+            for threat in self.threats:
+                member.check(threat)
+        if self.part not in get_args(PartName):
+            raise UserError(f"unknown part {self.part!r}; {nearest(str(self.part), get_args(PartName))}")
+        for name, value, least in (("images", self.images, 1), ("draws", self.draws, 1), ("seed", self.seed, 0)):
+            if value is not None and value < least:
+                raise UserError(f"{name} must be at least {least}, not {value}")
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of every choice: equal for two evaluations exactly if they were done in the same way."""
+        return hashlib.sha256(json.dumps(to_config(self), sort_keys=True).encode()).hexdigest()
+
+    def part_of(self, data: DataSet, data_root: str | Path | None = None) -> Images:
+        """The images of a data set that are judged; raises `UserError` where there are fewer."""
+        found = data.part(self.part, data_root)
+        return found if self.images is None else found.first(self._at_most(found, f"the {self.part} part has"))
+
+    def pool(self, data: DataSet | Images | tuple[Tensor, Tensor]) -> Images | Given:
+        """The images of anything that is judged: of a data set those of `part`, of other images the first."""
+        if isinstance(data, DataSet):
+            return self.part_of(data)
+        if isinstance(data, Images):
+            return data if self.images is None else data.first(self._at_most(data, "there are"))
+        count = None if self.images is None else self._at_most(data[0], "there are")
+        return Given(*(tensor[:count] for tensor in data))
+
+    def _at_most(self, found: Sized, what: str) -> int:
+        assert self.images is not None
+        if self.images > len(found):
+            raise UserError(f"{what} {len(found)} images: take 1 to {len(found)}, not {self.images}")
+        return self.images
+
+
+def _in_order(threats: Sequence[Threat] | Threat) -> tuple[Threat, ...]:
+    threats = (threats,) if isinstance(threats, Threat) else tuple(threats)
+    if not threats:
+        raise UserError("an evaluation needs at least one threat, for example Linf(8/255)")
+    for threat in threats:
+        if not isinstance(threat, Threat):
+            raise UserError(f"{threat!r} is no threat: give Linf(8/255), for example")
+    kinds = {replace(threat, eps=0): threat for threat in threats}  # type: ignore[type-var]
+    if len(kinds) > 1:
+        these = ", ".join(sorted(map(short, kinds.values())))
+        raise UserError(f"the threats of one evaluation differ in size only; these are {these}")
+    ordered = sorted(threats, key=lambda threat: threat.eps)
+    if len({threat.eps for threat in ordered}) < len(ordered):
+        raise UserError("the same eps is given twice")
+    return tuple(ordered)

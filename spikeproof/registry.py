@@ -1,0 +1,108 @@
+"""Which classes are there to choose from? Those of spikeproof, those of plug-ins, and, if trusted, any other.
+
+A package names its own choices in the entry point group ``spikeproof``: classes, or modules that hold them.
+"""
+
+import functools
+import importlib
+import inspect
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from types import ModuleType
+
+from spikeproof.choices import Choice, UserError, nearest
+
+GROUP = "spikeproof"
+
+
+def known(kind: type) -> dict[str, type]:
+    """The public, concrete classes of one kind, by name: spikeproof's own, then those of plug-ins."""
+    return {cls.__name__: cls for cls in (*_of_kind(plugged_in(), kind), *_of_kind(own(), kind))}
+
+
+def named(name: str, kind: type, *, trust: bool = False) -> type:
+    """The class of type `kind` that `name` means: PGD, spikeproof.PGD or mypackage.attacks.MyAttack.
+
+    Raises `UserError` for an unknown name, for a class of another kind, and, unless `trust` is set, for code that
+    neither spikeproof nor a plug-in names: it is not even imported.
+    """
+    package, _, last = name.rpartition(".")
+    if kind.__name__ == name and not inspect.isabstract(kind):
+        return kind
+    if package and name.partition(".")[0] != "spikeproof":
+        return _foreign(name, kind, trust)
+    if found := next((cls for cls in _of_kind(own(), kind) if cls.__name__ == last), None):
+        return found
+    if found := known(kind).get(name):
+        return found
+    other = next((cls for cls in (*own(), *plugged_in()) if cls.__name__ == last), None)
+    if other is not None:
+        raise UserError(f"{last} is no {kind.__name__}; known are: {', '.join(sorted(known(kind)))}")
+    raise UserError(f"there is no {kind.__name__} {name!r}; {nearest(last, known(kind))}")
+
+
+@functools.cache
+def own() -> tuple[type[Choice], ...]:
+    """Every choice that spikeproof names."""
+    import spikeproof
+
+    return tuple(dict.fromkeys(cls for room in spikeproof._ROOMS for cls in _choices_in(room)))
+
+
+@functools.cache
+def plugged_in() -> tuple[type[Choice], ...]:
+    """Every choice that installed packages name; one that cannot be imported is warned of and left out."""
+    found: dict[type[Choice], None] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        try:
+            thing = point.load()
+        except Exception as error:  # whatever that package raises
+            warnings.warn(
+                f"the plug-in {point.name} ({point.value}) cannot be imported, and is left out: {error}", stacklevel=2
+            )
+            continue
+        found |= dict.fromkeys(_choices_in(thing) if isinstance(thing, ModuleType) else [thing])
+    return tuple(found)
+
+
+def _choices_in(module: ModuleType) -> Iterator[type[Choice]]:
+    names = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
+    for thing in (getattr(module, name) for name in names):
+        if isinstance(thing, type) and issubclass(thing, Choice) and not inspect.isabstract(thing):
+            yield thing
+
+
+def _of_kind(classes: tuple[type[Choice], ...], kind: type) -> list[type]:
+    return [cls for cls in classes if issubclass(cls, kind)]
+
+
+def _foreign(name: str, kind: type, trust: bool) -> type:
+    """The class of a dotted name: a plug-in's, or one that is imported now."""
+    for cls in plugged_in():
+        if path_of(cls) == name:
+            return _checked(cls, kind)
+    if not trust:
+        raise UserError(
+            f"{name!r} is code from outside spikeproof; it is only used with --trust, and only if you know who wrote it"
+        )
+    package, _, last = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(package), last, None)
+    except Exception as error:  # whatever that code raises
+        raise UserError(f"{package} cannot be imported: {type(error).__name__}: {error}") from error
+    if found is None:
+        raise UserError(f"{package} holds no class {last!r}")
+    return _checked(found, kind)
+
+
+def _checked(cls: type, kind: type) -> type:
+    if not (isinstance(cls, type) and issubclass(cls, kind) and not inspect.isabstract(cls)):
+        raise UserError(f"{getattr(cls, '__name__', cls)} is no {kind.__name__} that can be chosen")
+    return cls
+
+
+def path_of(cls: type) -> str:
+    """The name under which a class is written down: its own for spikeproof's, with its module for others."""
+    inside = cls.__module__.split(".")[0] == "spikeproof"
+    return cls.__name__ if inside else f"{cls.__module__}.{cls.__qualname__}"
