@@ -6,12 +6,12 @@ An encoder maps pixels ``[B, C, H, W]`` in [0, 1] to ``[T, B, C, H, W]``. Where 
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from spikeproof.choices import Choice, Pixels, UserError, pixels
+from spikeproof.choices import Choice, Pixels, Within
 from spikeproof.snn.filters import Filter, filtered
 
 __all__ = ["RSC", "Direct", "Encoder", "Frames", "Latency", "Poisson"]
@@ -75,20 +75,8 @@ class RSC(Encoder):
     stochastic: ClassVar[bool] = True
 
     variant: Literal["I", "II"] = "I"
-    sigma: Pixels = 0.1
+    sigma: Annotated[Pixels, Within(0, 1, "(]")] = 0.1
     moments: Literal["fixed", "poisson"] = "fixed"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", pixels(self.sigma, "sigma"))
-        if not self.sigma > 0:
-            raise UserError(
-                f"sigma is the noise's deviation in pixel units and positive, 0.1 for example; not {self.sigma}"
-            )
-        if self.sigma > 1:
-            raise UserError(f"sigma is in pixel units, where images lie in [0, 1]: write 8/255, not {self.sigma:g}")
-        for name, known in (("variant", ("I", "II")), ("moments", ("fixed", "poisson"))):
-            if getattr(self, name) not in known:
-                raise UserError(f"unknown {name} {getattr(self, name)!r}: it is {known[0]!r} or {known[1]!r}")
 
     def __call__(self, x: Tensor, steps: int) -> Tensor:
         copies = x.expand(1 if self.variant == "I" else steps, *x.shape)

@@ -7,11 +7,12 @@ attack.
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.choices import Choice, UserError
+from spikeproof.choices import AtLeast, Choice, Count, UserError
 
 __all__ = ["BackgroundActivity", "Filter", "FilteredNetwork", "HotPixels", "QuantisedActivity"]
 
@@ -37,11 +38,8 @@ class BackgroundActivity(Filter):
     keep: that two events of one frame support each other is ours. `data.background_activity` filters single events.
     """
 
-    radius: int = 1
-    steps: int = 1
-
-    def __post_init__(self) -> None:
-        from_on(self, radius=1, steps=0)
+    radius: Count = 1
+    steps: Annotated[int, AtLeast(0)] = 1
 
     def keep(self, frames: Tensor) -> Tensor:
         return supported((frames > 0).any(2), self.radius, self.steps).unsqueeze(2).expand_as(frames)
@@ -54,10 +52,7 @@ class HotPixels(Filter):
     Source: the mask filter MF of R-SNN, Marchisio et al., IROS 2021.
     """
 
-    most: int = 16
-
-    def __post_init__(self) -> None:
-        from_on(self, most=0)
+    most: Annotated[int, AtLeast(0)] = 16
 
     def keep(self, frames: Tensor) -> Tensor:
         activity = frames.sum((1, 2), keepdim=True)  # [B, 1, 1, H, W]
@@ -73,13 +68,10 @@ class QuantisedActivity(Filter):
     Security-Aware Approximate SNNs, arXiv 2301.05264, whose algorithm we did not check.
     """
 
-    quantum: int = 2
-    radius: int = 1
-    steps: int = 1
-    most: int = 16
-
-    def __post_init__(self) -> None:
-        from_on(self, quantum=1, radius=1, steps=0, most=0)
+    quantum: Count = 2
+    radius: Count = 1
+    steps: Annotated[int, AtLeast(0)] = 1
+    most: Annotated[int, AtLeast(0)] = 16
 
     def keep(self, frames: Tensor) -> Tensor:
         fired = (frames > 0).any(2)  # [B, T, H, W]
@@ -132,11 +124,3 @@ def supported(fired: Tensor, radius: int, steps: int) -> Tensor:
     recent = F.max_pool3d(past, (steps + 1, 1, 1), stride=1).squeeze(1)
     count = F.avg_pool2d(recent, 2 * radius + 1, stride=1, padding=radius, divisor_override=1)
     return count - recent > 0.5
-
-
-def from_on(choice: Filter, **least: int) -> None:
-    """Raise `UserError` for the first of the fields that is below its least value, or no whole number."""
-    for name, low in least.items():
-        value = getattr(choice, name)
-        if not isinstance(value, int) or value < low:
-            raise UserError(f"{name} of {type(choice).__name__} is a whole number from {low} on, not {value}")

@@ -7,12 +7,12 @@ starts at rest, so there is nothing to reset.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from spikeproof.choices import Choice, UserError
+from spikeproof.choices import Choice, Count, Positive, Share, UserError, Within
 from spikeproof.snn.dynamics import Dynamics, Leaky
 from spikeproof.snn.gradients import GradientPath, Triangle
 
@@ -38,20 +38,12 @@ class SpikingNeuron(Neuron):
     `charge` is the potential before the first step, as a share of the threshold.
     """
 
-    threshold: float = 1.0
+    threshold: Positive = 1.0
     learn_threshold: bool = False
     reset: Literal["hard", "soft"] = "hard"
     detach_reset: bool = False
-    charge: float = 0.0
+    charge: Annotated[float, Within(0, 1, "[)")] = 0.0
     gradient: GradientPath = Triangle()
-
-    def __post_init__(self) -> None:
-        if not 0 < self.threshold < math.inf:
-            raise UserError(f"threshold must be positive and finite, not {self.threshold}")
-        if self.reset not in ("hard", "soft"):
-            raise UserError(f"unknown reset {self.reset!r}: it is 'hard' (to 0) or 'soft' (by the threshold)")
-        if not 0 <= self.charge < 1:
-            raise UserError(f"charge is a share of the threshold in [0, 1), not {self.charge}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +58,7 @@ class IF(SpikingNeuron):
 class LIF(SpikingNeuron):
     """Leaky integrate-and-fire with a fixed leak in [0, 1]; the input is not scaled by 1 - leak."""
 
-    leak: float = 0.5
-
-    def __post_init__(self) -> None:
-        SpikingNeuron.__post_init__(self)
-        if not 0 <= self.leak <= 1:
-            raise UserError(f"leak must lie in [0, 1], not {self.leak}")
+    leak: Share = 0.5
 
     def layer(self, steps: int) -> nn.Module:
         return LeakyLayer(self, steps, leak=self.leak)
@@ -84,12 +71,7 @@ class PLIF(SpikingNeuron):
     Source: Fang et al., ICCV 2021. There the input is scaled by 1 - leak; here it is not.
     """
 
-    leak: float = 0.5
-
-    def __post_init__(self) -> None:
-        SpikingNeuron.__post_init__(self)
-        if not 0 < self.leak < 1:
-            raise UserError(f"a learned leak must start inside (0, 1), not at {self.leak}")
+    leak: Annotated[float, Within(0, 1, "()")] = 0.5
 
     def layer(self, steps: int) -> nn.Module:
         return LeakyLayer(self, steps, leak=self.leak, learn_leak=True)
@@ -103,12 +85,7 @@ class DLIF(SpikingNeuron):
     arXiv 2405.20694, whose leak of 0.99 is the default.
     """
 
-    leak: float = 0.99
-
-    def __post_init__(self) -> None:
-        SpikingNeuron.__post_init__(self)
-        if not 0 <= self.leak <= 1:
-            raise UserError(f"leak must lie in [0, 1], not {self.leak}")
+    leak: Share = 0.99
 
     def layer(self, steps: int) -> nn.Module:
         return LeakyLayer(self, steps, leak=self.leak, learn_gain=True)
@@ -151,14 +128,8 @@ class QCFS(Activation):
     current. Source: Bu et al., ICLR 2022.
     """
 
-    levels: int = 4
-    bound: float = 8.0
-
-    def __post_init__(self) -> None:
-        if self.levels < 1:
-            raise UserError(f"levels counts the steps of the activation and must be at least 1, not {self.levels}")
-        if not 0 < self.bound < math.inf:
-            raise UserError(f"bound must be positive and finite, not {self.bound}")
+    levels: Count = 4
+    bound: Positive = 8.0
 
     def layer(self, steps: int) -> nn.Module:
         return ClipFloorShift(self.levels, self.bound)

@@ -7,15 +7,16 @@ An attack that follows several paths sees what one of them hides.
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from spikeproof.choices import Positive, Share, Within
 from spikeproof.snn.dynamics import Dynamics, Leaky, integrate
 from spikeproof.snn.gradients import GradientPath, Slope, Triangle
 from spikeproof.snn.kernels import sharpened, sharpness_of, spikes_of
 from spikeproof.snn.memory import Remembering
-from spikeproof.specs import UserError
 
 __all__ = ["ASSG", "BPTR", "DSR", "HART", "PDSG", "RGA", "AsANN", "Mixture", "RatePath"]
 
@@ -56,11 +57,7 @@ class RGA(RatePath):
     For leaky neurons alone. Source: Bu et al., CVPR 2023, and its code.
     """
 
-    gamma: float = 0.2
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.gamma <= 1:
-            raise UserError(f"gamma is a slope in [0, 1], not {self.gamma}")
+    gamma: Share = 0.2
 
     def follows(self, dynamics: Dynamics) -> bool:
         return isinstance(dynamics, Leaky)
@@ -126,11 +123,7 @@ class HART(GradientPath):
     choose the width by a search over what succeeds.
     """
 
-    width: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.width < math.inf:
-            raise UserError(f"width must be positive and finite, not {self.width}")
+    width: Positive = 1.0
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         currents = x.expand(steps, *x.shape[1:])
@@ -194,11 +187,7 @@ class ASSG(GradientPath):
     attack, which keeps them with `recall` and `remembered`. Source: CVPR 2026, arXiv 2512.22522.
     """
 
-    share: float = 0.8
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise UserError(f"share is the part of the gradient that may vanish, inside (0, 1), not {self.share}")
+    share: Annotated[float, Within(0, 1, "()")] = 0.8
 
     def for_layer(self) -> "AdaptiveSharpness":
         return AdaptiveSharpness(self.share)
@@ -260,11 +249,7 @@ class Mixture(GradientPath):
 
     first: Slope = Triangle()
     second: GradientPath = BPTR()
-    share: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise UserError(f"share is in [0, 1], not {self.share}")
+    share: Share = 0.5
 
     def for_layer(self) -> GradientPath:
         return replace(self, second=self.second.for_layer())

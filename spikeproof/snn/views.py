@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from spikeproof.choices import UserError, short
 from spikeproof.snn.encoders import Encoder
 from spikeproof.snn.foreign import Foreign, adapt, exchange, fires, takes
 from spikeproof.snn.gradients import GradientPath
@@ -15,7 +16,6 @@ from spikeproof.snn.layers import Normed, PerStep
 from spikeproof.snn.network import SpikingNetwork
 from spikeproof.snn.neurons import RateLayer, SpikingLayer, neuron_layers
 from spikeproof.snn.readouts import FirstSpike, MeanCurrent
-from spikeproof.specs import UserError, short
 
 __all__ = ["ann_twin", "attack_view", "can_follow", "has_spikes", "view", "without_statistics"]
 
