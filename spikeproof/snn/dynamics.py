@@ -8,7 +8,7 @@ integrate-and-fire neuron (`Leaky`) does it so:
     v[t] = u[t] (1 - s[t])               hard reset, or
     v[t] = u[t] - threshold * s[t]       soft reset
 
-`spikeproof.snn.kernels` computes the same, fused, for `Leaky`; a test holds the two equal in value and gradient.
+`spikeproof.snn.kernels` computes the same for `Leaky`, fused. A test holds the two equal in value and gradient.
 """
 
 from abc import ABC, abstractmethod

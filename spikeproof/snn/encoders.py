@@ -1,25 +1,28 @@
 """How does an image become a sequence? Encoders, each with a gradient that an attack can follow.
 
-An encoder maps pixels ``[B, C, H, W]`` in [0, 1] to ``[T, B, C, H, W]``, or to ``[1, B, C, H, W]`` where every
-step sees the same. Event frames ``[B, T, P, H, W]`` are a sequence already.
+An encoder maps pixels ``[B, C, H, W]`` in [0, 1] to ``[T, B, C, H, W]``. Where every step sees the same it returns
+``[1, B, C, H, W]``. Event frames ``[B, T, P, H, W]`` are a sequence already.
 """
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from spikeproof.choices import Choice, Pixels, UserError, pixels
+from spikeproof.choices import Choice, Pixels, Within
 from spikeproof.snn.filters import Filter, filtered
 
 __all__ = ["RSC", "Direct", "Encoder", "Frames", "Latency", "Poisson"]
 
 
 class Encoder(Choice):
-    """`normalised`: whether the network's normalisation follows; `stochastic`: whether it draws noise; `framed`:
-    whether it takes event frames, as many as there are steps."""
+    """Turns images, or event frames, into what the first layer sees at each step.
+
+    `normalised` says whether the network's normalisation follows, `stochastic` whether it draws noise. A `framed` one
+    takes event frames, as many as there are steps.
+    """
 
     normalised: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
@@ -64,28 +67,16 @@ class RSC(Encoder):
 
     Variant "I" draws the noise once for all steps, "II" anew for each. `moments` "poisson" gives every pixel the
     variance x (1 - x) of Poisson coding instead of sigma^2, to compare the two. Normalisation follows. Stochastic:
-    attacks must average over draws. Source: Wu et al., ACM MM 2024, arXiv 2407.20099, whose code is not published:
-    that the noisy image enters as a current, and the default sigma, are our choices.
+    attacks must average over draws. Source: Wu et al., ACM MM 2024, arXiv 2407.20099. Their code is not published: that
+    the noisy image enters as a current, and the default sigma, are our choices.
     """
 
     normalised: ClassVar[bool] = True
     stochastic: ClassVar[bool] = True
 
     variant: Literal["I", "II"] = "I"
-    sigma: Pixels = 0.1
+    sigma: Annotated[Pixels, Within(0, 1, "(]")] = 0.1
     moments: Literal["fixed", "poisson"] = "fixed"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", pixels(self.sigma, "sigma"))
-        if not self.sigma > 0:
-            raise UserError(
-                f"sigma is the noise's deviation in pixel units and positive, 0.1 for example; not {self.sigma}"
-            )
-        if self.sigma > 1:
-            raise UserError(f"sigma is in pixel units, where images lie in [0, 1]: write 8/255, not {self.sigma:g}")
-        for name, known in (("variant", ("I", "II")), ("moments", ("fixed", "poisson"))):
-            if getattr(self, name) not in known:
-                raise UserError(f"unknown {name} {getattr(self, name)!r}: it is {known[0]!r} or {known[1]!r}")
 
     def __call__(self, x: Tensor, steps: int) -> Tensor:
         copies = x.expand(1 if self.variant == "I" else steps, *x.shape)
@@ -97,8 +88,8 @@ class RSC(Encoder):
 class Latency(Encoder):
     """One spike per pixel, the earlier the brighter: at the step nearest to (T - 1)(1 - x).
 
-    The gradient is that of sharing the spike linearly between the two steps around that time: brightening a
-    pixel moves its spike from the later to the earlier step.
+    The gradient is that of a spike shared linearly between the two steps around that time. Brightening a pixel moves it
+    from the later to the earlier step.
     """
 
     def __call__(self, x: Tensor, steps: int) -> Tensor:

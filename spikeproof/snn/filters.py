@@ -1,16 +1,18 @@
 """Which events does a network not get to see? Filters of event frames, part of the network that they defend.
 
-A filter decides by what else was recorded whether an event is kept. Filtered frames are ``frames * keep`` with `keep`
-held fixed in the backward pass (BPDA, Athalye et al., ICML 2018): a filter hides the network from no gradient attack.
+A filter decides by what else was recorded whether an event is kept. Filtered frames are ``frames * keep``, with `keep`
+held fixed in the backward pass (BPDA, Athalye et al., ICML 2018). So a filter hides the network from no gradient
+attack.
 """
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.choices import Choice, UserError
+from spikeproof.choices import AtLeast, Choice, Count, UserError
 
 __all__ = ["BackgroundActivity", "Filter", "FilteredNetwork", "HotPixels", "QuantisedActivity"]
 
@@ -20,10 +22,10 @@ class Filter(Choice):
 
     @abstractmethod
     def keep(self, frames: Tensor) -> Tensor:
-        """A mask like the frames ``[B, T, P, H, W]``: whether the events of a cell are kept, and, of a cell without
-        any, whether one would be, so that a gradient tells an attack where an event more is seen.
+        """A mask like the frames ``[B, T, P, H, W]``: whether the events of a cell are kept.
 
-        What is above 0 counts as an event, fractions too.
+        In a cell without events it says whether one would be kept: a gradient then tells an attack where one more is
+        seen. What is above 0 counts as an event, fractions too.
         """
 
 
@@ -32,16 +34,12 @@ class BackgroundActivity(Filter):
     """An event stays if another pixel within `radius`, in rows and columns, fired in its frame or one of the last
     `steps`, with any polarity.
 
-    Source: the BAF of R-SNN, Marchisio et al., IROS 2021, whose order of single events frames do not keep: that two
-    events of one frame support each other, whichever came first, is ours. `data.background_activity` is the filter of
-    single events.
+    Source: the BAF of R-SNN, Marchisio et al., IROS 2021. It goes by the order of single events, which frames do not
+    keep: that two events of one frame support each other is ours. `data.background_activity` filters single events.
     """
 
-    radius: int = 1
-    steps: int = 1
-
-    def __post_init__(self) -> None:
-        from_on(self, radius=1, steps=0)
+    radius: Count = 1
+    steps: Annotated[int, AtLeast(0)] = 1
 
     def keep(self, frames: Tensor) -> Tensor:
         return supported((frames > 0).any(2), self.radius, self.steps).unsqueeze(2).expand_as(frames)
@@ -54,10 +52,7 @@ class HotPixels(Filter):
     Source: the mask filter MF of R-SNN, Marchisio et al., IROS 2021.
     """
 
-    most: int = 16
-
-    def __post_init__(self) -> None:
-        from_on(self, most=0)
+    most: Annotated[int, AtLeast(0)] = 16
 
     def keep(self, frames: Tensor) -> Tensor:
         activity = frames.sum((1, 2), keepdim=True)  # [B, 1, 1, H, W]
@@ -66,20 +61,17 @@ class HotPixels(Filter):
 
 @dataclass(frozen=True, kw_only=True)
 class QuantisedActivity(Filter):
-    """An event stays if another pixel within `radius` fired in the same `quantum` of frames or one of the last `steps`
-    quanta, unless its pixel has more than `most` events that do.
+    """`BackgroundActivity` in coarser units of time, `quantum` frames each, and then `HotPixels`.
 
-    A composition of ours - time in coarser units, then `BackgroundActivity`, then `HotPixels` - after the AQF of
-    Security-Aware Approximate SNNs, arXiv 2301.05264, whose algorithm we did not check. Events keep their frames.
+    An event stays if another pixel within `radius` fired in the same quantum or one of the last `steps`. A pixel with
+    more than `most` such events is silenced. Events keep their frames. The composition is ours, after the AQF of
+    Security-Aware Approximate SNNs, arXiv 2301.05264, whose algorithm we did not check.
     """
 
-    quantum: int = 2
-    radius: int = 1
-    steps: int = 1
-    most: int = 16
-
-    def __post_init__(self) -> None:
-        from_on(self, quantum=1, radius=1, steps=0, most=0)
+    quantum: Count = 2
+    radius: Count = 1
+    steps: Annotated[int, AtLeast(0)] = 1
+    most: Annotated[int, AtLeast(0)] = 16
 
     def keep(self, frames: Tensor) -> Tensor:
         fired = (frames > 0).any(2)  # [B, T, H, W]
@@ -132,11 +124,3 @@ def supported(fired: Tensor, radius: int, steps: int) -> Tensor:
     recent = F.max_pool3d(past, (steps + 1, 1, 1), stride=1).squeeze(1)
     count = F.avg_pool2d(recent, 2 * radius + 1, stride=1, padding=radius, divisor_override=1)
     return count - recent > 0.5
-
-
-def from_on(choice: Filter, **least: int) -> None:
-    """Raise `UserError` for the first of the fields that is below its least value, or no whole number."""
-    for name, low in least.items():
-        value = getattr(choice, name)
-        if not isinstance(value, int) or value < low:
-            raise UserError(f"{name} of {type(choice).__name__} is a whole number from {low} on, not {value}")

@@ -1,7 +1,7 @@
-"""How does a spike answer backward? Gradient paths; the ones here are BPTT with a surrogate slope.
+"""What is the gradient of a spike? Gradient paths; those here are surrogate gradients.
 
-A path never changes the forward. A slope is the derivative ds/du that stands in for the spike's own, at
-u = potential - threshold; back-propagation through time is then exact, reset included.
+A path never changes the forward. A slope is the surrogate derivative ds/du, at u = potential - threshold. With it,
+back-propagation through time is exact, reset included.
 """
 
 import math
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeproof.choices import Choice, UserError
+from spikeproof.choices import Choice, Positive
 from spikeproof.snn.dynamics import Dynamics
 from spikeproof.snn.kernels import spikes_of
 
@@ -66,10 +66,7 @@ class Triangle(Slope):
     Source: Esser et al., PNAS 2016; Deng et al., ICLR 2022. A narrow one hides gradients from an attacker.
     """
 
-    width: float = 1.0
-
-    def __post_init__(self) -> None:
-        _refuse_unless_positive("width", self.width)
+    width: Positive = 1.0
 
     def derivative(self, u: Tensor) -> Tensor:
         return (self.width - u.abs()).clamp(min=0) / self.width**2
@@ -79,10 +76,7 @@ class Triangle(Slope):
 class Rectangle(Slope):
     """1[|u| < w/2] / w. Source: Wu et al., STBP, 2018."""
 
-    width: float = 1.0
-
-    def __post_init__(self) -> None:
-        _refuse_unless_positive("width", self.width)
+    width: Positive = 1.0
 
     def derivative(self, u: Tensor) -> Tensor:
         return (u.abs() < self.width / 2).to(u.dtype) / self.width
@@ -92,10 +86,7 @@ class Rectangle(Slope):
 class ATan(Slope):
     """(a/2) / (1 + (pi a u / 2)^2). Source: Fang et al., ICCV 2021."""
 
-    alpha: float = 2.0
-
-    def __post_init__(self) -> None:
-        _refuse_unless_positive("alpha", self.alpha)
+    alpha: Positive = 2.0
 
     def derivative(self, u: Tensor) -> Tensor:
         return (self.alpha / 2) / (1 + (math.pi / 2 * self.alpha * u) ** 2)
@@ -105,10 +96,7 @@ class ATan(Slope):
 class Sigmoid(Slope):
     """a sig(a u) (1 - sig(a u))."""
 
-    alpha: float = 4.0
-
-    def __post_init__(self) -> None:
-        _refuse_unless_positive("alpha", self.alpha)
+    alpha: Positive = 4.0
 
     def derivative(self, u: Tensor) -> Tensor:
         s = torch.sigmoid(self.alpha * u)
@@ -120,12 +108,8 @@ class Exponential(Slope):
     """h exp(-b |u|). Source: Shrestha and Orchard, SLAYER, 2018; h = 0.3 is the damped form of the ANN-SNN
     conversion literature."""
 
-    height: float = 1.0
-    sharpness: float = 1.0
-
-    def __post_init__(self) -> None:
-        _refuse_unless_positive("height", self.height)
-        _refuse_unless_positive("sharpness", self.sharpness)
+    height: Positive = 1.0
+    sharpness: Positive = 1.0
 
     def derivative(self, u: Tensor) -> Tensor:
         return self.height * torch.exp(-self.sharpness * u.abs())
@@ -135,10 +119,7 @@ class Exponential(Slope):
 class Gaussian(Slope):
     """The density of a normal variable with deviation `sigma`: exp(-u^2 / 2 sigma^2) / (sigma sqrt(2 pi))."""
 
-    sigma: float = 0.5
-
-    def __post_init__(self) -> None:
-        _refuse_unless_positive("sigma", self.sigma)
+    sigma: Positive = 0.5
 
     def derivative(self, u: Tensor) -> Tensor:
         return torch.exp(-0.5 * (u / self.sigma) ** 2) / (self.sigma * math.sqrt(2 * math.pi))
@@ -150,8 +131,3 @@ class StraightThrough(Slope):
 
     def derivative(self, u: Tensor) -> Tensor:
         return torch.ones_like(u)
-
-
-def _refuse_unless_positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise UserError(f"{name} must be positive and finite, not {value}")

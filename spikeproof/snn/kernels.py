@@ -1,9 +1,9 @@
 """How is `spikeproof.snn.dynamics` computed fast? One fused pass over the whole sequence.
 
-Time is unrolled inside one loop over neurons, so potentials live in registers: the forward reads the currents
-and writes the spikes, the backward recomputes the potentials from the currents (the only tensor saved) and runs
-the recursion in reverse. `torch.compile` turns both into one kernel each; where it cannot (no C++ compiler), or
-where the work is too small or too long to unroll, the same two functions run eagerly.
+Time is unrolled inside one loop over neurons, so potentials live in registers. The forward reads the currents and
+writes the spikes. The backward has saved the currents alone: it computes the potentials again, and runs the recursion
+in reverse. `torch.compile` turns both into one kernel each. The same two functions run eagerly where there is no C++
+compiler, and where the work is too small or too long to unroll.
 """
 
 import functools
@@ -34,7 +34,7 @@ class Sharpened(Protocol):
     def derivative(self, u: Tensor, sharpness: Tensor) -> Tensor: ...
 
 
-class _Course(NamedTuple):
+class _Setup(NamedTuple):
     """What a forward needs to know; all slopes share one forward kernel."""
 
     steps: int
@@ -45,7 +45,7 @@ class _Course(NamedTuple):
 class _Plan(NamedTuple):
     """What a backward needs to know beside; equal plans share one kernel."""
 
-    course: _Course
+    setup: _Setup
     slope: Derivative | Sharpened
     detach_reset: bool
     learned: bool  # whether leak and threshold want gradients
@@ -75,7 +75,7 @@ def fused_spikes(
     own = None if sharpness is None else order.flat(sharpness)
     constant = x.shape[0] == 1 and steps > 1
     learned = dynamics.leak.requires_grad or dynamics.threshold.requires_grad
-    plan = _Plan(_Course(steps, constant, dynamics.hard_reset), slope, dynamics.detach_reset, learned)
+    plan = _Plan(_Setup(steps, constant, dynamics.hard_reset), slope, dynamics.detach_reset, learned)
     spikes = _Fused.apply(flat[0] if constant else flat, dynamics.leak, dynamics.threshold, own, plan)
     return order.back(spikes, x.shape)
 
@@ -108,14 +108,14 @@ def sharpened(
     All are ``[steps, B, *n]``, `means` counted from 1 too; `scale` [] is what the sharpness is a share of.
     """
     if not isinstance(dynamics, Leaky):
-        distances = integrate(x.expand(steps, *x.shape[1:]), dynamics, Silent()).distances
+        distances = integrate(x.expand(steps, *x.shape[1:]), dynamics, _Silent()).distances
         return _learned(distances, means, deviations, scale)
     order = Order.of(x)
     constant = x.shape[0] == 1 and steps > 1
-    course = _Course(steps, constant, dynamics.hard_reset)
+    setup = _Setup(steps, constant, dynamics.hard_reset)
     flat = order.flat(x)
     rest = (dynamics.leak, dynamics.threshold, order.flat(means), order.flat(deviations), scale)
-    found = _call(_sharpen, course, course, flat[0] if constant else flat, *rest)
+    found = _call(_sharpen, setup, setup, flat[0] if constant else flat, *rest)
     return tuple(order.back(each, x.shape) for each in found)
 
 
@@ -132,11 +132,11 @@ def _learned(distance: Tensor, mean: Tensor, deviation: Tensor, scale: Tensor) -
 
 
 def _sharpen(
-    course: _Course, x: Tensor, leak: Tensor, threshold: Tensor, means: Tensor, deviations: Tensor, scale: Tensor
+    setup: _Setup, x: Tensor, leak: Tensor, threshold: Tensor, means: Tensor, deviations: Tensor, scale: Tensor
 ) -> tuple[Tensor, ...]:
     found, v = [], None
-    for t in range(course.steps):
-        u, _, v = _step(course, x, t, v, leak, threshold)
+    for t in range(setup.steps):
+        u, _, v = _step(setup, x, t, v, leak, threshold)
         found.append(_learned(u - threshold, means[t], deviations[t], scale))
     return tuple(torch.stack(each) for each in zip(*found, strict=True))
 
@@ -148,7 +148,7 @@ class _Fused(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, leak: Tensor, threshold: Tensor, sharpness: Tensor | None, plan: _Plan) -> Tensor:
         ctx.save_for_backward(x, leak, threshold, sharpness)
         ctx.plan = plan
-        return _call(_forward, plan.course, plan.course, x, leak, threshold)
+        return _call(_forward, plan.setup, plan.setup, x, leak, threshold)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -157,7 +157,7 @@ class _Fused(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted, which only the reference has
             return _differentiable_backward(grads[0], x, leak, threshold, sharpness, plan)
         own = () if sharpness is None else (sharpness,)
-        to_x, *to_constants = _call(_backward, plan, plan.course, x, leak, threshold, grads[0].contiguous(), *own)
+        to_x, *to_constants = _call(_backward, plan, plan.setup, x, leak, threshold, grads[0].contiguous(), *own)
         to_leak, to_threshold = (each.sum().to(leak.dtype) for each in to_constants) if plan.learned else (None, None)
         return to_x, to_leak, to_threshold, None, None
 
@@ -167,7 +167,7 @@ def _differentiable_backward(
 ) -> tuple[Tensor | None, ...]:
     inputs = [t for t in (x, leak, threshold) if t.requires_grad]
     with torch.enable_grad():
-        steps, constant, hard_reset = plan.course
+        steps, constant, hard_reset = plan.setup
         currents = x.expand(steps, *x.shape) if constant else x
         dynamics = Leaky(leak, threshold, hard_reset, plan.detach_reset)
         spikes = integrate(currents, dynamics, _slopes(plan.slope, sharpness)).spikes
@@ -180,7 +180,7 @@ def _slopes(slope: Any, sharpness: Tensor | None) -> Any:
     return slope if sharpness is None else [_OfStep(slope, of_step) for of_step in sharpness]
 
 
-class Silent:
+class _Silent:
     """The slope of spikes that answer nothing backward."""
 
     def derivative(self, u: Tensor) -> Tensor:
@@ -199,19 +199,19 @@ class _OfStep:
 
 
 def _step(
-    course: _Course, x: Tensor, t: int, v: Tensor | None, leak: Tensor, threshold: Tensor
+    setup: _Setup, x: Tensor, t: int, v: Tensor | None, leak: Tensor, threshold: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Potential, spike (as a mask) and potential after reset at step `t`."""
-    current = (x if course.constant else x[t]).to(torch.promote_types(x.dtype, torch.float32))
+    current = (x if setup.constant else x[t]).to(torch.promote_types(x.dtype, torch.float32))
     u = current if v is None else leak * v + current
     fired = u >= threshold
-    return u, fired, torch.where(fired, torch.zeros_like(u) if course.hard_reset else u - threshold, u)
+    return u, fired, torch.where(fired, torch.zeros_like(u) if setup.hard_reset else u - threshold, u)
 
 
-def _forward(course: _Course, x: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
+def _forward(setup: _Setup, x: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
     spikes, v = [], None
-    for t in range(course.steps):
-        _, fired, v = _step(course, x, t, v, leak, threshold)
+    for t in range(setup.steps):
+        _, fired, v = _step(setup, x, t, v, leak, threshold)
         spikes.append(fired.to(x.dtype))
     return torch.stack(spikes)
 
@@ -221,14 +221,14 @@ def _backward(
 ) -> tuple[Tensor, ...]:
     """The gradient on x and, where learned, per neuron on leak and threshold [N], given one on the spikes [T, N].
 
-    With d = ds/du: hard reset dv/du = (1 - s) - u d and dv/dthreshold = u d; soft reset dv/du = 1 - threshold d
-    and dv/dthreshold = threshold d - s. A detached reset drops the terms in d.
+    With d = ds/du, a hard reset has dv/du = (1 - s) - u d and dv/dthreshold = u d. A soft one has
+    dv/du = 1 - threshold d and dv/dthreshold = threshold d - s. A detached reset drops the terms in d.
     """
-    steps, constant, hard_reset = plan.course
+    steps, constant, hard_reset = plan.setup
     trace: list[tuple[Tensor, Tensor, Tensor | None]] = []
     v: Tensor | None = None
     for t in range(steps):
-        u, fired, after = _step(plan.course, x, t, v, leak, threshold)
+        u, fired, after = _step(plan.setup, x, t, v, leak, threshold)
         trace.append((u, fired, v))
         v = after
     onward = torch.zeros_like(trace[0][0])  # gradient on v[t], coming from step t + 1
@@ -253,9 +253,9 @@ def _backward(
     return gathered.to(x.dtype), *((to_leak, to_threshold) if plan.learned else ())
 
 
-def _call(function: Callable[..., Any], plan: _Course | _Plan, course: _Course, x: Tensor, *rest: Tensor) -> Any:
-    elements = x.numel() * (course.steps if course.constant else 1)
-    too_small, too_long = elements < COMPILE_FROM_ELEMENTS, course.steps > COMPILE_UP_TO_STEPS
+def _call(function: Callable[..., Any], plan: _Setup | _Plan, setup: _Setup, x: Tensor, *rest: Tensor) -> Any:
+    elements = x.numel() * (setup.steps if setup.constant else 1)
+    too_small, too_long = elements < COMPILE_FROM_ELEMENTS, setup.steps > COMPILE_UP_TO_STEPS
     if too_small or too_long or not can_compile(x.device.type):
         return function(plan, x, *rest)
     # Detached: dynamo would look at the gradients of tensors that have a history, and warn of them.
@@ -263,7 +263,7 @@ def _call(function: Callable[..., Any], plan: _Course | _Plan, course: _Course, 
 
 
 @functools.cache
-def _compiled(function: Callable[..., Any], plan: _Course | _Plan) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], plan: _Setup | _Plan) -> Callable[..., Any]:
     def kernel(*tensors: Tensor) -> Any:
         return function(plan, *tensors)
 

@@ -1,6 +1,6 @@
 """What stands between the neurons? Ordinary torch layers, applied to every time step at once.
 
-Activations are ``[T, B, ...]``; a leading 1 means constant in time, so what lies before the first neuron of a
+Activations are ``[T, B, ...]``, and a leading 1 means constant in time. So what lies before the first neuron of a
 direct-coded network is computed once and not T times.
 """
 
@@ -76,8 +76,9 @@ class _MeanPool(torch.autograd.Function):
 class Pointwise(nn.Conv2d):
     """A 1x1 convolution without a bias; one with a stride looks at every stride-th pixel and has no stride itself.
 
-    The same numbers, and the way round a fault: oneDNN's backward of a strided 1x1 convolution, `channels_last` on
-    processors with AVX2 and no AVX-512, writes past the end of its buffer (`python -m benchmarks.convolution_faults`).
+    The numbers are the same, and a fault of oneDNN is avoided (`python -m benchmarks.convolution_faults`). Its backward
+    of a strided 1x1 convolution writes past the end of a buffer, in `channels_last` on processors with AVX2 but no
+    AVX-512.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spikeproof.choices import Choice, UserError
+from spikeproof.choices import Choice, Count, UserError
 from spikeproof.randomness import seeded
 from spikeproof.snn.architectures import Architecture, SmallCNN
 from spikeproof.snn.encoders import Direct, Encoder
@@ -31,15 +31,12 @@ class Network(Choice):
     neuron: Neuron = LIF()
     encoder: Encoder = Direct()
     readout: Readout = MeanCurrent()
-    steps: int | None = None
+    steps: Count | None = None
     channels_last: bool = True
 
     def __post_init__(self) -> None:
-        if self.steps is None:
-            return
-        if self.steps < 1:
-            raise UserError(f"steps counts time steps and must be at least 1, not {self.steps}")
-        if self.is_ann and self.steps != 1:
+        super().__post_init__()
+        if self.is_ann and self.steps not in (None, 1):
             kind = type(self.neuron).__name__
             raise UserError(f"a {kind} network is an ANN and sees one time step: set steps to 1, not {self.steps}")
 

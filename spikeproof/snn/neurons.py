@@ -1,18 +1,18 @@
-"""Which neurons are there? Each is a choice that builds layers without any state between calls.
+"""Which neurons are there? Each is a choice that builds layers; a layer keeps no state between calls.
 
-A layer maps currents ``[T, B, *n]`` (or ``[1, B, *n]``: constant in time) to spikes ``[T, B, *n]``. There is no
-membrane left over from the last batch, hence nothing to reset and nothing to forget.
+A layer maps currents ``[T, B, *n]`` to spikes ``[T, B, *n]``. Currents ``[1, B, *n]`` are constant in time. Every call
+starts at rest, so there is nothing to reset.
 """
 
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from spikeproof.choices import Choice, UserError
+from spikeproof.choices import Choice, Count, Positive, Share, UserError, Within
 from spikeproof.snn.dynamics import Dynamics, Leaky
 from spikeproof.snn.gradients import GradientPath, Triangle
 
@@ -33,25 +33,17 @@ class Neuron(Choice):
 class SpikingNeuron(Neuron):
     """What all integrate-and-fire neurons share.
 
-    threshold > 0, one scalar a layer, floored at 0.03 where learned. `detach_reset` keeps the gradient from
-    flowing through the reset, as snnTorch does: the same spikes, another gradient. `charge` is the potential before
-    the first step, as a share of the threshold.
+    `threshold` is positive, one scalar a layer; a learned one never falls below 0.03. The reset is "hard" (to 0) or
+    "soft" (by the threshold). `detach_reset` keeps the gradient from flowing through the reset, as snnTorch does.
+    `charge` is the potential before the first step, as a share of the threshold.
     """
 
-    threshold: float = 1.0
+    threshold: Positive = 1.0
     learn_threshold: bool = False
     reset: Literal["hard", "soft"] = "hard"
     detach_reset: bool = False
-    charge: float = 0.0
+    charge: Annotated[float, Within(0, 1, "[)")] = 0.0
     gradient: GradientPath = Triangle()
-
-    def __post_init__(self) -> None:
-        if not 0 < self.threshold < math.inf:
-            raise UserError(f"threshold must be positive and finite, not {self.threshold}")
-        if self.reset not in ("hard", "soft"):
-            raise UserError(f"unknown reset {self.reset!r}: it is 'hard' (to 0) or 'soft' (by the threshold)")
-        if not 0 <= self.charge < 1:
-            raise UserError(f"charge is a share of the threshold in [0, 1), not {self.charge}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +58,7 @@ class IF(SpikingNeuron):
 class LIF(SpikingNeuron):
     """Leaky integrate-and-fire with a fixed leak in [0, 1]; the input is not scaled by 1 - leak."""
 
-    leak: float = 0.5
-
-    def __post_init__(self) -> None:
-        SpikingNeuron.__post_init__(self)
-        if not 0 <= self.leak <= 1:
-            raise UserError(f"leak must lie in [0, 1], not {self.leak}")
+    leak: Share = 0.5
 
     def layer(self, steps: int) -> nn.Module:
         return LeakyLayer(self, steps, leak=self.leak)
@@ -79,17 +66,12 @@ class LIF(SpikingNeuron):
 
 @dataclass(frozen=True, kw_only=True)
 class PLIF(SpikingNeuron):
-    """Parametric LIF: each layer learns its leak, the sigmoid of a free parameter that starts at `leak`.
+    """Parametric LIF: each layer learns its leak, which starts at `leak` and is the sigmoid of a free parameter.
 
-    Source: Fang et al., ICCV 2021; there the input is scaled by 1 - leak too, here it is not.
+    Source: Fang et al., ICCV 2021. There the input is scaled by 1 - leak; here it is not.
     """
 
-    leak: float = 0.5
-
-    def __post_init__(self) -> None:
-        SpikingNeuron.__post_init__(self)
-        if not 0 < self.leak < 1:
-            raise UserError(f"a learned leak must start inside (0, 1), not at {self.leak}")
+    leak: Annotated[float, Within(0, 1, "()")] = 0.5
 
     def layer(self, steps: int) -> nn.Module:
         return LeakyLayer(self, steps, leak=self.leak, learn_leak=True)
@@ -103,12 +85,7 @@ class DLIF(SpikingNeuron):
     arXiv 2405.20694, whose leak of 0.99 is the default.
     """
 
-    leak: float = 0.99
-
-    def __post_init__(self) -> None:
-        SpikingNeuron.__post_init__(self)
-        if not 0 <= self.leak <= 1:
-            raise UserError(f"leak must lie in [0, 1], not {self.leak}")
+    leak: Share = 0.99
 
     def layer(self, steps: int) -> nn.Module:
         return LeakyLayer(self, steps, leak=self.leak, learn_gain=True)
@@ -116,12 +93,11 @@ class DLIF(SpikingNeuron):
 
 @dataclass(frozen=True, kw_only=True)
 class GradedIF(SpikingNeuron):
-    """IF whose spikes weigh their layer's threshold, so that their mean over time stands for an ANN's activation.
+    """IF whose spikes weigh their layer's threshold: their mean over time stands for an ANN's activation.
 
-    The same as multiplying the next layer's weights by the threshold (weight balancing), which a sum of two
-    branches would not allow. Potentials, and with them the slope's width, are in units of the threshold: converted
-    thresholds lie far from 1, where a slope of fixed width would hide most gradients. Source: Diehl et al., IJCNN 2015;
-    soft reset: Rueckauer et al., 2017.
+    Weight balancing does the same by multiplying the next layer's weights, which a sum of two branches does not allow.
+    Potentials and the slope's width are in units of the threshold. Converted thresholds lie far from 1, where a slope
+    of fixed width would hide most gradients. Source: Diehl et al., IJCNN 2015; soft reset: Rueckauer et al., 2017.
     """
 
     reset: Literal["hard", "soft"] = "soft"
@@ -147,19 +123,13 @@ class ReLU(Activation):
 class QCFS(Activation):
     """Quantised clip-floor-shift: bound * clip(floor(x L / bound + 1/2) / L, 0, 1) with L = `levels`.
 
-    The bound is learned, one scalar a layer that starts at `bound`; the floor's gradient passes straight through. An
-    IF neuron with soft reset, threshold = bound and half of it as its charge has this as its mean output after L
-    steps of a constant current. Source: Bu et al., ICLR 2022.
+    The bound is learned, one scalar a layer that starts at `bound`. The floor's gradient passes straight through. An IF
+    neuron with a soft reset, this threshold and a charge of 1/2 has the same mean output after L steps of a constant
+    current. Source: Bu et al., ICLR 2022.
     """
 
-    levels: int = 4
-    bound: float = 8.0
-
-    def __post_init__(self) -> None:
-        if self.levels < 1:
-            raise UserError(f"levels counts the steps of the activation and must be at least 1, not {self.levels}")
-        if not 0 < self.bound < math.inf:
-            raise UserError(f"bound must be positive and finite, not {self.bound}")
+    levels: Count = 4
+    bound: Positive = 8.0
 
     def layer(self, steps: int) -> nn.Module:
         return ClipFloorShift(self.levels, self.bound)
@@ -301,7 +271,7 @@ class ClipFloorShift(nn.Module):
 ACTIVATIONS = (nn.ReLU, ClipFloorShift)  # the layers of an ANN's units
 
 
-def spiking_layers(model: nn.Module) -> dict[str, SpikingLayer]:
+def neuron_layers(model: nn.Module) -> dict[str, SpikingLayer]:
     """The layers of spiking neurons of `model`, by name."""
     return {name: module for name, module in model.named_modules() if isinstance(module, SpikingLayer)}
 

@@ -1,21 +1,22 @@
-"""Which other ways back are there than a surrogate slope? Gradient paths from the literature on attacks.
+"""Which gradients are there beside surrogate gradients? Gradient paths from the literature on attacks.
 
-Each leaves the forward exactly as it is: the spikes are those of the neuron's own dynamics, and only what they answer
-backward differs. An attack that follows several of them sees what one of them hides.
+Each leaves the forward exactly as it is: the spikes are those of the neuron's own dynamics. Only the gradient differs.
+An attack that follows several paths sees what one of them hides.
 """
 
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from spikeproof.choices import Positive, Share, Within
 from spikeproof.snn.dynamics import Dynamics, Leaky, integrate
 from spikeproof.snn.gradients import GradientPath, Slope, Triangle
 from spikeproof.snn.kernels import sharpened, sharpness_of, spikes_of
 from spikeproof.snn.memory import Remembering
-from spikeproof.specs import UserError
 
 __all__ = ["ASSG", "BPTR", "DSR", "HART", "PDSG", "RGA", "AsANN", "Mixture", "RatePath"]
 
@@ -47,17 +48,16 @@ class BPTR(RatePath):
 
 @dataclass(frozen=True, kw_only=True)
 class RGA(RatePath):
-    """Rate gradient approximation, three pieces of the mean current m in units of the threshold.
+    """Rate gradient approximation: a slope in three pieces of the mean current m, in units of the threshold.
 
-    (1 - g + g leak) / (1 + leak) for 1 - leak <= m <= 2, g for 0 <= m < 1 - leak, 0 elsewhere; g is `gamma`. Source:
-    Bu et al., CVPR 2023, and its code.
+        (1 - g + g leak) / (1 + leak)    for 1 - leak <= m <= 2, where g is `gamma`
+        g                                for 0 <= m < 1 - leak
+        0                                elsewhere
+
+    For leaky neurons alone. Source: Bu et al., CVPR 2023, and its code.
     """
 
-    gamma: float = 0.2
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.gamma <= 1:
-            raise UserError(f"gamma is a slope in [0, 1], not {self.gamma}")
+    gamma: Share = 0.2
 
     def follows(self, dynamics: Dynamics) -> bool:
         return isinstance(dynamics, Leaky)
@@ -73,11 +73,10 @@ class RGA(RatePath):
 
 @dataclass(frozen=True, kw_only=True)
 class AsANN(RatePath):
-    """The derivative that an ANN's unit has at the mean current m: 1 for m > 0 (ReLU), and, with `clipped`, only up to
-    the threshold (QCFS, straight through its steps).
+    """The derivative that an ANN's unit has at the mean current m: 1 for m > 0, as of a ReLU.
 
-    The conversion-based attack, without a second network. Source: Ozdenizci and Legenstein, TMLR 2024 ("Act"); clipped:
-    Bu et al., CVPR 2023.
+    With `clipped` it is 0 above the threshold, as of QCFS; this is for leaky neurons alone. It is the conversion-based
+    attack without a second network. Source: Ozdenizci and Legenstein, TMLR 2024 ("Act"); clipped: Bu et al., CVPR 2023.
     """
 
     clipped: bool = False
@@ -92,11 +91,11 @@ class AsANN(RatePath):
 
 @dataclass(frozen=True, kw_only=True)
 class DSR(GradientPath):
-    """Differentiation on the spike representation: a layer maps a mean current to a mean rate, with the slope
-    1 / threshold for means between 0 and the threshold, and 0 elsewhere.
+    """Differentiation on the spike representation: a layer maps a mean current to a mean rate.
 
-    Both means weigh step t of T by leak^(T - t). Source: Meng et al., CVPR 2022; there the reset is soft, and the
-    spikes weigh the threshold.
+    The slope is 1 / threshold for means between 0 and the threshold, and 0 elsewhere. Both means weigh step t of T by
+    leak^(T - t). For leaky neurons alone. Source: Meng et al., CVPR 2022; there the reset is soft, and the spikes weigh
+    the threshold.
     """
 
     def follows(self, dynamics: Dynamics) -> bool:
@@ -118,17 +117,13 @@ class DSR(GradientPath):
 
 @dataclass(frozen=True, kw_only=True)
 class HART(GradientPath):
-    """Gradients on currents averaged over time, each step's potential seen as its current's alone: a triangle's slope
-    at the true potential, no gradient through what the membrane remembers.
+    """A triangle's slope at the true potentials, and gradients on currents that are averaged over time.
 
-    Source: Hao et al., HART, ICLR 2024; they choose the width by a search over what succeeds.
+    No gradient passes through what the membrane keeps from step to step. Source: Hao et al., HART, ICLR 2024; they
+    choose the width by a search over what succeeds.
     """
 
-    width: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.width < math.inf:
-            raise UserError(f"width must be positive and finite, not {self.width}")
+    width: Positive = 1.0
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         currents = x.expand(steps, *x.shape[1:])
@@ -154,8 +149,8 @@ class _AveragedBackward(torch.autograd.Function):
 class PDSG(GradientPath):
     """BPTT with a slope as wide as the potentials spread: the normal density of mean sigma / 2 and deviation sigma.
 
-    sigma is the deviation of a channel's potentials over time, images and positions (of a whole layer where it has no
-    channels). It depends on the batch, as in the paper. Source: Lun et al., PDSG, CVPR 2025.
+    sigma is the deviation of a channel's potentials over time, images and positions; of a whole layer where it has no
+    channels. It depends on the batch, as in the paper. Source: Lun et al., PDSG, CVPR 2025.
     """
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
@@ -183,18 +178,16 @@ class _Density:
 class ASSG(GradientPath):
     """BPTT with an arctangent slope that is as sharp as each neuron's own potentials allow.
 
-    Of |u|, u = potential - threshold, every neuron keeps running means over the gradients of an attack, for each image
-    and step: M of the value, D of the deviation. Its slope is (a/2) / (1 + (pi a u / 2)^2) with
-    a = 2 tan(pi share / 2) / (pi (M + 1.5 D)). `share` in (0, 1) bounds the part of the gradient that is expected to
-    vanish. The caller keeps the means from one gradient to the next, with `recall` and `remembered`. Source: CVPR 2026,
-    arXiv 2512.22522.
+    Let u = potential - threshold. Each neuron has running means of |u|, for each image and step: M of the value, D of
+    the deviation. Its slope is
+
+        (a/2) / (1 + (pi a u / 2)^2),    a = 2 tan(pi share / 2) / (pi (M + 1.5 D))
+
+    `share` in (0, 1) bounds the part of the gradient that is expected to vanish. The means run over the gradients of an
+    attack, which keeps them with `recall` and `remembered`. Source: CVPR 2026, arXiv 2512.22522.
     """
 
-    share: float = 0.8
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise UserError(f"share is the part of the gradient that may vanish, inside (0, 1), not {self.share}")
+    share: Annotated[float, Within(0, 1, "()")] = 0.8
 
     def for_layer(self) -> "AdaptiveSharpness":
         return AdaptiveSharpness(self.share)
@@ -233,7 +226,7 @@ class AdaptiveSharpness(Remembering):
         wide = torch.promote_types(x.dtype, torch.float32)
         kept = self.recollection.take(x.new_empty((x.shape[1], steps, *x.shape[2:]), dtype=wide), 2)
         means, deviations = (rows.transpose(0, 1) for rows in kept)
-        scale = means.new_tensor(2 * math.tan(math.pi * self.share / 2) / math.pi)
+        scale = means.new_full((), 2 * math.tan(math.pi * self.share / 2) / math.pi)
         if self.recollection.open and not self.recollection.learn:
             self.recollection.keep(*kept)
             return sharpness_of(means, deviations, scale)
@@ -252,15 +245,11 @@ class OwnATan:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture(GradientPath):
-    """`share` of one path's gradient and the rest of another's: by default BPTT and the rate."""
+    """`share` of the gradient along one path and the rest along another: by default BPTT and the rate."""
 
     first: Slope = Triangle()
     second: GradientPath = BPTR()
-    share: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise UserError(f"share is in [0, 1], not {self.share}")
+    share: Share = 0.5
 
     def for_layer(self) -> GradientPath:
         return replace(self, second=self.second.for_layer())

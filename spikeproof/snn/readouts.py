@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikeproof.choices import Choice, UserError
+from spikeproof.choices import Choice, Positive, Share
 from spikeproof.snn.dynamics import Leaky
 from spikeproof.snn.gradients import GradientPath, Triangle
 
@@ -32,11 +32,7 @@ class MeanCurrent(Readout):
 class LastPotential(Readout):
     """The last potential of leaky outputs that never fire: sum over t of leak^(T-1-t) x[t]."""
 
-    leak: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.leak <= 1:
-            raise UserError(f"leak must lie in [0, 1], not {self.leak}")
+    leak: Share = 0.5
 
     def __call__(self, currents: Tensor) -> Tensor:
         ages = torch.arange(len(currents) - 1, -1, -1, device=currents.device, dtype=currents.dtype)
@@ -53,19 +49,13 @@ class FirstSpike(Readout):
 
     scale: float = 5.0
     tie_break: float = 0.5
-    leak: float = 0.5
-    threshold: float = 1.0
+    leak: Share = 0.5
+    threshold: Positive = 1.0
     gradient: GradientPath = Triangle()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.leak <= 1:
-            raise UserError(f"leak must lie in [0, 1], not {self.leak}")
-        if not self.threshold > 0:
-            raise UserError(f"threshold must be positive, not {self.threshold}")
 
     def __call__(self, currents: Tensor) -> Tensor:
         steps = len(currents)
-        leak, threshold = currents.new_tensor(self.leak), currents.new_tensor(self.threshold)
+        leak, threshold = (currents.new_full((), value) for value in (self.leak, self.threshold))
         spikes = self.gradient.spikes(currents, Leaky(leak, threshold), steps)
         fired = 1 - (1 - spikes).cumprod(0)  # [T, B, K], 1 from the first spike on
         return self.scale * fired.mean(0) + self.tie_break * torch.tanh(currents.mean(0)) * self.scale / steps

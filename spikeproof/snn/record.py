@@ -1,4 +1,4 @@
-"""What happened inside? Currents, spikes and potentials of every spiking layer during the calls in a block."""
+"""What happened inside? Currents, spikes and potentials of every layer of neurons, in the last call in a block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

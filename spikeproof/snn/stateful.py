@@ -5,14 +5,14 @@ They run by the readable reference: there is no fused kernel for them.
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from spikeproof.choices import NonNegative, Share, UserError, Within, short
 from spikeproof.snn.dynamics import Dynamics, State
 from spikeproof.snn.neurons import SpikingLayer, SpikingNeuron, scalar
-from spikeproof.specs import UserError, short
 
 __all__ = ["AdaptiveLIF", "StatefulNeuron", "SynapticLIF"]
 
@@ -53,15 +53,8 @@ class SynapticLIF(StatefulNeuron):
     The current is not reset. Source: snnTorch's Synaptic (alpha is `synapse_leak`, beta is `leak`).
     """
 
-    leak: float = 0.5
-    synapse_leak: float = 0.5
-
-    def __post_init__(self) -> None:
-        SpikingNeuron.__post_init__(self)
-        if not 0 <= self.leak <= 1:
-            raise UserError(f"leak must lie in [0, 1], not {self.leak}")
-        if not 0 <= self.synapse_leak < 1:
-            raise UserError(f"synapse_leak must lie in [0, 1), not {self.synapse_leak}")
+    leak: Share = 0.5
+    synapse_leak: Annotated[float, Within(0, 1, "[)")] = 0.5
 
     def charged(self, state: State, current: Tensor) -> State:
         v, i = state
@@ -80,18 +73,9 @@ class AdaptiveLIF(StatefulNeuron):
     factor of 1 - decay: their beta is strength / (1 - decay).
     """
 
-    leak: float = 0.5
-    strength: float = 0.2
-    decay: float = 0.9
-
-    def __post_init__(self) -> None:
-        SpikingNeuron.__post_init__(self)
-        if not 0 <= self.leak <= 1:
-            raise UserError(f"leak must lie in [0, 1], not {self.leak}")
-        if not 0 <= self.strength < float("inf"):
-            raise UserError(f"strength must be finite and not negative, not {self.strength}")
-        if not 0 <= self.decay <= 1:
-            raise UserError(f"decay must lie in [0, 1], not {self.decay}")
+    leak: Share = 0.5
+    strength: NonNegative = 0.2
+    decay: Share = 0.9
 
     def charged(self, state: State, current: Tensor) -> State:
         v, a = state
@@ -141,6 +125,11 @@ class StatefulLayer(SpikingLayer):
         super().__init__(neuron, steps)
         self.neuron = neuron
         self.threshold = scalar(neuron.threshold, neuron.learn_threshold)
+        if not self.gradient.follows(self.dynamics()):
+            raise UserError(
+                f"{short(self.gradient)} is derived for leaky integrate-and-fire neurons: give {type(neuron).__name__} "
+                "another gradient, Triangle for example"
+            )
 
     def dynamics(self) -> Equations:
         return Equations(self.neuron, self.level(), self.hard_reset, self.detach_reset)

@@ -8,14 +8,14 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from spikeproof.choices import UserError, short
 from spikeproof.snn.encoders import Encoder
 from spikeproof.snn.foreign import Foreign, adapt, exchange, fires, takes
 from spikeproof.snn.gradients import GradientPath
 from spikeproof.snn.layers import Normed, PerStep
 from spikeproof.snn.network import SpikingNetwork
-from spikeproof.snn.neurons import RateLayer, SpikingLayer, spiking_layers
+from spikeproof.snn.neurons import RateLayer, SpikingLayer, neuron_layers
 from spikeproof.snn.readouts import FirstSpike, MeanCurrent
-from spikeproof.specs import UserError, short
 
 __all__ = ["ann_twin", "attack_view", "can_follow", "has_spikes", "view", "without_statistics"]
 
@@ -28,24 +28,23 @@ def view(
     encoder: Encoder | None = None,
     channels_last: bool | None = None,
 ) -> nn.Module:
-    """A model that shares all tensors with `model` and differs in what is named.
+    """A model that differs from `model` in what is named, over the same parameters and buffers.
 
-    Training either trains both; but for `channels_last`, which copies the convolutions' weights into the layout
-    that it names. Modules of `model` that are no spikeproof layers are kept as they are.
+    Training either trains both. `channels_last` alone copies: the convolutions' weights, into the layout it names.
+    `gradient` exchanges the gradient path of every neuron, and of a readout that has one. Modules that are not
+    spikeproof's are kept as they are. Raises `UserError` for a path that the neurons cannot follow.
     """
     if steps is not None and steps < 1:
         raise UserError(f"steps must be at least 1, not {steps}")
-    if gradient is not None:
-        refuse_unless_followed(model, gradient)
+    if gradient is not None and (obstacle := _obstacle(model, gradient)):
+        raise UserError(f"{short(gradient)} {obstacle}")
 
     def change(module: nn.Module) -> nn.Module:
+        _follow(module, gradient)
         if isinstance(module, SpikingLayer):
-            module.gradient = (gradient or module.gradient).for_layer()
             module.steps = steps or module.steps
         if isinstance(module, SpikingNetwork):
             module.encoder = encoder or module.encoder
-            if isinstance(readout := module.readout, FirstSpike):
-                module.readout = replace(readout, gradient=(gradient or readout.gradient).for_layer())
             module.steps = steps or module.steps
             if module.encoder.framed:
                 module.shape = (module.steps, *module.shape[-3:])
@@ -61,10 +60,10 @@ def view(
 
 
 def attack_view(model: nn.Module) -> nn.Module:
-    """The model as an attacker meets it: eval mode, batch norm folded into what precedes it, nothing to train.
+    """The same function of the image, fast to differentiate by it: in eval mode, nothing to train.
 
-    The same function of the image. Holds its own folded weights: make it anew after a training step.
-    A model with no spikeproof network in it is returned as it is.
+    Batch norms are folded into the layers before them. The folded weights are copies: make the view again after a
+    training step. A model without a spikeproof network in it is returned as it is.
     """
     if not any(isinstance(module, SpikingNetwork) for module in model.modules()):
         return model
@@ -84,42 +83,26 @@ def can_follow(model: nn.Module, path: GradientPath) -> bool:
 
     Neurons of another library take slopes and ASSG. A path that is derived for leaky neurons takes no others.
     """
-    ours = all(path.follows(layer.dynamics()) for layer in spiking_layers(model).values())
-    return ours and (takes(path) or not any(map(fires, model.modules())))
-
-
-def refuse_unless_followed(model: nn.Module, path: GradientPath) -> None:
-    """Raise `UserError` if `model` cannot answer along `path`."""
-    if can_follow(model, path):
-        return
-    if not takes(path) and any(map(fires, model.modules())):
-        raise UserError(
-            f"{short(path)} needs the neurons of spikeproof, which see all time steps at once; those of another "
-            "library take ASSG or a slope, such as Triangle or ATan"
-        )
-    raise UserError(
-        f"{short(path)} is derived for leaky integrate-and-fire neurons, and these are others: choose BPTR, HART, ASSG "
-        "or a slope, such as Triangle or ATan"
-    )
+    return _obstacle(model, path) is None
 
 
 def has_spikes(model: nn.Module) -> bool:
-    """Whether the model has spiking neurons, of ours or of a library that `adapt` knows."""
-    return bool(spiking_layers(model)) or any(map(fires, model.modules()))
+    """Whether the model has spiking neurons, spikeproof's or those of a library that `adapt` knows."""
+    return bool(neuron_layers(model)) or any(map(fires, model.modules()))
 
 
 def ann_twin(model: nn.Module, *, clipped: bool = False) -> nn.Module:
-    """The ANN over the same weights: one step, the image itself, and for each neuron the unit of its rate.
+    """The ANN over the same weights: another function of the image, whose gradient may lead to the model's errors.
 
-    The unit is max(0, x / threshold), or, with `clipped`, the rate of an integrate-and-fire neuron with soft reset and
-    half a threshold to begin with: x / threshold cut to [0, 1] and rounded to one of the steps. A model with no
-    spikeproof network in it is its own twin. Another function of the image than the model.
+    It sees the image itself, in one step. Each neuron becomes the unit max(0, x / threshold), its rate under a lasting
+    current. With `clipped` this is cut to [0, 1] and rounded to one of the steps, as an integrate-and-fire neuron with
+    soft reset and a charge of 1/2 does. A model without a spikeproof network in it is its own twin.
     """
 
     def change(module: nn.Module) -> nn.Module:
         if isinstance(module, SpikingLayer):
             return RateLayer(module, clipped)
-        if isinstance(module, RateLayer):  # of a twin: what was its layer is a unit already
+        if isinstance(module, RateLayer):  # a twin's twin: its layer has become a unit above
             return module.layer
         if isinstance(module, SpikingNetwork):
             module.steps, module.readout = 1, MeanCurrent()
@@ -130,7 +113,7 @@ def ann_twin(model: nn.Module, *, clipped: bool = False) -> nn.Module:
 
 
 def without_statistics(model: nn.Module) -> nn.Module:
-    """A view whose batch norms, in training, normalise by the batch but leave the running statistics as they are."""
+    """A view whose batch norms leave their running statistics as they are; in training they still use the batch's."""
 
     def change(module: nn.Module) -> nn.Module:
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
@@ -139,6 +122,29 @@ def without_statistics(model: nn.Module) -> nn.Module:
         return module
 
     return _structural_copy(model, change)
+
+
+def _obstacle(model: nn.Module, path: GradientPath) -> str | None:
+    """What keeps the neurons of `model` from answering along `path`, if anything does."""
+    if not takes(path) and any(map(fires, model.modules())):
+        return (
+            "needs the neurons of spikeproof, which see all time steps at once; those of another library take ASSG or "
+            "a slope, such as Triangle or ATan"
+        )
+    if not all(path.follows(layer.dynamics()) for layer in neuron_layers(model).values()):
+        return (
+            "is derived for leaky integrate-and-fire neurons, and these are others: choose BPTR, HART, ASSG or a "
+            "slope, such as Triangle or ATan"
+        )
+    return None
+
+
+def _follow(module: nn.Module, path: GradientPath | None) -> None:
+    """Make a layer of neurons, or a network's readout, answer along `path`, or its own; with a memory of its own."""
+    if isinstance(module, SpikingLayer):
+        module.gradient = (path or module.gradient).for_layer()
+    if isinstance(module, SpikingNetwork) and isinstance(readout := module.readout, FirstSpike):
+        module.readout = replace(readout, gradient=(path or readout.gradient).for_layer())
 
 
 def _lay_out(module: nn.Module, layout: torch.memory_format) -> None:
@@ -152,7 +158,7 @@ def _lay_out(module: nn.Module, layout: torch.memory_format) -> None:
 
 
 def _structural_copy(module: nn.Module, change: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """New modules all the way down, over the same tensors, each passed through `change` once its children are."""
+    """New modules over the same tensors, down to the last; each passes through `change` after its children."""
     if isinstance(module, Foreign):
         other = module.twin()
         for parent in list(other.modules()):
@@ -160,9 +166,10 @@ def _structural_copy(module: nn.Module, change: Callable[[nn.Module], nn.Module]
             parent._modules = {name: child if child is None else change(child) for name, child in children}
         return other
     twin = copy.copy(module)
+    _follow(twin, None)
     twin._parameters = dict(module._parameters)
     twin._buffers = dict(module._buffers)
-    twin._forward_hooks = OrderedDict()  # who listens to a model does not listen to its views
+    twin._forward_hooks = OrderedDict()  # hooks on a model do not see its views
     twin._forward_pre_hooks = module._forward_pre_hooks.copy()  # these may compute weights (spectral norm)
     twin._modules = {
         name: child if child is None else _structural_copy(child, change) for name, child in module._modules.items()
@@ -171,7 +178,7 @@ def _structural_copy(module: nn.Module, change: Callable[[nn.Module], nn.Module]
 
 
 def _fold(layers: Normed) -> PerStep:
-    """The one frozen layer that a normed one is in eval mode: the very same numbers."""
+    """The one frozen layer that does what `layers` does in eval mode, to the last bit."""
     weight, bias = layers.folded()
     single = copy.copy(layers[0])
     single._parameters = {

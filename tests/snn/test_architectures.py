@@ -221,13 +221,17 @@ def test_images_too_small_for_the_pooling_are_refused(architecture: Architecture
         (SpikingResNet(depth=19), "no depth 19"),
         (SEWResNet(depth=20), "no depth 20"),
         (WideResNet(depth=17), "6 n \\+ 4"),
-        (VGG(dropout=1.0), "dropout"),
     ],
     ids=str,
 )
 def test_unknown_depths_are_refused(architecture: Architecture, said: str) -> None:
     with pytest.raises(UserError, match=said):
         Network(architecture=architecture).build((3, 32, 32), 10)
+
+
+def test_dropping_everything_is_refused() -> None:
+    with pytest.raises(UserError, match=r"dropout of VGG must be a number in \[0, 1\), not 1.0"):
+        VGG(dropout=1.0)
 
 
 @pytest.mark.parametrize("shape", [(4, 1, 8, 8), (4, 2, 8, 9), (2, 8, 8), (4, 3, 2, 8, 8)])

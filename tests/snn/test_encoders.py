@@ -220,12 +220,12 @@ def test_normalisation_follows_the_noise_of_rsc(variant: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"sigma": 0}, "sigma is the noise's deviation in pixel units and positive"),
-        ({"sigma": -0.1}, "sigma must be a number from 0 on"),
-        ({"sigma": math.nan}, "sigma must be a number from 0 on"),
-        ({"sigma": "8/0"}, "sigma '8/0' is no number"),
-        ({"variant": "III"}, "unknown variant 'III': it is 'I' or 'II'"),
-        ({"moments": "third"}, "unknown moments 'third'"),
+        ({"sigma": 0}, "sigma of RSC must be a number .*in \\(0, 1\\], not 0"),
+        ({"sigma": -0.1}, "sigma of RSC must be a number from 0 on"),
+        ({"sigma": math.nan}, "sigma of RSC must be a number from 0 on"),
+        ({"sigma": "8/0"}, "sigma of RSC must be a number .*, not '8/0'"),
+        ({"variant": "III"}, "variant of RSC must be 'I' or 'II', not 'III'"),
+        ({"moments": "third"}, "moments of RSC must be"),
     ],
     ids=str,
 )

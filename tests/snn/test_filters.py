@@ -212,11 +212,11 @@ def test_filters_are_written_down_with_the_network(tmp_path: object) -> None:
 
 def test_settings_that_mean_nothing_are_refused() -> None:
     for make, said in (
-        (lambda: BackgroundActivity(radius=0), "radius of BackgroundActivity is a whole number from 1 on, not 0"),
-        (lambda: BackgroundActivity(steps=-1), "steps of BackgroundActivity is a whole number from 0 on"),
+        (lambda: BackgroundActivity(radius=0), "radius of BackgroundActivity must be a whole number from 1 on, not 0"),
+        (lambda: BackgroundActivity(steps=-1), "steps of BackgroundActivity must be a whole number from 0 on"),
         (lambda: HotPixels(most=-1), "most of HotPixels"),
-        (lambda: HotPixels(most=2.5), "a whole number from 0 on, not 2.5"),
-        (lambda: QuantisedActivity(quantum=0), "quantum of QuantisedActivity is a whole number from 1 on"),
+        (lambda: HotPixels(most=2.5), "must be a whole number from 0 on, not 2.5"),
+        (lambda: QuantisedActivity(quantum=0), "quantum of QuantisedActivity must be a whole number from 1 on"),
         (lambda: QuantisedActivity(most=float("nan")), "most of QuantisedActivity"),
     ):
         with pytest.raises(UserError, match=said):

@@ -356,7 +356,8 @@ def test_memory_is_no_part_of_a_view_or_of_a_copy() -> None:
     model, x = remembering(3)
     first, memory = learn(model, x)
     second, _ = learn(model, x, memory)
-    for other in (sp.view(model), sp.view(model, gradient=sp.ASSG()), remembering(3)[0], copy.deepcopy(model)):
+    others = (sp.view(model), sp.view(model, gradient=sp.ASSG()), sp.attack_view(model), remembering(3)[0])
+    for other in (*others, copy.deepcopy(model)):
         recall(model, memory)
         assert torch.equal(slope_at(other, x), first)
         assert torch.equal(slope_at(model, x), second)

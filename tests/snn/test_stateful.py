@@ -1,5 +1,7 @@
 """Do neurons with more states than a potential follow their equations, and everything that a network may be asked?"""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -181,6 +183,8 @@ def test_paths_derived_for_leaky_neurons_are_refused(neuron: sp.StatefulNeuron) 
         assert sp.can_follow(network(sp.LIF()), path)
         with pytest.raises(sp.UserError, match="derived for leaky"):
             sp.view(model, gradient=path)
+        with pytest.raises(sp.UserError, match="derived for leaky"):
+            network(replace(neuron, gradient=path))
 
 
 @every_neuron

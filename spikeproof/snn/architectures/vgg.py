@@ -1,12 +1,13 @@
 """VGG networks as the robust-SNN literature uses them: average pooling, three of them at most in VGG-11."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
 
+from spikeproof.choices import Within
 from spikeproof.snn.architectures.architecture import Architecture, pick, smallest_side
 from spikeproof.snn.layers import Layer, MeanPool, PerStep, conv
-from spikeproof.specs import UserError
 
 STAGES: dict[int, tuple[tuple[int, ...], ...]] = {
     5: ((64,), (128, 128), ()),
@@ -26,14 +27,12 @@ class VGG(Architecture):
     depth: int = 11
     stages: tuple[tuple[int, ...], ...] | None = None
     hidden: tuple[int, ...] = (4096, 4096)
-    dropout: float = 0.0
+    dropout: Annotated[float, Within(0, 1, "[)")] = 0.0
 
     def body(self, shape: tuple[int, int, int], classes: int, neurons: Layer) -> nn.Module:
         stages = self.stages or pick("VGG", self.depth, STAGES)
         pools = len(stages) - 1
         smallest_side(shape, 2**pools, "VGG")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout is a probability in [0, 1), not {self.dropout}")
         layers: list[nn.Module] = []
         channels = shape[0]
         for number, widths in enumerate(stages):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from spikeproof.choices import UserError
 from spikeproof.snn.architectures.architecture import Architecture, smallest_side
 from spikeproof.snn.layers import Layer, PerStep, Pointwise, conv
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

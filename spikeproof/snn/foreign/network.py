@@ -62,7 +62,7 @@ class Foreign(nn.Module):
         """The same network over the same tensors, with modules, state and bound methods of its own."""
         shared: dict[int, Any] = {}
         for module in self.modules():
-            shared[id(module._forward_hooks)] = OrderedDict()  # who listens to a model does not listen to its views
+            shared[id(module._forward_hooks)] = OrderedDict()  # hooks on a model do not see its views
             shared |= {id(tensor): tensor for tensor in _tensors(vars(module))}
             if isinstance(module, ForeignSpike):
                 shared[id(module.gradient)] = module.gradient.for_layer()  # with a memory of its own
