@@ -9,12 +9,11 @@ import difflib
 import functools
 import inspect
 import math
-import types
 from abc import ABC
 from collections.abc import Callable, Iterable, Iterator
-from fractions import Fraction
 from numbers import Integral, Real
-from pathlib import PurePath
+from pathlib import Path, PurePath
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 C = TypeVar("C", bound="Choice")
@@ -158,6 +157,14 @@ class Unfit(Exception):
         self.value, self.wanted, self.at = value, wanted, at
 
 
+WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    NoneType: "None",
+    Path: "a path",
+}
 Build = Callable[[Any, type, str], Any]
 
 
@@ -180,7 +187,7 @@ def fit_field(cls: type, name: str, value: Any, build: Build = _as_it_is) -> Any
 def fit(value: Any, hint: Any, build: Build = _as_it_is, at: str = "") -> Any:
     """`value` as the type `hint` has it; `build` makes choices of what stands for them. Raises `Unfit`."""
     bare, conditions = _parts(hint)
-    if get_origin(bare) in (Union, types.UnionType):
+    if get_origin(bare) in (Union, UnionType):
         return _fit_union(value, bare, build, at)
     if isinstance(value, Word) and not _holds_text(bare, conditions):
         value = value.meaning
@@ -208,11 +215,11 @@ def fit(value: Any, hint: Any, build: Build = _as_it_is, at: str = "") -> Any:
 
 def _fit_union(value: Any, union: Any, build: Build, at: str) -> Any:
     empty = value.meaning if isinstance(value, Word) else value
-    if empty is None and type(None) in get_args(union):
+    if NoneType in get_args(union) and (empty is None or (empty == "None" and str not in get_args(union))):
         return None
     unfit = Unfit(value, described(union), at)
     for hint in get_args(union):
-        if hint is type(None):
+        if hint is NoneType:
             continue
         try:
             return fit(value, hint, build, at)
@@ -234,6 +241,8 @@ def _fit_tuple(value: Any, hint: Any, build: Build, at: str) -> Any:
 def _number_of(value: Any, kind: type, conditions: tuple[Any, ...]) -> float | None:
     """`value` as an int or a finite float, or None if it is none: True is no number, and 1.0 no whole one."""
     if isinstance(value, str) and any(isinstance(condition, InPixels) for condition in conditions):
+        from fractions import Fraction
+
         try:
             value = float(Fraction(value))
         except (ValueError, ZeroDivisionError, OverflowError):
@@ -262,7 +271,7 @@ def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 def described(hint: Any) -> str:
     """What a field of this type may hold, in words: "a whole number from 1 on"."""
     bare, conditions = _parts(hint)
-    if get_origin(bare) in (Union, types.UnionType):
+    if get_origin(bare) in (Union, UnionType):
         return " or ".join(described(part) for part in get_args(bare))
     if get_origin(bare) is Literal:
         return " or ".join(map(repr, get_args(bare)))
@@ -271,7 +280,14 @@ def described(hint: Any) -> str:
         if ... in parts:
             return f"a list, each of it {described(parts[0])}"
         return f"a list of {len(parts)}, each of it {described(parts[0])}"
-    named = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "None"}
+    named = {
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        bool: "true or false",
+        type(None): "None",
+        Path: "a path",
+    }
     name = named.get(bare) or _with_article(getattr(bare, "__name__", str(bare)))
     return " ".join([name, ", ".join(map(str, conditions))]).strip()
 

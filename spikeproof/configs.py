@@ -21,7 +21,7 @@ from spikeproof.choices import (
     fit_field,
     refuse_unknown,
 )
-from spikeproof.registry import named, path_of
+from spikeproof.registry import known, named, path_of
 
 
 def to_config(value: Any) -> Any:
@@ -104,7 +104,9 @@ def _told_apart(config: Any, kind: type, default: Any, trust: bool) -> tuple[typ
     if isinstance(default, Choice):
         return type(default), fields
     if inspect.isabstract(kind):
-        raise UserError(f"say under class_path which {kind.__name__} is meant")
+        raise UserError(
+            f"say by its name (class_path) which {kind.__name__} is meant: {', '.join(sorted(known(kind)))}"
+        )
     return kind, fields
 
 

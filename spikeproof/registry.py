@@ -6,9 +6,11 @@ A package names its own choices in the entry point group ``spikeproof``: classes
 import functools
 import importlib
 import inspect
+import sys
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
 
 from spikeproof.choices import Choice, UserError, nearest
@@ -87,13 +89,21 @@ def _foreign(name: str, kind: type, trust: bool) -> type:
             f"{name!r} is code from outside spikeproof; it is only used with --trust, and only if you know who wrote it"
         )
     package, _, last = name.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(package), last, None)
-    except Exception as error:  # whatever that code raises
-        raise UserError(f"{package} cannot be imported: {type(error).__name__}: {error}") from error
+    found = getattr(_imported(package), last, None)
     if found is None:
         raise UserError(f"{package} holds no class {last!r}")
     return _checked(found, kind)
+
+
+def _imported(package: str) -> ModuleType:
+    """A module of the user's own; the current folder is looked in first."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(package)
+    except Exception as error:  # whatever that code raises
+        raise UserError(f"{package} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _checked(cls: type, kind: type) -> type:

@@ -95,7 +95,7 @@ def test_importing_is_light():
     import subprocess
     import sys
 
-    heavy = ("matplotlib", "sklearn", "scipy.stats", "jinja2")
+    heavy = ("matplotlib", "sklearn", "scipy", "jinja2", "rich", "yaml", "PIL", "spikeproof.cli", "spikeproof.reports")
     code = f"import sys, spikeproof; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert found.strip() == "[]"

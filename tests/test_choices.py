@@ -118,6 +118,7 @@ class Sample(Choice):
         ({"size": "0.1"}, 0.1),
         ({"step": "1/255"}, 1 / 255),
         ({"some": None}, None),
+        ({"some": "None"}, None),
         ({"some": 3}, 3),
         ({"widths": [1, 2]}, (1, 2)),
         ({"betas": [0, 1]}, (0.0, 1.0)),
@@ -199,7 +200,7 @@ def test_an_error_names_its_place() -> None:
     ("config", "says"),
     [
         (3, "Attack must be an Attack, not 3"),
-        ({"init_args": {"steps": 3}}, "say under class_path which Attack is meant"),
+        ({"init_args": {"steps": 3}}, "say by its name (class_path) which Attack is meant: APGD, "),
         ({"class_path": "PGD", "steps": 3}, "'steps' stands beside class_path"),
         ({"class_path": "PGD", "init_args": 3}, "init_args must be a mapping from fields to values, not 3"),
     ],

@@ -4,18 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from spikeproof.attacks import Linf, Threat
 from spikeproof.choices import UserError
 from spikeproof.cli import tables
 from spikeproof.cli.files import recipe_in, suite_of
+from spikeproof.cli.given import device_of, kept, refuse_early, runs_of, threats_of
 from spikeproof.conversion import Calibration, Conversion
 from spikeproof.data import DataSet, PartName
 from spikeproof.data import download as fetch
-from spikeproof.evaluation import Suite, evaluate_run, probe_run
-from spikeproof.evaluation.foreign_runs import adopt_foreign
-from spikeproof.evaluation.ledger import in_order
+from spikeproof.evaluation import evaluate_run, probe_run
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar
 from spikeproof.reports import ranking, write_report
@@ -23,8 +20,7 @@ from spikeproof.runs import Run, find_runs
 from spikeproof.snn import Neuron
 from spikeproof.training import Recipe, Training
 from spikeproof.training import train as train_recipe
-from spikeproof.training.converted_runs import FINE_TUNED, FINE_TUNING, adopt, converted_recipe
-from spikeproof.training.loop import refuse_another_recipe, refuse_what_cannot_work
+from spikeproof.training.converted_runs import FINE_TUNED, FINE_TUNING, converted_recipe, train_converted
 
 
 def train(
@@ -48,20 +44,10 @@ def train(
     if download:
         fetch(recipe.data, data_root)
     folder = out or Path("runs") / recipe.name
-    device = _device(device)
+    device = device_of(device)
     with bar(recipe.name) as progress:
         train_recipe(recipe, folder, data_root=data_root, device=device, progress=progress)
-    tables.say(_kept(folder))
-
-
-def _kept(folder: Path) -> str:
-    best = next((row for row in Run(folder).read_lines("metrics.jsonl") if row.get("best")), None)
-    if best is None:
-        raise UserError(f"{folder / 'metrics.jsonl'} names no best epoch: it is damaged; delete it and train again")
-    return (
-        f"{folder}: epoch {best['epoch']} kept, validation accuracy {best['validation_accuracy']:.1%}, "
-        f"under attack {best['validation_robust_accuracy']:.1%}"
-    )
+    tables.say(kept(folder))
 
 
 def evaluate(
@@ -104,8 +90,8 @@ def evaluate(
         device: cpu, cuda, cuda:1, ...
         trust: run code from outside spikeproof that a model file names
     """
-    threats, attacks, device = _threats(threat, eps), suite_of(suite, trust=trust), _device(device)
-    found = _chosen(runs or [], model, weights, data, out, device)
+    threats, attacks, device = threats_of(threat, eps), suite_of(suite, trust=trust), device_of(device)
+    found = runs_of(runs or [], model, weights, data, out, device)
     for run in found:
         with bar(run.name) as progress:
             evaluate_run(
@@ -123,28 +109,6 @@ def evaluate(
                 progress=progress,
             )
     tables.show(ranking([Run(run.path) for run in found]))
-
-
-def _chosen(
-    runs: list[Path],
-    model: str | None,
-    weights: Path | None,
-    data: DataSet | None,
-    out: Path | None,
-    device: str | None,
-) -> list[Run]:
-    """The run folders that are named, or the one that a network from elsewhere gets."""
-    if model is None:
-        if weights or data or out:
-            raise UserError("--weights, --data and --out go with --model; a run folder has its own")
-        if not runs:
-            raise UserError("name run folders, or a network from elsewhere: --model package.module:function")
-        return find_runs(runs)
-    if runs:
-        raise UserError(f"--model names a network from elsewhere, and {runs[0]} has its own: give one or the other")
-    if data is None:
-        raise UserError("say with --data what the network is tested on, for example --data CIFAR10")
-    return [adopt_foreign(model, weights, data, out or Path("runs") / model.rpartition(":")[2], device=device)]
 
 
 def convert(
@@ -190,15 +154,11 @@ def convert(
         training=replace(training, epochs=finetune),
         trust=trust,
     )
-    refuse_another_recipe(recipe, out)
-    refuse_what_cannot_work(recipe)
-    adopt(Run(run), out)
-    device = _device(device)
     with bar(out.name) as progress:
-        train_recipe(recipe, out, data_root=data_root, device=device, progress=progress)
+        train_converted(Run(run), recipe, out, data_root=data_root, device=device_of(device), progress=progress)
     rows = list(Run(out).read_lines("metrics.jsonl"))
     tables.say(f"right after conversion: validation accuracy {rows[0]['validation_accuracy']:.1%}")
-    tables.say(_kept(out))
+    tables.say(kept(out))
 
 
 def probe(
@@ -227,7 +187,7 @@ def probe(
         device: cpu, cuda, cuda:1, ...
         trust: run code from outside spikeproof that a model file names
     """
-    threats, device = _threats(threat or Linf(), eps), _device(device)
+    threats, device = threats_of(threat or Linf(), eps), device_of(device)
     if len(threats) > 1:
         raise UserError(f"a probe takes one eps, not {eps}")
     found = find_runs(runs)
@@ -280,7 +240,7 @@ def compare(
     """
     if seeds < 1:
         raise UserError(f"seeds must be at least 1, not {seeds}")
-    threats, attacks, device = _threats(threat, eps), suite_of(suite, trust=trust), _device(device)
+    threats, attacks, device = threats_of(threat, eps), suite_of(suite, trust=trust), device_of(device)
     recipes = [recipe_in(path, trust=trust) for path in configs]
     names = [recipe.name for recipe in recipes]
     if len(set(names)) < len(names):
@@ -290,7 +250,7 @@ def compare(
             fetch(data, data_root)
     seeded = [recipe.seeded(recipe.seed + k) for recipe in recipes for k in range(seeds)]
     folders = [out / (recipe.name if seeds == 1 else f"{recipe.name}-seed{recipe.seed}") for recipe in seeded]
-    _refuse_early(seeded, folders, threats, attacks, images, data_root)
+    refuse_early(seeded, folders, threats, attacks, images, data_root)
     runs = []
     for recipe, folder in zip(seeded, folders, strict=True):
         with bar(f"train {folder.name}") as progress:
@@ -313,29 +273,6 @@ def compare(
     tables.say(f"report: {write_report(runs, out / 'report.html')}")
 
 
-def _refuse_early(
-    recipes: list[Recipe],
-    folders: list[Path],
-    threats: list[Threat],
-    suite: Suite,
-    images: int | None,
-    data_root: Path | None,
-) -> None:
-    """Find what would stop a comparison half way before hours are spent: folders, networks, threats, data, images."""
-    for attack in suite.members:
-        attack.check(threats[0])
-    for recipe, folder in zip(recipes, folders, strict=True):
-        refuse_another_recipe(recipe, folder)
-    for recipe in {recipe.name: recipe for recipe in recipes}.values():
-        refuse_what_cannot_work(recipe)
-    for data in {recipe.data for recipe in recipes}:
-        part = data.part("test", data_root)
-        threats[0].check(part.batch([0])[0])
-        count = len(part)
-        if images is not None and not 1 <= images <= count:
-            raise UserError(f"the test part has {count} images: take 1 to {count}, not {images}")
-
-
 def report(runs: list[Path], out: Path = Path("report.html")) -> None:
     """Write a report from run folders: a page (.html), a table (.md) or data (.json), by the name of its file.
 
@@ -348,22 +285,6 @@ def report(runs: list[Path], out: Path = Path("report.html")) -> None:
     if out.is_dir():
         raise UserError(f"{out} is a folder: name a file, such as {out / 'report.html'}")
     tables.say(f"report: {write_report(found, out)}")
-
-
-def _threats(threat: Threat | None, eps: str | None) -> list[Threat]:
-    if eps is None:
-        return [threat] if threat is not None else [Linf(k / 255) for k in (2, 4, 8)]
-    return in_order([replace(threat or Linf(), eps=part.strip()) for part in eps.split(",")])  # type: ignore[type-var]
-
-
-def _device(name: str | None) -> str | None:
-    if name is None:
-        return None
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"there is no device {name!r} here ({str(error).splitlines()[0]}); cpu always is") from error
-    return name
 
 
 def list_names() -> None:

@@ -46,13 +46,13 @@ def _option(option: str, hint: Any, default: Any, words: Words, meaning: str = "
     kind = kind_of(hint)
     if kind is None:
         what = "a switch" if hint is bool and default is False else described(hint)
-        yield from _line(option, meaning, what, "" if default is None or default is False else _default(default, hint))
+        yield from _line(option, meaning, what, _default(default, hint))
         return
     choices = sorted(known(kind))
     what = f"one of {', '.join(choices)}" if inspect.isabstract(kind) else ""
     chosen = _chosen(option, kind, words) or (type(default) if isinstance(default, Choice) else None)
     names_itself = isinstance(default, Choice) and inspect.isabstract(kind)
-    yield from _line(option, meaning, what, short(default) if names_itself else "")
+    yield from _line(option, meaning, what, f"default: {short(default)}" if names_itself else "")
     if chosen is None or (default is None and chosen is kind and not _chosen(option, kind, words)):
         return
     for name, inner in fields_of(chosen).items():
@@ -78,7 +78,7 @@ def _line(option: str, *said: str) -> Iterator[str]:
     *what, default = said
     text = "; ".join(part for part in what if part)
     if default:
-        text = f"{text} (default: {default})".strip()
+        text = f"{text} ({default})".strip()
     lines = textwrap.wrap(text, WIDTH - 28) or [""]
     if len(option) > 25:
         yield f"  {option}"
@@ -89,12 +89,14 @@ def _line(option: str, *said: str) -> Iterator[str]:
 
 def _default(value: Any, hint: Any) -> str:
     """The default as one would write it: 8/255, and not 0.03137."""
+    if value is None or value is False:
+        return ""
     if value is dataclasses.MISSING:
         return "it has to be given"
     in_pixels = get_origin(hint) is Annotated and any(isinstance(part, InPixels) for part in get_args(hint))
     if in_pixels and value < 1 and abs(value * 255 - round(value * 255)) < 1e-9 and value:
-        return f"{round(value * 255)}/255"
-    return short(value)
+        return f"default: {round(value * 255)}/255"
+    return f"default: {short(value)}"
 
 
 def _arguments(command: Command) -> dict[str, str]:

@@ -44,7 +44,7 @@ class Node:
 def merged(base: Any, over: Any) -> Any:
     """The config `base` with what `over` says instead; another class begins without the settings of the former."""
     chosen, former = _written(over), _written(base)
-    if chosen is None or former is None:
+    if chosen is None or former is None or (isinstance(over, str) and isinstance(base, str)):
         return over
     if chosen["class_path"] is None:
         path = former["class_path"]
