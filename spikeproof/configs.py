@@ -10,17 +10,8 @@ import dataclasses
 import inspect
 from typing import Any
 
-from spikeproof.choices import (
-    Choice,
-    Unfit,
-    UserError,
-    Word,
-    default_of,
-    described,
-    fields_of,
-    fit_field,
-    refuse_unknown,
-)
+from spikeproof.choices import Choice, UserError, default_of, fields_of, fit_field, refuse_unknown
+from spikeproof.fitting import Unfit, Word, described
 from spikeproof.registry import known, named, path_of
 
 

@@ -9,12 +9,14 @@ import pytest
 import spikeproof
 
 PACKAGE = Path(spikeproof.__file__).parent
-CHOICES = {"choices", "configs", "specs"}
+CHOICES = {"choices", "configs", "ranges", "specs"}
 COMMON = {*CHOICES, "randomness", "progress"}
 MAY_KNOW = {
-    "choices": set(),
+    "ranges": set(),
+    "fitting": {"ranges"},
+    "choices": {"fitting", "ranges"},
     "registry": {"choices"},
-    "configs": {"choices", "registry"},
+    "configs": {"choices", "fitting", "registry"},
     "specs": {"choices", "configs"},
     "randomness": set(),
     "progress": set(),

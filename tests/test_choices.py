@@ -19,8 +19,6 @@ from spikeproof.choices import (
     Positive,
     Share,
     Within,
-    Word,
-    described,
     nearest,
     pixels,
     short,
@@ -28,6 +26,7 @@ from spikeproof.choices import (
 )
 from spikeproof.cli.main import options_in
 from spikeproof.configs import from_config, to_config
+from spikeproof.fitting import Word, described
 from spikeproof.training import Recipe
 
 
@@ -141,6 +140,9 @@ WRONG = [
     ("count", 1.5, "count of Sample must be a whole number from 1 on, not 1.5"),
     ("count", True, "count of Sample must be a whole number from 1 on, not True"),
     ("count", "many", "count of Sample must be a whole number from 1 on, not 'many'"),
+    ("count", -(10**400), f"count of Sample must be a whole number from 1 on, not {-(10**400)}"),
+    ("share", 10**400, f"share of Sample must be a number in [0, 1], not {10**400}"),
+    ("size", "1e999", "size of Sample must be a number from 0 on (write 8/255 or 0.031), not '1e999'"),
     ("share", 1.01, "share of Sample must be a number in [0, 1], not 1.01"),
     ("share", math.nan, "share of Sample must be a number in [0, 1], not nan"),
     ("rate", 0, "rate of Sample must be a number above 0, not 0"),
@@ -161,7 +163,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value", "says"), WRONG, ids=[f"{f}={v}" for f, v, _ in WRONG])
+@pytest.mark.parametrize(("field", "value", "says"), WRONG, ids=[f"{f}={v!s:.9}" for f, v, _ in WRONG])
 def test_a_mistake_is_said_in_the_same_words_in_python_and_in_a_config(field: str, value: Any, says: str) -> None:
     for make in (lambda: Sample(**{field: value}), lambda: from_config({"init_args": {field: value}}, Sample)):
         with pytest.raises(sp.UserError) as error:

@@ -7,9 +7,11 @@ import textwrap
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
 
-from spikeproof.choices import Choice, InPixels, UserError, default_of, described, fields_of, short
+from spikeproof.choices import Choice, UserError, default_of, fields_of, short
 from spikeproof.cli.parsing import Command, Words, kind_of, options_of, positionals, sorted_words
 from spikeproof.cli.tables import first_line
+from spikeproof.fitting import described
+from spikeproof.ranges import InPixels
 from spikeproof.registry import known, named
 from spikeproof.training import Recipe
 

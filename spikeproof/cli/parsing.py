@@ -12,9 +12,10 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from spikeproof.choices import Choice, Unfit, UserError, Word, fields_of, fit, nearest
+from spikeproof.choices import Choice, UserError, fields_of, nearest
 from spikeproof.cli.files import Loader, fields_in
 from spikeproof.configs import from_config
+from spikeproof.fitting import Unfit, Word, fit
 from spikeproof.training import Recipe
 
 Command = Callable[..., None]

@@ -63,7 +63,10 @@ def test_a_text_stays_a_text() -> None:
 def test_options_go_on_from_the_configuration(config) -> None:
     path = config(
         network={"neuron": {"class_path": "LIF", "init_args": {"leak": 0.7, "threshold": 2.0}}},
-        objective={"class_path": "TRADES", "init_args": {"beta": 2, "attack": {"class_path": "RFGSM"}}},
+        objective={
+            "class_path": "TRADES",
+            "init_args": {"beta": 2, "attack": {"class_path": "RFGSM", "init_args": {"loss": "KullbackLeibler"}}},
+        },
     )
     assert recipe("--config", path).network.neuron == sp.LIF(leak=0.7, threshold=2.0)
     assert recipe("--config", path, "--network.neuron.leak", "0.9").network.neuron == sp.LIF(leak=0.9, threshold=2.0)
