@@ -31,6 +31,22 @@ MAY_KNOW = {
     "evaluation": {"attacks", "snn", "data", "runs", "models", *COMMON},
     "reports": {"runs", *CHOICES},
     "controls": {"attacks", "data", "evaluation", "models", "objectives", "snn", "training", *COMMON},
+    "cli": {
+        "conversion",
+        "data",
+        "evaluation",
+        "fitting",
+        "registry",
+        "reports",
+        "runs",
+        "snn",
+        "training",
+        "attacks",
+        "objectives",
+        "controls",
+        *COMMON,
+    },
+    "__main__": {"cli"},
 }
 EXCEPTIONS = {
     "attacks/adaptive.py": {"snn"},  # it changes gradient paths
@@ -55,7 +71,7 @@ def test_a_room_knows_only_whom_it_may(room):
 
 def test_every_room_is_in_the_plan():
     rooms = {p.stem for p in PACKAGE.glob("*.py")} | {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
-    assert rooms - {"__init__", "__main__", "cli"} == set(MAY_KNOW)
+    assert rooms - {"__init__"} == set(MAY_KNOW)
 
 
 def test_public_names_exist_and_are_documented():

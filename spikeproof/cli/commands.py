@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 from spikeproof.attacks import Linf, Threat
-from spikeproof.choices import UserError
+from spikeproof.choices import AtLeast, Count, Seed, UserError
 from spikeproof.cli import tables
 from spikeproof.cli.files import recipe_in, suite_of
 from spikeproof.cli.given import device_of, kept, refuse_early, runs_of, threats_of
@@ -39,7 +40,7 @@ def train(
         data_root: folder of the data sets (default: $SPIKEPROOF_DATA, else ./data)
         download: fetch the data set where it is missing
         device: cpu, cuda, cuda:1, ... (default: cuda where there is one)
-        trust: use classes from outside spikeproof that the recipe names
+        trust: use code from outside spikeproof that the recipe names
     """
     if download:
         fetch(recipe.data, data_root)
@@ -59,11 +60,11 @@ def evaluate(
     threat: Threat | None = None,
     eps: str | None = None,
     suite: str = "quick",
-    images: int | None = None,
+    images: Count | None = None,
     part: PartName = "test",
-    batch: int = 256,
-    draws: int | None = None,
-    seed: int = 0,
+    batch: Count = 256,
+    draws: Count | None = None,
+    seed: Seed = 0,
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
@@ -88,7 +89,7 @@ def evaluate(
         seed: for random starts
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
-        trust: run code from outside spikeproof that a model file names
+        trust: use code from outside spikeproof that a run, a suite or an option names
     """
     threats, attacks, device = threats_of(threat, eps), suite_of(suite, trust=trust), device_of(device)
     found = runs_of(runs or [], model, weights, data, out, device)
@@ -114,10 +115,10 @@ def evaluate(
 def convert(
     run: Path,
     out: Path | None = None,
-    steps: int = 8,
+    steps: Count = 8,
     conversion: Conversion = Calibration(),
     neuron: Neuron | None = None,
-    finetune: int = 0,
+    finetune: Annotated[int, AtLeast(0)] = 0,
     objective: Objective = FINE_TUNING,
     training: Training = FINE_TUNED,
     data_root: Path | None = None,
@@ -139,7 +140,7 @@ def convert(
         training: the other settings of fine-tuning
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
-        trust: run code from outside spikeproof that the run names
+        trust: use code from outside spikeproof that the run or an option names
     """
     run = run.resolve()
     out = out or run.with_name(f"{run.name}-converted")
@@ -165,10 +166,10 @@ def probe(
     runs: list[Path],
     threat: Threat | None = None,
     eps: str | None = None,
-    images: int = 256,
+    images: Count = 256,
     part: PartName = "test",
-    batch: int = 256,
-    seed: int = 0,
+    batch: Count = 256,
+    seed: Seed = 0,
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
@@ -185,7 +186,7 @@ def probe(
         seed: for the random perturbation
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
-        trust: run code from outside spikeproof that a model file names
+        trust: use code from outside spikeproof that a run, a suite or an option names
     """
     threats, device = threats_of(threat or Linf(), eps), device_of(device)
     if len(threats) > 1:
@@ -212,9 +213,9 @@ def compare(
     threat: Threat | None = None,
     eps: str | None = None,
     suite: str = "quick",
-    images: int | None = None,
-    draws: int | None = None,
-    seeds: int = 1,
+    images: Count | None = None,
+    draws: Count | None = None,
+    seeds: Count = 1,
     data_root: Path | None = None,
     download: bool = False,
     device: str | None = None,
@@ -236,10 +237,8 @@ def compare(
         data_root: folder of the data sets
         download: fetch data sets where they are missing
         device: cpu, cuda, cuda:1, ...
-        trust: run code from outside spikeproof that a configuration names
+        trust: use code from outside spikeproof that a configuration, the suite or an option names
     """
-    if seeds < 1:
-        raise UserError(f"seeds must be at least 1, not {seeds}")
     threats, attacks, device = threats_of(threat, eps), suite_of(suite, trust=trust), device_of(device)
     recipes = [recipe_in(path, trust=trust) for path in configs]
     names = [recipe.name for recipe in recipes]

@@ -30,7 +30,7 @@ def help_for(name: str, command: Command, arguments: list[str]) -> str:
     """The options of a command; of the classes that `arguments` choose, or else of those that stand there anyway."""
     words = sorted_words(name, command, arguments)
     said, about = (inspect.getdoc(command) or "").partition("\nArgs:")[0].strip(), _arguments(command)
-    paths = [f"  {path:24} {about.get(path, '')}" for path in positionals(command)]
+    paths = [f"  {path:25} {about.get(path, '')}" for path in positionals(command)]
     usage = " ".join(["spikeproof", name, *(path.upper() for path in positionals(command)), "[--option value ...]"])
     signature = inspect.signature(command).parameters
     lines = []
@@ -40,18 +40,19 @@ def help_for(name: str, command: Command, arguments: list[str]) -> str:
         else:
             default = default_of(Recipe, option) if option in fields_of(Recipe) else None
         meaning = about.get(option, "a YAML file with any of these options" if option == "config" else "")
-        lines += list(_option(f"--{option}", hint, default, words, meaning))
+        lines += list(_option(f"--{option.replace('_', '-')}", hint, default, words, meaning))
     return "\n".join([usage, "", said, "", *paths, *lines])
 
 
 def _option(option: str, hint: Any, default: Any, words: Words, meaning: str = "") -> Iterator[str]:
     kind = kind_of(hint)
     if kind is None:
-        what = "a switch" if hint is bool and default is False else described(hint)
+        switch = hint is bool and "." not in option
+        what = "a switch" if switch else described(hint) if "." in option else described(hint).removesuffix(" or None")
         yield from _line(option, meaning, what, _default(default, hint))
         return
     choices = sorted(known(kind))
-    what = f"one of {', '.join(choices)}" if inspect.isabstract(kind) else ""
+    what = f"one of {', '.join(choices)}" if inspect.isabstract(kind) else first_line(kind)
     chosen = _chosen(option, kind, words) or (type(default) if isinstance(default, Choice) else None)
     names_itself = isinstance(default, Choice) and inspect.isabstract(kind)
     yield from _line(option, meaning, what, f"default: {short(default)}" if names_itself else "")
@@ -64,7 +65,7 @@ def _option(option: str, hint: Any, default: Any, words: Words, meaning: str = "
 
 def _chosen(option: str, kind: type, words: Words) -> type | None:
     node = words.options
-    for name in option.removeprefix("--").split("."):
+    for name in option.removeprefix("--").replace("-", "_").split("."):
         if name not in node.fields:
             return None
         node = node.fields[name]

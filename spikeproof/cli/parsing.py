@@ -157,7 +157,7 @@ def understood(name: str, command: Command, words: Words) -> dict[str, Any]:
     options = _alone(name, command, words.alone)
     known, signature = options_of(command), inspect.signature(command).parameters
     said = {option: node.config() for option, node in words.options.fields.items()}
-    trust = str(said.get("trust", "false")).lower() == "true"
+    trust = getattr(said.get("trust"), "meaning", False) is True
     for option, value in said.items():
         if option in signature:
             options[option] = _option(option, value, known[option], signature[option].default, trust)

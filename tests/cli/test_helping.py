@@ -42,8 +42,10 @@ def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) ->
         "--training.selection.threat.eps a number from 0 on (write 8/255 or 0.031) (default: 8/255)",
         "--training.selection.attack.steps a whole number",
         "--name a text (it has to be given)",
-        "--out run folder (default: runs/NAME)",
-        "--trust use classes from outside spikeproof that the recipe names",
+        "--out run folder (default: runs/NAME); a path",
+        "--network.neuron.learn_threshold true or false",
+        "--training The training loop's settings.",
+        "--trust use code from outside spikeproof that the recipe names; a switch",
     ],
 )
 def test_ranges_words_and_defaults(said: str, help_of: Callable[..., str]) -> None:
@@ -62,7 +64,7 @@ def test_the_fields_of_the_class_that_is_chosen(help_of: Callable[..., str]) -> 
 def test_every_command_explains_every_option(name: str, help_of: Callable[..., str]) -> None:
     said = help_of(name)
     assert said.startswith(f"spikeproof {name}")
-    for option in ("--data_root", "--device") if name not in ("report", "list", "doctor") else ():
+    for option in ("--data-root", "--device") if name not in ("report", "list", "doctor") else ():
         assert option in said
 
 

@@ -190,7 +190,7 @@ def test_a_mistake_gets_the_same_lines_everywhere(fields, words, call, says, con
     ("words", "says"),
     [
         (["evaluate", "run", "--image=3"], "evaluate has no option --image; did you mean 'images'?"),
-        (["evaluate", "run", "--images", "few"], "--images must be a whole number or None, not 'few'"),
+        (["evaluate", "run", "--images", "few"], "--images must be a whole number from 1 on or None, not 'few'"),
         (["evaluate", "run", "--images"], "--images needs a value"),
         (["evaluate", "run", "--images.first", "3"], "--images has no fields, and --images.first names one"),
         (["evaluate", "run", "--part=tests"], "--part must be 'train' or 'validation' or 'test', not 'tests'"),
