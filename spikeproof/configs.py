@@ -38,7 +38,7 @@ def from_config(config: Any, kind: type, *, trust: bool = False, default: Any = 
     try:
         cls, given = _told_apart(config, kind, default, trust)
     except Unfit as error:
-        raise UserError(f"{where or kind.__name__} must be {error.wanted}, not {error.value!r}") from None
+        raise UserError(f"{where or 'the configuration'} must be {error.wanted}, not {error.value!r}") from None
     except UserError as error:
         raise _located(error, where) from error
     same = type(default) is cls

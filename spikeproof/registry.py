@@ -30,7 +30,7 @@ def named(name: str, kind: type, *, trust: bool = False) -> type:
     neither spikeproof nor a plug-in names: it is not even imported.
     """
     package, _, last = name.rpartition(".")
-    if kind.__name__ == name and not inspect.isabstract(kind):
+    if name in (kind.__name__, path_of(kind)) and not inspect.isabstract(kind):
         return kind
     if package and name.partition(".")[0] != "spikeproof":
         return _foreign(name, kind, trust)
@@ -58,14 +58,21 @@ def plugged_in() -> tuple[type[Choice], ...]:
     found: dict[type[Choice], None] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         try:
-            thing = point.load()
+            found |= dict.fromkeys(_choices_of(point.load()))
         except Exception as error:  # whatever that package raises
             warnings.warn(
                 f"the plug-in {point.name} ({point.value}) cannot be imported, and is left out: {error}", stacklevel=2
             )
-            continue
-        found |= dict.fromkeys(_choices_in(thing) if isinstance(thing, ModuleType) else [thing])
     return tuple(found)
+
+
+def _choices_of(thing: object) -> list[type[Choice]]:
+    """What an entry point names: one class, or all those of a module."""
+    if isinstance(thing, ModuleType):
+        return list(_choices_in(thing))
+    if isinstance(thing, type) and issubclass(thing, Choice):
+        return [thing]
+    raise TypeError(f"{thing!r} is neither a module nor a class that can be chosen")
 
 
 def _choices_in(module: ModuleType) -> Iterator[type[Choice]]:

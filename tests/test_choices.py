@@ -201,7 +201,7 @@ def test_an_error_names_its_place() -> None:
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        (3, "Attack must be an Attack, not 3"),
+        (3, "the configuration must be an Attack, not 3"),
         ({"init_args": {"steps": 3}}, "say by its name (class_path) which Attack is meant: APGD, "),
         ({"class_path": "PGD", "steps": 3}, "'steps' stands beside class_path"),
         ({"class_path": "PGD", "init_args": 3}, "init_args must be a mapping from fields to values, not 3"),
@@ -212,6 +212,12 @@ def test_what_is_no_written_choice_is_refused(config: Any, says: str) -> None:
     with pytest.raises(sp.UserError) as error:
         from_config(config, sp.Attack)
     assert says in str(error.value)
+
+
+def test_a_class_that_is_asked_for_needs_no_trust() -> None:
+    """What the caller names is no code that a config brings in."""
+    sample = Sample(count=3, attack=sp.PGD(steps=2))
+    assert from_config(to_config(sample), Sample) == sample
 
 
 def test_what_is_not_said_keeps_the_default_of_its_place() -> None:
