@@ -10,18 +10,9 @@ import dataclasses
 import inspect
 from typing import Any
 
-from spikeproof.choices import (
-    Choice,
-    Unfit,
-    UserError,
-    Word,
-    default_of,
-    described,
-    fields_of,
-    fit_field,
-    refuse_unknown,
-)
-from spikeproof.registry import named, path_of
+from spikeproof.choices import Choice, UserError, default_of, fields_of, fit_field, refuse_unknown
+from spikeproof.fitting import Unfit, Word, described
+from spikeproof.registry import known, named, path_of
 
 
 def to_config(value: Any) -> Any:
@@ -47,7 +38,7 @@ def from_config(config: Any, kind: type, *, trust: bool = False, default: Any = 
     try:
         cls, given = _told_apart(config, kind, default, trust)
     except Unfit as error:
-        raise UserError(f"{where or kind.__name__} must be {error.wanted}, not {error.value!r}") from None
+        raise UserError(f"{where or 'the configuration'} must be {error.wanted}, not {error.value!r}") from None
     except UserError as error:
         raise _located(error, where) from error
     same = type(default) is cls
@@ -104,7 +95,9 @@ def _told_apart(config: Any, kind: type, default: Any, trust: bool) -> tuple[typ
     if isinstance(default, Choice):
         return type(default), fields
     if inspect.isabstract(kind):
-        raise UserError(f"say under class_path which {kind.__name__} is meant")
+        raise UserError(
+            f"say by its name (class_path) which {kind.__name__} is meant: {', '.join(sorted(known(kind)))}"
+        )
     return kind, fields
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 Report = Callable[[str, float, float], None]  # what is going on, how much is done, of how much
 
 
@@ -15,6 +13,8 @@ def silent(what: str, done: float, of: float) -> None:
 @contextmanager
 def bar(title: str) -> Iterator[Report]:
     """A progress bar in the terminal, which the yielded function moves; a line for each whole unit in a log."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.fields[title]}", style="bold", markup=False),
         BarColumn(bar_width=24),

@@ -6,9 +6,11 @@ A package names its own choices in the entry point group ``spikeproof``: classes
 import functools
 import importlib
 import inspect
+import sys
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
 
 from spikeproof.choices import Choice, UserError, nearest
@@ -28,7 +30,7 @@ def named(name: str, kind: type, *, trust: bool = False) -> type:
     neither spikeproof nor a plug-in names: it is not even imported.
     """
     package, _, last = name.rpartition(".")
-    if kind.__name__ == name and not inspect.isabstract(kind):
+    if name in (kind.__name__, path_of(kind)) and not inspect.isabstract(kind):
         return kind
     if package and name.partition(".")[0] != "spikeproof":
         return _foreign(name, kind, trust)
@@ -56,14 +58,21 @@ def plugged_in() -> tuple[type[Choice], ...]:
     found: dict[type[Choice], None] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         try:
-            thing = point.load()
+            found |= dict.fromkeys(_choices_of(point.load()))
         except Exception as error:  # whatever that package raises
             warnings.warn(
                 f"the plug-in {point.name} ({point.value}) cannot be imported, and is left out: {error}", stacklevel=2
             )
-            continue
-        found |= dict.fromkeys(_choices_in(thing) if isinstance(thing, ModuleType) else [thing])
     return tuple(found)
+
+
+def _choices_of(thing: object) -> list[type[Choice]]:
+    """What an entry point names: one class, or all those of a module."""
+    if isinstance(thing, ModuleType):
+        return list(_choices_in(thing))
+    if isinstance(thing, type) and issubclass(thing, Choice):
+        return [thing]
+    raise TypeError(f"{thing!r} is neither a module nor a class that can be chosen")
 
 
 def _choices_in(module: ModuleType) -> Iterator[type[Choice]]:
@@ -87,13 +96,21 @@ def _foreign(name: str, kind: type, trust: bool) -> type:
             f"{name!r} is code from outside spikeproof; it is only used with --trust, and only if you know who wrote it"
         )
     package, _, last = name.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(package), last, None)
-    except Exception as error:  # whatever that code raises
-        raise UserError(f"{package} cannot be imported: {type(error).__name__}: {error}") from error
+    found = getattr(_imported(package), last, None)
     if found is None:
         raise UserError(f"{package} holds no class {last!r}")
     return _checked(found, kind)
+
+
+def _imported(package: str) -> ModuleType:
+    """A module of the user's own; the current folder is looked in first."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(package)
+    except Exception as error:  # whatever that code raises
+        raise UserError(f"{package} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _checked(cls: type, kind: type) -> type:

@@ -156,7 +156,7 @@ def sha256_of(path: Path) -> str:
 
 def environment() -> dict[str, Any]:
     """Versions of everything that can change a number, and the machine it was computed on."""
-    packages = ("spikeproof", "torch", "numpy", "scipy", "scikit-learn", "safetensors", "jsonargparse")
+    packages = ("spikeproof", "torch", "numpy", "scipy", "scikit-learn", "safetensors")
     return {
         "versions": {"python": platform.python_version(), "commit": _commit()}
         | {name: metadata.version(name) for name in packages},

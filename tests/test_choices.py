@@ -19,8 +19,6 @@ from spikeproof.choices import (
     Positive,
     Share,
     Within,
-    Word,
-    described,
     nearest,
     pixels,
     short,
@@ -28,6 +26,7 @@ from spikeproof.choices import (
 )
 from spikeproof.cli.main import options_in
 from spikeproof.configs import from_config, to_config
+from spikeproof.fitting import Word, described
 from spikeproof.training import Recipe
 
 
@@ -118,6 +117,7 @@ class Sample(Choice):
         ({"size": "0.1"}, 0.1),
         ({"step": "1/255"}, 1 / 255),
         ({"some": None}, None),
+        ({"some": "None"}, None),
         ({"some": 3}, 3),
         ({"widths": [1, 2]}, (1, 2)),
         ({"betas": [0, 1]}, (0.0, 1.0)),
@@ -140,6 +140,9 @@ WRONG = [
     ("count", 1.5, "count of Sample must be a whole number from 1 on, not 1.5"),
     ("count", True, "count of Sample must be a whole number from 1 on, not True"),
     ("count", "many", "count of Sample must be a whole number from 1 on, not 'many'"),
+    ("count", -(10**400), f"count of Sample must be a whole number from 1 on, not {-(10**400)}"),
+    ("share", 10**400, f"share of Sample must be a number in [0, 1], not {10**400}"),
+    ("size", "1e999", "size of Sample must be a number from 0 on (write 8/255 or 0.031), not '1e999'"),
     ("share", 1.01, "share of Sample must be a number in [0, 1], not 1.01"),
     ("share", math.nan, "share of Sample must be a number in [0, 1], not nan"),
     ("rate", 0, "rate of Sample must be a number above 0, not 0"),
@@ -160,7 +163,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value", "says"), WRONG, ids=[f"{f}={v}" for f, v, _ in WRONG])
+@pytest.mark.parametrize(("field", "value", "says"), WRONG, ids=[f"{f}={v!s:.9}" for f, v, _ in WRONG])
 def test_a_mistake_is_said_in_the_same_words_in_python_and_in_a_config(field: str, value: Any, says: str) -> None:
     for make in (lambda: Sample(**{field: value}), lambda: from_config({"init_args": {field: value}}, Sample)):
         with pytest.raises(sp.UserError) as error:
@@ -198,8 +201,8 @@ def test_an_error_names_its_place() -> None:
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        (3, "Attack must be an Attack, not 3"),
-        ({"init_args": {"steps": 3}}, "say under class_path which Attack is meant"),
+        (3, "the configuration must be an Attack, not 3"),
+        ({"init_args": {"steps": 3}}, "say by its name (class_path) which Attack is meant: APGD, "),
         ({"class_path": "PGD", "steps": 3}, "'steps' stands beside class_path"),
         ({"class_path": "PGD", "init_args": 3}, "init_args must be a mapping from fields to values, not 3"),
     ],
@@ -209,6 +212,12 @@ def test_what_is_no_written_choice_is_refused(config: Any, says: str) -> None:
     with pytest.raises(sp.UserError) as error:
         from_config(config, sp.Attack)
     assert says in str(error.value)
+
+
+def test_a_class_that_is_asked_for_needs_no_trust() -> None:
+    """What the caller names is no code that a config brings in."""
+    sample = Sample(count=3, attack=sp.PGD(steps=2))
+    assert from_config(to_config(sample), Sample) == sample
 
 
 def test_what_is_not_said_keeps_the_default_of_its_place() -> None:

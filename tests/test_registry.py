@@ -115,9 +115,12 @@ def test_a_plug_in_names_its_choices(mine: str, plug_in) -> None:
 
 
 def test_a_plug_in_that_fails_is_named_and_the_others_work(mine: str, plug_in) -> None:
-    plug_in(broken="not_there", mine="my_choices")
-    with pytest.warns(UserWarning, match=r"the plug-in broken \(not_there\) cannot be imported, and is left out"):
+    plug_in(broken="not_there", mine="my_choices", wrong="my_choices:sp.train")
+    with pytest.warns(UserWarning, match="cannot be imported, and is left out") as warned:
         assert "Slow" in known(sp.Attack)
+    said = [str(warning.message) for warning in warned]
+    assert said[0].startswith("the plug-in broken (not_there) cannot be imported, and is left out")
+    assert "is neither a module nor a class that can be chosen" in said[1]
 
 
 def test_a_plug_in_cannot_take_the_place_of_ours(plug_in, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,19 +3,18 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-
-import torch
+from typing import Annotated
 
 from spikeproof.attacks import Linf, Threat
-from spikeproof.choices import UserError
+from spikeproof.choices import AtLeast, Count, Seed, UserError
 from spikeproof.cli import tables
 from spikeproof.cli.files import recipe_in, suite_of
+from spikeproof.cli.given import device_of, kept, runs_of, threats_of
 from spikeproof.comparison import compare as compare_recipes
 from spikeproof.conversion import Calibration, Conversion
 from spikeproof.data import DataSet, PartName
 from spikeproof.data import download as fetch
 from spikeproof.evaluation import Protocol, evaluate_run, probe_run
-from spikeproof.evaluation.foreign_runs import adopt_foreign
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar
 from spikeproof.reports import ranking, write_report
@@ -23,8 +22,7 @@ from spikeproof.runs import Run, find_runs
 from spikeproof.snn import Neuron
 from spikeproof.training import Recipe, Training
 from spikeproof.training import train as train_recipe
-from spikeproof.training.converted_runs import FINE_TUNED, FINE_TUNING, adopt, converted_recipe
-from spikeproof.training.loop import refuse_another_recipe, refuse_what_cannot_work
+from spikeproof.training.converted_runs import FINE_TUNED, FINE_TUNING, converted_recipe, train_converted
 
 
 def train(
@@ -43,25 +41,15 @@ def train(
         data_root: folder of the data sets (default: $SPIKEPROOF_DATA, else ./data)
         download: fetch the data set where it is missing
         device: cpu, cuda, cuda:1, ... (default: cuda where there is one)
-        trust: use classes from outside spikeproof that the recipe names
+        trust: use code from outside spikeproof that the recipe names
     """
     if download:
         fetch(recipe.data, data_root)
     folder = out or Path("runs") / recipe.name
-    device = _device(device)
+    device = device_of(device)
     with bar(recipe.name) as progress:
         train_recipe(recipe, folder, data_root=data_root, device=device, progress=progress)
-    tables.say(_kept(folder))
-
-
-def _kept(folder: Path) -> str:
-    best = next((row for row in Run(folder).read_lines("metrics.jsonl") if row.get("best")), None)
-    if best is None:
-        raise UserError(f"{folder / 'metrics.jsonl'} names no best epoch: it is damaged; delete it and train again")
-    return (
-        f"{folder}: epoch {best['epoch']} kept, validation accuracy {best['validation_accuracy']:.1%}, "
-        f"under attack {best['validation_robust_accuracy']:.1%}"
-    )
+    tables.say(kept(folder))
 
 
 def evaluate(
@@ -73,11 +61,11 @@ def evaluate(
     threat: Threat | None = None,
     eps: str | None = None,
     suite: str = "quick",
-    images: int | None = None,
+    images: Count | None = None,
     part: PartName = "test",
-    batch: int = 256,
-    draws: int | None = None,
-    seed: int = 0,
+    batch: Count = 256,
+    draws: Count | None = None,
+    seed: Seed = 0,
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
@@ -102,18 +90,18 @@ def evaluate(
         seed: for random starts
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
-        trust: run code from outside spikeproof that a model file names
+        trust: use code from outside spikeproof that a run, a suite or an option names
     """
     protocol = Protocol(
-        threats=_threats(threat, eps),
+        threats=threats_of(threat, eps),
         suite=suite_of(suite, trust=trust),
         part=part,
         images=images,
         draws=draws,
         seed=seed,
     )
-    device = _device(device)
-    found = _chosen(runs or [], model, weights, data, out, device)
+    device = device_of(device)
+    found = runs_of(runs or [], model, weights, data, out, device)
     for run in found:
         with bar(run.name) as progress:
             evaluate_run(
@@ -128,35 +116,13 @@ def evaluate(
     tables.show(ranking([Run(run.path) for run in found]))
 
 
-def _chosen(
-    runs: list[Path],
-    model: str | None,
-    weights: Path | None,
-    data: DataSet | None,
-    out: Path | None,
-    device: str | None,
-) -> list[Run]:
-    """The run folders that are named, or the one that a network from elsewhere gets."""
-    if model is None:
-        if weights or data or out:
-            raise UserError("--weights, --data and --out go with --model; a run folder has its own")
-        if not runs:
-            raise UserError("name run folders, or a network from elsewhere: --model package.module:function")
-        return find_runs(runs)
-    if runs:
-        raise UserError(f"--model names a network from elsewhere, and {runs[0]} has its own: give one or the other")
-    if data is None:
-        raise UserError("say with --data what the network is tested on, for example --data CIFAR10")
-    return [adopt_foreign(model, weights, data, out or Path("runs") / model.rpartition(":")[2], device=device)]
-
-
 def convert(
     run: Path,
     out: Path | None = None,
-    steps: int = 8,
+    steps: Count = 8,
     conversion: Conversion = Calibration(),
     neuron: Neuron | None = None,
-    finetune: int = 0,
+    finetune: Annotated[int, AtLeast(0)] = 0,
     objective: Objective = FINE_TUNING,
     training: Training = FINE_TUNED,
     data_root: Path | None = None,
@@ -178,7 +144,7 @@ def convert(
         training: the other settings of fine-tuning
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
-        trust: run code from outside spikeproof that the run names
+        trust: use code from outside spikeproof that the run or an option names
     """
     run = run.resolve()
     out = out or run.with_name(f"{run.name}-converted")
@@ -193,25 +159,21 @@ def convert(
         training=replace(training, epochs=finetune),
         trust=trust,
     )
-    refuse_another_recipe(recipe, out)
-    refuse_what_cannot_work(recipe)
-    adopt(Run(run), out)
-    device = _device(device)
     with bar(out.name) as progress:
-        train_recipe(recipe, out, data_root=data_root, device=device, progress=progress)
+        train_converted(Run(run), recipe, out, data_root=data_root, device=device_of(device), progress=progress)
     rows = list(Run(out).read_lines("metrics.jsonl"))
     tables.say(f"right after conversion: validation accuracy {rows[0]['validation_accuracy']:.1%}")
-    tables.say(_kept(out))
+    tables.say(kept(out))
 
 
 def probe(
     runs: list[Path],
     threat: Threat | None = None,
     eps: str | None = None,
-    images: int = 256,
+    images: Count = 256,
     part: PartName = "test",
-    batch: int = 256,
-    seed: int = 0,
+    batch: Count = 256,
+    seed: Seed = 0,
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
@@ -228,9 +190,9 @@ def probe(
         seed: for the random perturbation
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
-        trust: run code from outside spikeproof that a model file names
+        trust: use code from outside spikeproof that a run, a suite or an option names
     """
-    threats, device = _threats(threat or Linf(), eps), _device(device)
+    threats, device = threats_of(threat or Linf(), eps), device_of(device)
     if len(threats) > 1:
         raise UserError(f"a probe takes one eps, not {eps}")
     found = find_runs(runs)
@@ -255,9 +217,9 @@ def compare(
     threat: Threat | None = None,
     eps: str | None = None,
     suite: str = "quick",
-    images: int | None = None,
-    draws: int | None = None,
-    seeds: int = 1,
+    images: Count | None = None,
+    draws: Count | None = None,
+    seeds: Count = 1,
     data_root: Path | None = None,
     download: bool = False,
     device: str | None = None,
@@ -279,10 +241,10 @@ def compare(
         data_root: folder of the data sets
         download: fetch data sets where they are missing
         device: cpu, cuda, cuda:1, ...
-        trust: run code from outside spikeproof that a configuration names
+        trust: use code from outside spikeproof that a configuration, the suite or an option names
     """
-    protocol = Protocol(threats=_threats(threat, eps), suite=suite_of(suite, trust=trust), images=images, draws=draws)
-    device = _device(device)
+    protocol = Protocol(threats=threats_of(threat, eps), suite=suite_of(suite, trust=trust), images=images, draws=draws)
+    device = device_of(device)
     recipes = [recipe_in(path, trust=trust) for path in configs]
     if download:
         for data in {recipe.data for recipe in recipes}:
@@ -306,22 +268,6 @@ def report(runs: list[Path], out: Path = Path("report.html")) -> None:
     if out.is_dir():
         raise UserError(f"{out} is a folder: name a file, such as {out / 'report.html'}")
     tables.say(f"report: {write_report(found, out)}")
-
-
-def _threats(threat: Threat | None, eps: str | None) -> tuple[Threat, ...]:
-    if eps is None:
-        return (threat,) if threat is not None else tuple(Linf(k / 255) for k in (2, 4, 8))
-    return tuple(replace(threat or Linf(), eps=part.strip()) for part in eps.split(","))  # type: ignore[type-var]
-
-
-def _device(name: str | None) -> str | None:
-    if name is None:
-        return None
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"there is no device {name!r} here ({str(error).splitlines()[0]}); cpu always is") from error
-    return name
 
 
 def list_names() -> None:

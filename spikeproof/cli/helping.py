@@ -7,9 +7,11 @@ import textwrap
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
 
-from spikeproof.choices import Choice, InPixels, UserError, default_of, described, fields_of, short
+from spikeproof.choices import Choice, UserError, default_of, fields_of, short
 from spikeproof.cli.parsing import Command, Words, kind_of, options_of, positionals, sorted_words
 from spikeproof.cli.tables import first_line
+from spikeproof.fitting import described
+from spikeproof.ranges import InPixels
 from spikeproof.registry import known, named
 from spikeproof.training import Recipe
 
@@ -28,7 +30,7 @@ def help_for(name: str, command: Command, arguments: list[str]) -> str:
     """The options of a command; of the classes that `arguments` choose, or else of those that stand there anyway."""
     words = sorted_words(name, command, arguments)
     said, about = (inspect.getdoc(command) or "").partition("\nArgs:")[0].strip(), _arguments(command)
-    paths = [f"  {path:24} {about.get(path, '')}" for path in positionals(command)]
+    paths = [f"  {path:25} {about.get(path, '')}" for path in positionals(command)]
     usage = " ".join(["spikeproof", name, *(path.upper() for path in positionals(command)), "[--option value ...]"])
     signature = inspect.signature(command).parameters
     lines = []
@@ -38,21 +40,22 @@ def help_for(name: str, command: Command, arguments: list[str]) -> str:
         else:
             default = default_of(Recipe, option) if option in fields_of(Recipe) else None
         meaning = about.get(option, "a YAML file with any of these options" if option == "config" else "")
-        lines += list(_option(f"--{option}", hint, default, words, meaning))
+        lines += list(_option(f"--{option.replace('_', '-')}", hint, default, words, meaning))
     return "\n".join([usage, "", said, "", *paths, *lines])
 
 
 def _option(option: str, hint: Any, default: Any, words: Words, meaning: str = "") -> Iterator[str]:
     kind = kind_of(hint)
     if kind is None:
-        what = "a switch" if hint is bool and default is False else described(hint)
-        yield from _line(option, meaning, what, "" if default is None or default is False else _default(default, hint))
+        switch = hint is bool and "." not in option
+        what = "a switch" if switch else described(hint) if "." in option else described(hint).removesuffix(" or None")
+        yield from _line(option, meaning, what, _default(default, hint))
         return
     choices = sorted(known(kind))
-    what = f"one of {', '.join(choices)}" if inspect.isabstract(kind) else ""
+    what = f"one of {', '.join(choices)}" if inspect.isabstract(kind) else first_line(kind)
     chosen = _chosen(option, kind, words) or (type(default) if isinstance(default, Choice) else None)
     names_itself = isinstance(default, Choice) and inspect.isabstract(kind)
-    yield from _line(option, meaning, what, short(default) if names_itself else "")
+    yield from _line(option, meaning, what, f"default: {short(default)}" if names_itself else "")
     if chosen is None or (default is None and chosen is kind and not _chosen(option, kind, words)):
         return
     for name, inner in fields_of(chosen).items():
@@ -62,7 +65,7 @@ def _option(option: str, hint: Any, default: Any, words: Words, meaning: str = "
 
 def _chosen(option: str, kind: type, words: Words) -> type | None:
     node = words.options
-    for name in option.removeprefix("--").split("."):
+    for name in option.removeprefix("--").replace("-", "_").split("."):
         if name not in node.fields:
             return None
         node = node.fields[name]
@@ -78,7 +81,7 @@ def _line(option: str, *said: str) -> Iterator[str]:
     *what, default = said
     text = "; ".join(part for part in what if part)
     if default:
-        text = f"{text} (default: {default})".strip()
+        text = f"{text} ({default})".strip()
     lines = textwrap.wrap(text, WIDTH - 28) or [""]
     if len(option) > 25:
         yield f"  {option}"
@@ -89,12 +92,14 @@ def _line(option: str, *said: str) -> Iterator[str]:
 
 def _default(value: Any, hint: Any) -> str:
     """The default as one would write it: 8/255, and not 0.03137."""
+    if value is None or value is False:
+        return ""
     if value is dataclasses.MISSING:
         return "it has to be given"
     in_pixels = get_origin(hint) is Annotated and any(isinstance(part, InPixels) for part in get_args(hint))
     if in_pixels and value < 1 and abs(value * 255 - round(value * 255)) < 1e-9 and value:
-        return f"{round(value * 255)}/255"
-    return short(value)
+        return f"default: {round(value * 255)}/255"
+    return f"default: {short(value)}"
 
 
 def _arguments(command: Command) -> dict[str, str]:

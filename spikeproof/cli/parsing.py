@@ -12,9 +12,10 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from spikeproof.choices import Choice, Unfit, UserError, Word, fields_of, fit, nearest
+from spikeproof.choices import Choice, UserError, fields_of, nearest
 from spikeproof.cli.files import Loader, fields_in
 from spikeproof.configs import from_config
+from spikeproof.fitting import Unfit, Word, fit
 from spikeproof.training import Recipe
 
 Command = Callable[..., None]
@@ -44,7 +45,7 @@ class Node:
 def merged(base: Any, over: Any) -> Any:
     """The config `base` with what `over` says instead; another class begins without the settings of the former."""
     chosen, former = _written(over), _written(base)
-    if chosen is None or former is None:
+    if chosen is None or former is None or (isinstance(over, str) and isinstance(base, str)):
         return over
     if chosen["class_path"] is None:
         path = former["class_path"]
@@ -156,7 +157,7 @@ def understood(name: str, command: Command, words: Words) -> dict[str, Any]:
     options = _alone(name, command, words.alone)
     known, signature = options_of(command), inspect.signature(command).parameters
     said = {option: node.config() for option, node in words.options.fields.items()}
-    trust = str(said.get("trust", "false")).lower() == "true"
+    trust = getattr(said.get("trust"), "meaning", False) is True
     for option, value in said.items():
         if option in signature:
             options[option] = _option(option, value, known[option], signature[option].default, trust)

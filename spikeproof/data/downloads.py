@@ -9,9 +9,6 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
 from spikeproof.choices import UserError
 from spikeproof.data.data_sets import DataSet
 from spikeproof.data.published_files import Download, data_root
@@ -57,6 +54,9 @@ def fetch(item: Download, root: Path) -> None:
 
 def _transfer(url: str, file: Path) -> str:
     """Writes what `url` gives to `file` and returns its md5."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
     md5 = hashlib.md5(usedforsecurity=False)
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with (

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from spikeproof.choices import UserError
 from spikeproof.data.images import Images
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 
@@ -39,6 +42,8 @@ class PixelsInFiles:
         return torch.from_numpy(decoded).permute(0, 3, 1, 2).float().div_(255).contiguous()
 
     def _decoded(self, name: str) -> np.ndarray:
+        from PIL import Image
+
         try:
             with Image.open(self.folder / name) as file:
                 image = file.convert("RGB")
@@ -51,15 +56,17 @@ class PixelsInFiles:
         return np.asarray(image)
 
 
-def resize_shorter_side(image: Image.Image, length: int) -> Image.Image:
+def resize_shorter_side(image: "Image", length: int) -> "Image":
     """`image` scaled so that its shorter side has `length` pixels, bilinear and antialiased."""
+    from PIL.Image import Resampling
+
     width, height = image.size
     if width <= height:
-        return image.resize((length, int(length * height / width)), Image.Resampling.BILINEAR)
-    return image.resize((int(length * width / height), length), Image.Resampling.BILINEAR)
+        return image.resize((length, int(length * height / width)), Resampling.BILINEAR)
+    return image.resize((int(length * width / height), length), Resampling.BILINEAR)
 
 
-def centre_crop(image: Image.Image, size: int) -> Image.Image:
+def centre_crop(image: "Image", size: int) -> "Image":
     """The `size` x `size` pixels in the middle of `image`, which must be at least as large."""
     left = round((image.size[0] - size) / 2)
     top = round((image.size[1] - size) / 2)

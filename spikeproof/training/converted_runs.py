@@ -9,9 +9,10 @@ from spikeproof.choices import UserError
 from spikeproof.configs import from_config
 from spikeproof.conversion import Conversion
 from spikeproof.objectives import TRADES, Objective
+from spikeproof.progress import Report, silent
 from spikeproof.runs import Run
-from spikeproof.snn import Neuron
-from spikeproof.training.loop import ANN, LEFT_BY_TRAINING
+from spikeproof.snn import Neuron, SpikingNetwork
+from spikeproof.training.loop import ANN, LEFT_BY_TRAINING, refuse_another_recipe, refuse_what_cannot_work, train
 from spikeproof.training.optimisers import SGD
 from spikeproof.training.recipe import Recipe, Training
 
@@ -49,6 +50,25 @@ def converted_recipe(
         conversion=conversion,
         seed=ann.seed,
     )
+
+
+def train_converted(
+    ann: Run,
+    recipe: Recipe,
+    out: Path,
+    *,
+    data_root: Path | None = None,
+    device: str | None = None,
+    progress: Report = silent,
+) -> SpikingNetwork:
+    """Train the `recipe` that `converted_recipe` made, in the folder `out`, with a copy of the ANN's run inside.
+
+    Raises `UserError`, before anything is written, for what cannot work.
+    """
+    refuse_another_recipe(recipe, out)
+    refuse_what_cannot_work(recipe)
+    adopt(ann, out)
+    return train(recipe, out, data_root=data_root, device=device, progress=progress)
 
 
 def adopt(run: Run, out: Path) -> None:

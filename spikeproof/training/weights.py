@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from spikeproof.choices import Choice, UserError
@@ -58,6 +57,8 @@ class Weights(Choice):
 def _key_map(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
+    import yaml
+
     try:
         found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:

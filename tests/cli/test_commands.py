@@ -127,7 +127,7 @@ def test_doctor(capsys):
         (["compare", "nowhere.yaml"], "no configuration file nowhere.yaml"),
         (["report", "nowhere"], "no folder nowhere"),
         (["report", "[/red]"], "no folder [/red]"),
-        (["train", "--name=x", "--training.batch=1"], "batch must be at least 2"),
+        (["train", "--name=x", "--training.batch=1"], "batch of Training must be a whole number from 2 on, not 1"),
         (["train", "--name=x", "--device=foo"], "no device 'foo'"),
         (["train", "--name=x", "--config=/bin/ls"], "error"),
         (["compare", "/bin/ls"], "is no YAML"),

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import spikeproof as sp
+from spikeproof.attacks.attack import Whole
 from spikeproof.evaluation import Probes, probe, probe_run
 from spikeproof.runs import Run
 

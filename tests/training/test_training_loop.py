@@ -299,6 +299,18 @@ def test_the_average_follows_the_weights(tmp_path):
     assert all(torch.equal(averaged[k], last[k]) for k in models)  # averaging watches and does not interfere
 
 
+def on_events(objective: Objective) -> sp.Recipe:
+    """A recipe for recordings, selected under a threat on them."""
+    training = sp.Training(selection=sp.Selection(threat=sp.FrameLinf(0.5)))
+    network = sp.Network(encoder=sp.Frames())
+    return sp.Recipe(name="a", data=sp.NMNIST(), network=network, objective=objective, training=training)
+
+
+def test_a_threat_that_fits_is_found_at_any_depth() -> None:
+    objective = sp.RAT(objective=sp.TRADES(threat=sp.FrameLinf(0.5)))
+    assert on_events(objective).objective == objective
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -311,6 +323,14 @@ def test_the_average_follows_the_weights(tmp_path):
         (lambda: sp.SGD(learning_rate=0.0), "learning_rate"),
         (lambda: sp.Step(milestones=(3.0,)), r"milestones\[0\] of Step must be a number in \(0, 1\), not 3.0"),
         (lambda: sp.Recipe(name="a/b"), "folder"),
+        (
+            lambda: on_events(sp.RAT(objective=sp.TRADES())),
+            "NMNIST holds event frames, and TRADES attacks them under Linf",
+        ),
+        (
+            lambda: sp.Recipe(name="a", objective=sp.RAT(objective=sp.Adversarial(threat=sp.FrameLinf(0.5)))),
+            "Digits holds images, and Adversarial attacks them under frame Linf 0.5",
+        ),
         (lambda: sp.Recipe(name="a", data=sp.Digits(train_images=1)), "at least 2 training images"),
         (lambda: sp.Selection(images=0), "images of Selection must be a whole number from 1 on, not 0"),
     ],

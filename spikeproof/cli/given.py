@@ -1,0 +1,63 @@
+"""What do the options mean that several commands share? Runs, threats, a device."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from spikeproof.attacks import Linf, Threat
+from spikeproof.choices import UserError
+from spikeproof.data import DataSet
+from spikeproof.evaluation.foreign_runs import adopt_foreign
+from spikeproof.runs import Run, find_runs
+
+
+def runs_of(
+    runs: list[Path],
+    model: str | None,
+    weights: Path | None,
+    data: DataSet | None,
+    out: Path | None,
+    device: str | None,
+) -> list[Run]:
+    """The run folders that are named, or the one that a network from elsewhere gets."""
+    if model is None:
+        if weights or data or out:
+            raise UserError("--weights, --data and --out go with --model; a run folder has its own")
+        if not runs:
+            raise UserError("name run folders, or a network from elsewhere: --model package.module:function")
+        return find_runs(runs)
+    if runs:
+        raise UserError(f"--model names a network from elsewhere, and {runs[0]} has its own: give one or the other")
+    if data is None:
+        raise UserError("say with --data what the network is tested on, for example --data CIFAR10")
+    return [adopt_foreign(model, weights, data, out or Path("runs") / model.rpartition(":")[2], device=device)]
+
+
+def threats_of(threat: Threat | None, eps: str | None) -> tuple[Threat, ...]:
+    """The threats that ``--threat`` and ``--eps`` name together, in order."""
+    if eps is None:
+        return (threat,) if threat is not None else tuple(Linf(k / 255) for k in (2, 4, 8))
+    return tuple(replace(threat or Linf(), eps=part.strip()) for part in eps.split(","))  # type: ignore[type-var]
+
+
+def device_of(name: str | None) -> str | None:
+    """The device of that name; raises `UserError` where there is none."""
+    if name is None:
+        return None
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"there is no device {name!r} here ({str(error).splitlines()[0]}); cpu always is") from error
+    return name
+
+
+def kept(folder: Path) -> str:
+    """What training kept in a run folder, in words."""
+    best = next((row for row in Run(folder).read_lines("metrics.jsonl") if row.get("best")), None)
+    if best is None:
+        raise UserError(f"{folder / 'metrics.jsonl'} names no best epoch: it is damaged; delete it and train again")
+    return (
+        f"{folder}: epoch {best['epoch']} kept, validation accuracy {best['validation_accuracy']:.1%}, "
+        f"under attack {best['validation_robust_accuracy']:.1%}"
+    )
