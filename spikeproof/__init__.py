@@ -10,9 +10,9 @@ from spikeproof.comparison import compare as compare
 from spikeproof.conversion import *  # noqa: F403
 from spikeproof.data import *  # noqa: F403
 from spikeproof.evaluation import *  # noqa: F403
-from spikeproof.models import load_model as load_model
 from spikeproof.objectives import *  # type: ignore[assignment]  # noqa: F403
 from spikeproof.reports import write_report as write_report
+from spikeproof.runs.weights import load_model as load_model
 from spikeproof.snn import *  # noqa: F403
 from spikeproof.specs import UserError as UserError
 from spikeproof.training import *  # noqa: F403

@@ -29,8 +29,8 @@ from spikeproof.evaluation.foreign_runs import adopt_foreign
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar
 from spikeproof.reports import Estimate, Row, ranking, write_report
-from spikeproof.reports.probing import HEADINGS, cells, probed
-from spikeproof.reports.rankings import standings
+from spikeproof.reports.reading.probing import HEADINGS, cells, probed
+from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run, environment, find_runs
 from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, Readout
 from spikeproof.specs import UserError, from_config, nearest, short
@@ -86,12 +86,12 @@ def train(
 
 
 def _kept(folder: Path) -> str:
-    best = next((row for row in Run(folder).read_lines("metrics.jsonl") if row.get("best")), None)
+    best = next((row for row in Run(folder).epochs if row.best), None)
     if best is None:
         raise UserError(f"{folder / 'metrics.jsonl'} names no best epoch: it is damaged; delete it and train again")
     return (
-        f"{folder}: epoch {best['epoch']} kept, validation accuracy {best['validation_accuracy']:.1%}, "
-        f"under attack {best['validation_robust_accuracy']:.1%}"
+        f"{folder}: epoch {best.epoch} kept, validation accuracy {best.validation_accuracy:.1%}, "
+        f"under attack {best.validation_robust_accuracy:.1%}"
     )
 
 
@@ -225,8 +225,8 @@ def convert(
     device = _device(device)
     with bar(out.name) as progress:
         train_recipe(recipe, out, data_root=data_root, device=device, progress=progress)
-    rows = list(Run(out).read_lines("metrics.jsonl"))
-    _say(f"right after conversion: validation accuracy {rows[0]['validation_accuracy']:.1%}")
+    rows = Run(out).epochs
+    _say(f"right after conversion: validation accuracy {rows[0].validation_accuracy:.1%}")
     _say(_kept(out))
 
 
@@ -362,10 +362,10 @@ def doctor(data_root: Path | None = None, controls: bool = False) -> None:
     from spikeproof.snn.kernels import can_compile
 
     facts = environment()
-    for name, version in facts["versions"].items():
+    for name, version in facts.versions.items():
         console.print(f"{name:14} {version}", highlight=False)
-    accelerator = facts["machine"]["accelerator"] or "none"
-    console.print(f"processor      {facts['machine']['processor']}, {torch.get_num_threads()} threads")
+    accelerator = facts.machine["accelerator"] or "none"
+    console.print(f"processor      {facts.machine['processor']}, {torch.get_num_threads()} threads")
     console.print(f"accelerator    {accelerator}")
     compiles = can_compile("cuda" if torch.cuda.is_available() else "cpu")
     console.print(f"fused kernels  {'compiled' if compiles else 'eager: install g++ for several times the speed'}")

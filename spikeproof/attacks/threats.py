@@ -59,6 +59,11 @@ class Threat(ABC):
         inside = ((perturbed >= 0) & (perturbed <= 1)).flatten(1).all(1)
         return inside & (self.distance(perturbed, x) <= self.eps * (1 + ROUNDING) + ROUNDING)
 
+    @property
+    def unit(self) -> str:
+        """What `eps` counts; empty for pixel values in [0, 1]."""
+        return ""
+
     def scaled(self, factor: float) -> Self:
         """The same kind of threat, `factor` times as large."""
         return replace(self, eps=self.eps * factor)  # type: ignore[type-var]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from spikeproof.attacks.apgd import APGD
 from spikeproof.attacks.attack import Attack, BlackBox, Query
 from spikeproof.attacks.threats import Threat
-from spikeproof.models import load_model
+from spikeproof.runs.weights import load_model
 from spikeproof.snn import ann_twin, attack_view
 from spikeproof.specs import UserError
 

@@ -32,6 +32,7 @@ from spikeproof.attacks.attack import Query, as_evaluated
 from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.predictions import checked_logits
 from spikeproof.randomness import seed_from, seeded
+from spikeproof.runs.upgrades import FLAGS
 from spikeproof.snn import GradientPath, Recording, Slope, SpikingNetwork, attack_view, has_spikes, record, view
 from spikeproof.specs import short
 
@@ -57,6 +58,10 @@ class Flag:
     spoils: bool
     meaning: str
     details: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        return FLAGS[self.name]
 
     @property
     def raised(self) -> bool:

@@ -19,8 +19,8 @@ from spikeproof.data import write_events
 from spikeproof.data.events.streams import checked
 from spikeproof.evaluation import red_flags
 from spikeproof.evaluation.suites import QUICK
-from spikeproof.models import write_model
 from spikeproof.runs import Run
+from spikeproof.runs.weights import write_model
 from tests.attacks.events.bars import NETWORK, SIDE, STEPS, moving_bars, network_for_bars
 
 Bars = tuple[Tensor, Tensor]

@@ -56,6 +56,7 @@ class FrameLinf(FrameThreat):
     """Every cell of every frame may change by `eps` events, fractions too, between 0 and `most`."""
 
     norm: ClassVar[str] = "Linf"
+    unit: ClassVar[str] = "events a cell, Linf norm"
 
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
         wanted = torch.where(perturbed.isnan(), x, perturbed)
@@ -78,6 +79,7 @@ class FrameL2(FrameThreat):
 
     eps: Pixels = 5.0
     norm: ClassVar[str] = "L2"
+    unit: ClassVar[str] = "events, L2 norm over all cells"
 
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
         delta = (torch.where(perturbed.isfinite(), perturbed, x) - x).flatten(1)
