@@ -76,7 +76,7 @@ NAMES = set(
     GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels IF ImageNet Images Interval KullbackLeibler L1 L2
     LIF LastPotential Latency LearnedBounds Linf MART MLP MNIST Margin MeanCurrent Mixture NCaltech101 NDA NMNIST
     Network Neuron Objective Optimiser Outcome PDSG PGD PLIF PartName Poisson Probes Protocol QCFS QuantisedActivity RAT
-    RFGSM RGA RSC RandomCrop RatePath ReLU Readout Recipe Recording Rectangle Retiming SAPGD SCG SDA SEWResNet SGD
+    RFGSM RGA RSC Run RandomCrop RatePath ReLU Readout Recipe Recording Rectangle Retiming SAPGD SCG SDA SEWResNet SGD
     SHD SSC SUITES Schedule Selection Sensor Sigmoid Slope SmallCNN SparseAttack SparseGradient SpikeFile SpikeFool
     SpikeRetiming SpikingNetwork SpikingResNet Square StablePotential Standard SteepestRetiming Step StraightThrough
     Suite TRADES Targeted TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin Threat ThresholdBalancing

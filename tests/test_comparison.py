@@ -23,6 +23,8 @@ def test_every_recipe_is_trained_for_every_seed_evaluated_and_reported(tmp_path)
     assert [run.name for run in runs] == ["plain-seed0", "plain-seed1", "other-seed0", "other-seed1"]
     assert [run.record.seed for run in runs] == [0, 1, 0, 1]
     assert all("verdicts.json" in run for run in runs)
+    table = sp.write_report([sp.Run(str(run.path)) for run in runs], f"{tmp_path}/table.md")
+    assert table.read_text(encoding="utf-8").count("| plain |") == 1
     assert "plain" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     before = {run.name: run.record.finished for run in runs}
     again = sp.compare(recipes, PROTOCOL, tmp_path / "out", seeds=2)

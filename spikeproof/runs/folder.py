@@ -31,6 +31,9 @@ class Run:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))  # a text is welcome
+
     @property
     def name(self) -> str:
         return self.path.name

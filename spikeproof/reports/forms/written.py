@@ -1,6 +1,6 @@
 """In which form is a report written? A page to read, a table to paste, or data to compute with; by the file's name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spikeproof.reports.forms.as_json import as_json
@@ -14,7 +14,7 @@ from spikeproof.specs import UserError
 TITLE = "Which spiking networks hold under attack?"
 
 
-def write_report(runs: list[Run], path: Path, *, title: str = TITLE) -> Path:
+def write_report(runs: Sequence[Run], path: str | Path, *, title: str = TITLE) -> Path:
     """Writes a report about `runs` to `path`, whole or not at all, and returns `path`.
 
     ``.html``, or no suffix: one self-contained page, with `title`; ``.json``: the ranking as a list of rows; ``.md``:
@@ -26,6 +26,7 @@ def write_report(runs: list[Run], path: Path, *, title: str = TITLE) -> Path:
         ".json": as_json,
         ".md": as_markdown,
     }
+    path = Path(path)
     suffix = path.suffix.lower() or ".html"
     if suffix not in forms:
         raise UserError(f"a report is written as .html, .json or .md, by the name of its file; not as {path.suffix}")

@@ -1,7 +1,7 @@
 """Which networks may be compared with which, and who holds best among them?"""
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +13,12 @@ from spikeproof.reports.wording import spelled
 from spikeproof.runs import Run
 
 
-def ranking(runs: list[Run]) -> list[Row]:
+def ranking(runs: Sequence[Run]) -> list[Row]:
     """The rows of the table, best first within each protocol; raises `UserError` for a damaged run folder."""
     return [contender.row for contender in standings(runs).contenders]
 
 
-def standings(runs: list[Run]) -> Standings:
+def standings(runs: Sequence[Run]) -> Standings:
     """Seeds of one network joined, networks of one protocol compared, protocols kept apart."""
     distinct = {run.path.resolve(): run for run in runs}
     contenders = _named(_repetitions([read_evidence(run) for run in distinct.values()]))
