@@ -1,8 +1,11 @@
 """Why does a network hold, or not? Sparsity of its gradient, harm beyond random noise, potentials off their course.
 
-Three quantities of the literature, each measured on the same images: how sparse the input gradient is (Liu et al.,
-ICML 2024, arXiv 2405.20355, bound by it what an attack can do beyond random noise), that gap itself, and how far the
-currents move the potentials over time (Ding et al., ICML 2024, arXiv 2405.20694).
+Three quantities of the literature, measured on the same images:
+
+- how sparse the input gradient is, which bounds what an attack can do beyond random noise (Liu et al., ICML 2024,
+  arXiv 2405.20355)
+- that gap itself
+- how far the currents move the potentials over time (Ding et al., ICML 2024, arXiv 2405.20694)
 """
 
 from collections.abc import Callable
@@ -99,8 +102,8 @@ def probe(
 
     The gradient is that of the label's probability against its strongest rival, sigmoid(z_y - z_j). The random
     perturbation is the threat's own step, eps long, along normal noise (for Linf a random corner). A stochastic model
-    is judged by mean logits of `draws` passes (default 1, or 16 where the model declares itself stochastic), and its
-    noise is the same for clean and perturbed images. Leaves the model as it was; `batch` bounds memory. Raises
+    is judged by mean logits of `draws` passes (default 1, or 16 where the model declares itself stochastic). Its noise
+    is the same for clean and perturbed images. Leaves the model as it was; `batch` bounds memory. Raises
     `UserError` for bad images, labels, threats or logits, and for a network that answers NaN.
     """
     pool, model = Given(x, y), adapt(model)

@@ -1,9 +1,13 @@
 """What does one run leave on disk, and how is it read back without ever seeing half a file?
 
-A run is a folder: ``run.json`` (choices, versions, seed, machine, command), ``metrics.jsonl`` (one line an
-epoch), ``model.safetensors`` + ``model.json`` (weights and how to rebuild the network), ``checkpoint.safetensors``
-(what training needs to go on), ``verdicts.json`` + ``verdicts.npz`` (per image), ``examples.npz`` (pictures for
-the report). Every file is written beside its place and renamed, so it is there whole or not at all.
+A run is a folder of these files, each written beside its place and renamed, so that it is whole or absent:
+
+- ``run.json``: choices, versions, machine, command
+- ``metrics.jsonl``: a line an epoch
+- ``model.safetensors`` and ``model.json``: weights, and how to rebuild the network
+- ``checkpoint.safetensors``: what training needs to go on
+- ``verdicts.json`` and ``verdicts.npz``: an evaluation in sum, and image by image
+- ``probes.json``, ``examples.npz``: why the network holds or not, and pictures for the report
 """
 
 import hashlib
