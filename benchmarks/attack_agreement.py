@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from spikeproof.attacks import APGD, DLR, FAB, PGD, Attack, Linf, Square, Targeted, TargetedDLR
 from spikeproof.data import DataSet
 from spikeproof.evaluation import predict
-from spikeproof.models import load_model
 from spikeproof.runs import Run, environment, written_whole
+from spikeproof.runs.json_forms import as_json
+from spikeproof.runs.weights import load_model
 from spikeproof.snn import attack_view
 from spikeproof.specs import from_config
 
@@ -88,7 +89,7 @@ def compared(
 ) -> dict[str, Any]:
     """Robust accuracies of one network, in % of its first test images, one for each seed."""
     model = load_model(run)
-    data: DataSet = from_config(Run(run).record["config"]["data"], DataSet)
+    data: DataSet = from_config(Run(run).record.config["data"], DataSet)
     part = data.part("test")
     images = min(images, len(part))
     x, y = part.first(images).batch(torch.arange(images))
@@ -152,7 +153,7 @@ def main() -> None:
         for run, eps in zip(options.runs, options.eps, strict=True)
     ]
     if options.out:
-        record = {"networks": rows, "environment": environment()}
+        record = {"networks": rows, "environment": as_json(environment())}
         with written_whole(options.out) as path:
             path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

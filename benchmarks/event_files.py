@@ -24,6 +24,7 @@ from spikeproof.data.events.hdf5 import SpikeFile
 from spikeproof.data.events.npz import write_npz
 from spikeproof.data.events.streams import Events, Sensor, checked
 from spikeproof.runs import environment, written_whole
+from spikeproof.runs.json_forms import as_json
 
 SENSOR = Sensor(height=128, width=128)
 SHORT, FILES = 4000, 50  # events of a recording of N-MNIST, and how many such
@@ -150,7 +151,7 @@ def main() -> None:
     if options.out:
         with written_whole(options.out) as path:
             path.write_text(
-                json.dumps({"million_events_a_second": speeds, "environment": environment()}, indent=1) + "\n"
+                json.dumps({"million_events_a_second": speeds, "environment": as_json(environment())}, indent=1) + "\n"
             )
 
 

@@ -33,6 +33,7 @@ from spikeproof.objectives import (
     Standard,
 )
 from spikeproof.runs import environment, written_whole
+from spikeproof.runs.json_forms import as_json
 from spikeproof.snn import Network, ReLU, SmallCNN
 
 PLAIN = "plain"
@@ -123,7 +124,7 @@ def main(arguments: list[str] | None = None) -> None:
     found = measured(problem, at, options.rounds or sizes.rounds, options.steps)
     settings |= {"architecture": str(problem.architecture), "time_steps": problem.steps, "batch": problem.batch}
     show(found)
-    where = environment() | {"command": "python -m benchmarks.objective_costs"}
+    where = as_json(environment()) | {"command": "python -m benchmarks.objective_costs"}
     with written_whole(options.out) as temporary:
         temporary.write_text(json.dumps({"environment": where, "settings": settings} | found, indent=1) + "\n")
     Console().print(f"written to {options.out}")

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from benchmarks.goals import EAGER, GOALS, OURS, WARM_UP_SECONDS, Goal
 from spikeproof.runs import environment, written_whole
+from spikeproof.runs.json_forms import as_json
 
 PEERS = ("spikingjelly", "snntorch")
 QUIET = 0.95  # below this share of a core, other programs disturbed the measurement
@@ -21,7 +22,7 @@ Record = dict[str, Any]
 
 def collect(workloads: dict[str, Record], agreement: Record, settings: Record) -> Record:
     """Everything that is written down: where and how it was measured, every ratio, every goal."""
-    where = environment()
+    where = as_json(environment())
     where["versions"] |= {name: metadata.version(name) for name in PEERS}
     where["command"] = "python -m benchmarks"
     return {

@@ -19,6 +19,7 @@ from spikeproof.cli.files import recipe_in
 from spikeproof.evaluation import Protocol, Suite, evaluate
 from spikeproof.progress import bar
 from spikeproof.runs import Run, environment, sha256_of, written_whole
+from spikeproof.runs.json_forms import as_json
 from spikeproof.specs import UserError
 from spikeproof.training import Recipe, train
 
@@ -63,7 +64,7 @@ def row(path: Path, options: argparse.Namespace, known: dict[str, Any]) -> dict[
         "weights_sha256": weights,
         "epochs": recipe.training.epochs,
         "ann_epochs": recipe.ann.training.epochs if recipe.ann else None,
-        "training_seconds": record["training_seconds"],
+        "training_seconds": record.training_seconds,
         "accuracy": accuracies,
     }
 
@@ -87,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
     for path in options.configs:
         rows[path.stem] = row(path, options, rows.get(path.stem, {}))
         with written_whole(options.out) as temporary:
-            facts = {"environment": environment(), "settings": settings, "rows": rows}
+            facts = {"environment": as_json(environment()), "settings": settings, "rows": rows}
             temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         shown = ", ".join(f"{k} {100 * v:.1f}" for k, v in rows[path.stem]["accuracy"].items() if v is not None)
         Console().print(f"{path.stem}: {shown}", highlight=False, soft_wrap=True)

@@ -17,6 +17,7 @@ from spikeproof.attacks import Linf
 from spikeproof.evaluation import Protocol, evaluate_run, suite_named
 from spikeproof.progress import bar
 from spikeproof.runs import Run, environment, written_whole
+from spikeproof.runs.json_forms import as_json
 
 SUITES = ("quick", "habit", "autoattack", "standard", "ensemble19")
 NAIVE = 19 * 100  # gradients an image: every member of the ensemble on every image
@@ -78,7 +79,12 @@ def main() -> None:
     }
     Console(width=200).print(table(networks, suites), markup=False, highlight=False)
     if options.out:
-        record = {"eps": options.eps, "networks": networks, "naive_ensemble": NAIVE, "environment": environment()}
+        record = {
+            "eps": options.eps,
+            "networks": networks,
+            "naive_ensemble": NAIVE,
+            "environment": as_json(environment()),
+        }
         with written_whole(options.out) as path:
             path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

@@ -10,9 +10,10 @@ from spikeproof.comparison import compare as compare
 from spikeproof.conversion import *  # noqa: F403
 from spikeproof.data import *  # noqa: F403
 from spikeproof.evaluation import *  # noqa: F403
-from spikeproof.models import load_model as load_model
 from spikeproof.objectives import *  # type: ignore[assignment]  # noqa: F403
 from spikeproof.reports import write_report as write_report
+from spikeproof.runs import Run as Run
+from spikeproof.runs.weights import load_model as load_model
 from spikeproof.snn import *  # noqa: F403
 from spikeproof.specs import UserError as UserError
 from spikeproof.training import *  # noqa: F403
@@ -22,7 +23,7 @@ del GaussianNoise  # noqa: F821 - the name of two things, see __getattr__
 __version__ = "0.1.0"
 _ROOMS = (attacks, conversion, data, evaluation, objectives, snn, training)
 __all__ = sorted(
-    {"UserError", "compare", "load_model", "write_report", *(name for room in _ROOMS for name in room.__all__)}
+    {"UserError", "compare", "Run", "load_model", "write_report", *(name for room in _ROOMS for name in room.__all__)}
     - {"GaussianNoise"}
 )
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from spikeproof.attacks import PGD, Linf
 from spikeproof.data import Digits
 from spikeproof.evaluation import Protocol, Suite, Verdicts, evaluate, suite_named
-from spikeproof.models import load_model
 from spikeproof.objectives import Adversarial, Objective, Standard, ThresholdGuarding
 from spikeproof.progress import Report, silent
+from spikeproof.runs.weights import load_model
 from spikeproof.snn import LIF, RSC, Network, ReLU, SmallCNN, Triangle, view
 from spikeproof.snn.dynamics import State, integrate
 from spikeproof.snn.neurons import SpikingLayer

@@ -10,7 +10,7 @@ import spikeproof
 
 PACKAGE = Path(spikeproof.__file__).parent
 CHOICES = {"choices", "configs", "ranges", "specs"}
-COMMON = {*CHOICES, "randomness", "progress", "calling"}
+COMMON = {*CHOICES, "randomness", "progress", "calling", "edit_counts"}
 MAY_KNOW = {
     "ranges": set(),
     "fitting": {"ranges"},
@@ -21,18 +21,18 @@ MAY_KNOW = {
     "randomness": set(),
     "calling": {"randomness", *CHOICES},
     "progress": set(),
+    "edit_counts": set(),
     "runs": CHOICES,
     "data": COMMON,
     "snn": {*CHOICES, "randomness"},
     "attacks": COMMON,
     "conversion": {"snn", "data", *COMMON},
-    "models": {"runs", "snn", *CHOICES},
     "objectives": {"attacks", "snn", *COMMON},
-    "training": {"objectives", "conversion", "data", "snn", "attacks", "runs", "models", *COMMON},
-    "evaluation": {"attacks", "snn", "data", "runs", "models", *COMMON},
-    "reports": {"runs", *CHOICES},
+    "training": {"objectives", "conversion", "data", "snn", "attacks", "runs", *COMMON},
+    "evaluation": {"attacks", "snn", "data", "runs", *COMMON},
+    "reports": {"runs", "edit_counts", *CHOICES},
     "comparison": {"evaluation", "reports", "training", "runs", *COMMON},
-    "controls": {"attacks", "data", "evaluation", "models", "objectives", "snn", "training", *COMMON},
+    "controls": {"attacks", "data", "evaluation", "objectives", "snn", "training", *COMMON},
     "cli": {
         "comparison",
         "conversion",
@@ -53,7 +53,8 @@ MAY_KNOW = {
 }
 EXCEPTIONS = {
     "attacks/adaptive.py": {"snn"},  # it changes gradient paths
-    "attacks/transfer.py": {"snn", "models"},  # it attacks another network
+    "runs/weights.py": {"snn"},  # it builds the network that the weights belong to
+    "attacks/transfer.py": {"snn", "runs"},  # it attacks another network
 }
 
 
@@ -100,7 +101,7 @@ NAMES = set(
     Internals Interval KullbackLeibler L1 L2 LIF LastPotential Latency LearnedBounds Linf MART MLP MNIST Margin
     MeanCurrent Memory Mixture NCaltech101 NDA NMNIST Network Neuron Objective Optimiser Outcome PDSG PGD PLIF
     PartName Poisson Probes Protocol QCFS QuantisedActivity RAT RFGSM RGA RSC RandomCrop RatePath ReLU Readout
-    Recipe Rectangle Retiming SAPGD SCG SDA SEWResNet SGD SHD SSC SUITES Schedule Selection Sensor Sigmoid Slope
+    Recipe Rectangle Retiming Run SAPGD SCG SDA SEWResNet SGD SHD SSC SUITES Schedule Selection Sensor Sigmoid Slope
     SmallCNN SparseAttack SparseGradient SpikeFile SpikeFool SpikeRetiming SpikingNetwork SpikingResNet Square
     StablePotential Standard StatefulNeuron SteepestRetiming Step StraightThrough Suite SynapticLIF TRADES Targeted
     TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin Threat ThresholdBalancing ThresholdGuarding

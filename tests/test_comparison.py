@@ -21,12 +21,14 @@ def test_every_recipe_is_trained_for_every_seed_evaluated_and_reported(tmp_path)
     recipes = [recipe("plain"), recipe("other", objective=sp.SparseGradient())]
     runs = sp.compare(recipes, PROTOCOL, tmp_path / "out", seeds=2)
     assert [run.name for run in runs] == ["plain-seed0", "plain-seed1", "other-seed0", "other-seed1"]
-    assert [run.record["seed"] for run in runs] == [0, 1, 0, 1]
+    assert [run.record.seed for run in runs] == [0, 1, 0, 1]
     assert all("verdicts.json" in run for run in runs)
+    table = sp.write_report([sp.Run(str(run.path)) for run in runs], f"{tmp_path}/table.md")
+    assert table.read_text(encoding="utf-8").count("| plain |") == 1
     assert "plain" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    before = {run.name: run.record["finished"] for run in runs}
+    before = {run.name: run.record.finished for run in runs}
     again = sp.compare(recipes, PROTOCOL, tmp_path / "out", seeds=2)
-    assert {run.name: run.record["finished"] for run in again} == before
+    assert {run.name: run.record.finished for run in again} == before
 
 
 @pytest.mark.parametrize(
@@ -50,4 +52,4 @@ def test_a_folder_of_another_recipe_is_refused_before_anything_is_trained(tmp_pa
     with pytest.raises(sp.UserError, match="another recipe"):
         sp.compare([recipe("a"), recipe("b")], PROTOCOL, tmp_path / "out")
     assert not (tmp_path / "out" / "a").exists()
-    assert Run(tmp_path / "out" / "b").record["seed"] == 5
+    assert Run(tmp_path / "out" / "b").record.seed == 5

@@ -59,3 +59,12 @@ def test_the_results_page_has_the_tables_that_were_measured(name):
     assert len(rows) == 8
     for row in rows:
         assert len(row["clean_by_seed"]) == len(row["seeds"]) >= 2
+
+
+def test_the_protocol_of_the_docs_can_be_made():
+    page = (ROOT / "docs" / "evaluation.md").read_text()
+    code = re.search(r"```python\n(protocol = .*?\n\))", page, re.DOTALL)[1]
+    names = {"sp": spikeproof}
+    exec(compile(code, "evaluation.md", "exec"), names)
+    assert names["protocol"].suite == spikeproof.suite_named("standard")
+    assert len(names["protocol"].threats) == 2

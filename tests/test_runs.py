@@ -78,6 +78,7 @@ def test_runs_are_found_in_folders_and_folders_of_folders(tmp_path):
 
 def test_the_environment_is_json():
     from spikeproof.runs import environment
+    from spikeproof.runs.json_forms import as_json
 
-    facts = json.loads(json.dumps(environment()))
+    facts = json.loads(json.dumps(as_json(environment())))
     assert facts["versions"]["torch"] == torch.__version__

@@ -58,6 +58,11 @@ class Threat(Choice):
     def contains(self, perturbed: Tensor, x: Tensor) -> Tensor:
         """Whether each perturbed image is allowed ``[B]``; what holds a NaN is not."""
 
+    @property
+    def unit(self) -> str:
+        """What `eps` counts; empty for pixel values in [0, 1]."""
+        return ""
+
     def scaled(self, factor: float) -> Self:
         """The same kind of threat, `factor` times as large."""
         return replace(self, eps=self.eps * factor)  # type: ignore[type-var]

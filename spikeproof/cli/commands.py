@@ -161,8 +161,8 @@ def convert(
     )
     with bar(out.name) as progress:
         train_converted(Run(run), recipe, out, data_root=data_root, device=device_of(device), progress=progress)
-    rows = list(Run(out).read_lines("metrics.jsonl"))
-    tables.say(f"right after conversion: validation accuracy {rows[0]['validation_accuracy']:.1%}")
+    rows = Run(out).epochs
+    tables.say(f"right after conversion: validation accuracy {rows[0].validation_accuracy:.1%}")
     tables.say(kept(out))
 
 

@@ -54,10 +54,10 @@ def device_of(name: str | None) -> str | None:
 
 def kept(folder: Path) -> str:
     """What training kept in a run folder, in words."""
-    best = next((row for row in Run(folder).read_lines("metrics.jsonl") if row.get("best")), None)
+    best = next((row for row in Run(folder).epochs if row.best), None)
     if best is None:
         raise UserError(f"{folder / 'metrics.jsonl'} names no best epoch: it is damaged; delete it and train again")
     return (
-        f"{folder}: epoch {best['epoch']} kept, validation accuracy {best['validation_accuracy']:.1%}, "
-        f"under attack {best['validation_robust_accuracy']:.1%}"
+        f"{folder}: epoch {best.epoch} kept, validation accuracy {best.validation_accuracy:.1%}, "
+        f"under attack {best.validation_robust_accuracy:.1%}"
     )

@@ -21,8 +21,8 @@ from spikeproof.evaluation import SUITES
 from spikeproof.objectives import Objective
 from spikeproof.registry import known
 from spikeproof.reports import Estimate, Row
-from spikeproof.reports.probing import HEADINGS, cells, probed
-from spikeproof.reports.rankings import standings
+from spikeproof.reports.reading.probing import HEADINGS, cells, probed
+from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run, environment
 from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, Readout
 from spikeproof.training import Optimiser, Schedule
@@ -102,9 +102,9 @@ def show_installation(data_root: Path | None) -> None:
     from spikeproof.snn.kernels import can_compile
 
     facts = environment()
-    for name, version in facts["versions"].items():
+    for name, version in facts.versions.items():
         console.print(f"{name:14} {version}", highlight=False)
-    accelerator = facts["machine"]["accelerator"] or "none"
+    accelerator = facts.machine["accelerator"] or "none"
     console.print(f"processor      {facts['machine']['processor']}, {torch.get_num_threads()} threads")
     console.print(f"accelerator    {accelerator}")
     compiles = can_compile("cuda" if torch.cuda.is_available() else "cpu")

@@ -3,13 +3,14 @@
 from spikeproof.calling import predict
 from spikeproof.evaluation.diagnosis import Diagnosis, diagnose
 from spikeproof.evaluation.evaluated_runs import evaluate_run
-from spikeproof.evaluation.intervals import Interval
-from spikeproof.evaluation.probes import Probes, probe, probe_run
+from spikeproof.evaluation.probed_runs import probe_run
+from spikeproof.evaluation.probes import Probes, probe
 from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.robustness import evaluate
 from spikeproof.evaluation.suites import SUITES, Suite, suite_named
 from spikeproof.evaluation.trade_off import qte
 from spikeproof.evaluation.verdicts import Verdicts
+from spikeproof.runs.intervals import Interval
 
 __all__ = [
     "SUITES",

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from spikeproof.calling import as_evaluated
 from spikeproof.evaluation.flags import Flag
 from spikeproof.evaluation.flags.inspection import along, blind
-from spikeproof.models import tensors_of
 from spikeproof.randomness import seeded
+from spikeproof.runs.weights import tensors_of
 from spikeproof.snn import GradientPath, adapt, record
 
 Status = Literal["ok", "silent", "constant", "nan", "zero_gradient", "unreliable"]

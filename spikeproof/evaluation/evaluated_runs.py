@@ -13,6 +13,7 @@ from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.robustness import evaluate_pool, usable
 from spikeproof.progress import Report, silent
 from spikeproof.runs import Run, environment
+from spikeproof.runs.records import VerdictsRecord
 from spikeproof.specs import to_config
 
 __all__ = ["evaluate_run"]
@@ -52,16 +53,23 @@ def evaluate_run(
         attack = strongest(protocol.suite.attacks).averaging(found.draws)
         shown = examples(model, x, y, found.threats[-1], attack, data.classes)
         run.write_arrays("examples.npz", shown)
-    facts = {"data": to_config(data), "resplit": data.resplit, "part": protocol.part, "seed": protocol.seed}
-    facts |= {"protocol": to_config(protocol), "fingerprint": print_}
-    facts |= {"seconds": time.monotonic() - started, "environment": environment()}
-    run.write_json("verdicts.json", found.summary() | facts)
+    run.write(
+        found.record(
+            data=to_config(data),
+            resplit=data.resplit,
+            part=protocol.part,
+            seed=protocol.seed,
+            protocol=to_config(protocol),
+            fingerprint=print_,
+            seconds=time.monotonic() - started,
+            environment=environment(),
+        )
+    )
     (run.path / STATE).unlink(missing_ok=True)
 
 
 def _is_there(run: Run, fingerprint: str) -> bool:
     if not all(file in run for file in ("verdicts.json", "verdicts.npz")):
         return False
-    kept = run.read_json("verdicts.json")
-    same = isinstance(kept, dict) and kept.get("fingerprint") == fingerprint
-    return same and (kept["status"] != "ok" or "examples.npz" in run)
+    kept = run.read(VerdictsRecord)
+    return kept.fingerprint == fingerprint and (kept.status != "ok" or "examples.npz" in run)

@@ -1,7 +1,7 @@
 """How does a network that was trained elsewhere get a run folder, so that it is measured like any other?"""
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ from torch import nn
 from spikeproof.calling import predict
 from spikeproof.data import DataSet
 from spikeproof.evaluation.predictions import check_classes
-from spikeproof.models import built_by, load_tensors, read_weights, write_foreign
 from spikeproof.runs import Run, environment, sha256_of
+from spikeproof.runs.environments import version
+from spikeproof.runs.foreign import built_by
+from spikeproof.runs.records import RunRecord
+from spikeproof.runs.weights import load_tensors, read_weights, write_foreign
 from spikeproof.snn import adapt
 from spikeproof.snn.foreign import libraries
 from spikeproof.specs import UserError, short, to_config
@@ -26,8 +29,8 @@ def adopt_foreign(
     """The run folder `out` of the network that `factory`, package.module:function, builds, with `weights` from a file.
 
     Without a file the network keeps the weights that it was built with. Called again it takes the network as it is now.
-    Runs the code that `factory` names. Raises `UserError` for what cannot be built or loaded, for a network that does
-    not map images of `data` to logits of its classes, and for a folder that holds another run.
+    Runs the code that `factory` names. Raises `UserError` for what cannot be built or loaded, for a folder that holds
+    another run, and for a network that does not map images of `data` to logits of its classes.
     """
     model = built_by(factory)
     if weights is not None:
@@ -35,8 +38,8 @@ def adopt_foreign(
     _refuse_what_does_not_fit(model.to(device), factory, data)
     run, config = Run(out), _config(factory, weights, data, out)
     if "run.json" not in run:
-        run.write_json("run.json", _record(config, model))
-    elif run.record["config"] != config:
+        run.write(_record(config, model))
+    elif run.record.config != config:
         raise UserError(f"{out} holds another run; name another folder with --out, or delete this one")
     write_foreign(run, model, factory)
     return Run(out)
@@ -52,20 +55,18 @@ def _config(factory: str, weights: Path | None, data: DataSet, out: Path) -> dic
     }
 
 
-def _record(config: dict[str, Any], model: nn.Module) -> dict[str, Any]:
+def _record(config: dict[str, Any], model: nn.Module) -> RunRecord:
     """What ``run.json`` says; "finished" as far as it is known here."""
     now, around = datetime.now(UTC).isoformat(timespec="seconds"), environment()
-    around["versions"] |= {name: version for name in libraries(model) if (version := _version(name))}
-    facts = {"name": config["name"], "config": config, "seed": 0, "training_seconds": None}
-    facts |= {"parameters": sum(p.numel() for p in model.parameters()), "started": now, "finished": now}
-    return facts | around
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+    return RunRecord(
+        name=config["name"],
+        config=config,
+        seed=0,
+        parameters=sum(p.numel() for p in model.parameters()),
+        started=now,
+        finished=now,
+        environment=replace(around, versions=around.versions | {name: version(name) for name in libraries(model)}),
+    )
 
 
 def _refuse_what_does_not_fit(model: nn.Module, factory: str, data: DataSet) -> None:

@@ -16,8 +16,8 @@ from spikeproof.evaluation.flags import Flag
 from spikeproof.evaluation.predictions import Pool, taken
 from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
-from spikeproof.models import load_model, tensors_of
 from spikeproof.runs import Run
+from spikeproof.runs.weights import load_model, tensors_of
 
 STATE = "verdicts.partial.npz"
 DIAGNOSED = 256  # images, whatever the batch

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from spikeproof.data import DataSet
-from spikeproof.models import load_model
 from spikeproof.runs import Run
+from spikeproof.runs.weights import load_model
 from spikeproof.snn import adapt
 from spikeproof.specs import UserError, from_config
 
@@ -24,7 +24,7 @@ def opened(run: Run, then: str, *, device: str | torch.device | None, trust: boo
 
     Raises `UserError` for a run whose training has not finished, and for what `load_model` refuses.
     """
-    if not run.record["finished"]:
+    if not run.record.finished:
         raise UserError(f"the training of {run.path} has not finished: start its command again, then {then}")
     model = adapt(load_model(run.path, trust=trust)).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return Opened(model, from_config(run.record["config"]["data"], DataSet, trust=trust))
+    return Opened(model, from_config(run.record.config["data"], DataSet, trust=trust))

@@ -1,14 +1,15 @@
 """Why does a network hold, or not? Sparsity of its gradient, harm beyond random noise, potentials off their course.
 
-Three quantities of the literature, each measured on the same images: how sparse the input gradient is (Liu et al.,
-ICML 2024, arXiv 2405.20355, bound by it what an attack can do beyond random noise), that gap itself, and how far the
-currents move the potentials over time (Ding et al., ICML 2024, arXiv 2405.20694).
+Three quantities of the literature, measured on the same images:
+
+- how sparse the input gradient is, which bounds what an attack can do beyond random noise (Liu et al., ICML 2024,
+  arXiv 2405.20355)
+- that gap itself
+- how far the currents move the potentials over time (Ding et al., ICML 2024, arXiv 2405.20694)
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -19,30 +20,17 @@ from spikeproof.attacks import PGD, Attack, Threat
 from spikeproof.attacks.losses import pairwise_probability, strongest_rival
 from spikeproof.attacks.query import per_image
 from spikeproof.calling import as_evaluated, check_logits, check_targets
-from spikeproof.data import PartName
-from spikeproof.evaluation.ledger import fingerprint
-from spikeproof.evaluation.opened_runs import opened
 from spikeproof.evaluation.predictions import Given, taken
-from spikeproof.evaluation.protocol import Protocol
-from spikeproof.evaluation.suites import Suite
 from spikeproof.randomness import seed_from, seeded
-from spikeproof.runs import Run, environment
+from spikeproof.runs.json_forms import as_json
+from spikeproof.runs.records import Clean, Course, Harms, Labelled, ProbesRecord, Sparsity
 from spikeproof.snn import Internals, adapt, attack_view, potential_perturbation, record
 from spikeproof.specs import UserError, short, to_config
 
-__all__ = ["Probes", "probe", "probe_run"]
+__all__ = ["Probes", "probe"]
 
-FILE = "probes.json"
 LARGE = 0.01  # of an image's largest entry: what is smaller counts as nearly zero
 POTENTIAL = "potential "
-
-
-class Sparsity(NamedTuple):
-    """Means over images: shares of the gradient's entries that are not exactly 0, and large; its l1 norm."""
-
-    nonzero_share: float
-    above_1_percent_share: float
-    l1: float
 
 
 class Harm(NamedTuple):
@@ -50,13 +38,6 @@ class Harm(NamedTuple):
 
     loss_rise: float
     accuracy_drop: float
-
-
-class Course(NamedTuple):
-    """Root mean square over images, neurons and draws of a layer's potential perturbation, one number a time step."""
-
-    adversarial: tuple[float, ...]
-    random: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,20 +66,25 @@ class Probes:
 
     def summary(self) -> dict[str, Any]:
         """The JSON-able record of all probes."""
-        harms = {"adversarial": self.adversarial, "random": self.random, "gap": self.gap}
+        return as_json(self._found())
+
+    def record(self, **made: Any) -> ProbesRecord:
+        """What ``probes.json`` holds; `made` says of what, where and how the probes were made."""
+        return ProbesRecord(**self._found(), **made)
+
+    def _found(self) -> dict[str, Any]:
+        """The fields of a `ProbesRecord` that the probes themselves know."""
+        harms = (self.adversarial, self.random, self.gap)
         return {
             "images": self.images,
             "draws": self.draws,
-            "threat": {"label": str(self.threat), "config": to_config(self.threat)},
-            "attack": {"label": short(self.attack), "config": to_config(self.attack)},
-            "clean": {"loss": self.clean_loss, "accuracy": self.clean_accuracy},
-            "gradient": self.gradient._asdict(),
-            "loss_rise": {kind: harm.loss_rise for kind, harm in harms.items()},
-            "accuracy_drop": {kind: harm.accuracy_drop for kind, harm in harms.items()},
-            "potential_perturbation": {
-                layer: {kind: list(rms) for kind, rms in course._asdict().items()}
-                for layer, course in self.potentials.items()
-            },
+            "threat": Labelled(label=str(self.threat), config=to_config(self.threat)),
+            "attack": Labelled(label=short(self.attack), config=to_config(self.attack)),
+            "clean": Clean(loss=self.clean_loss, accuracy=self.clean_accuracy),
+            "gradient": self.gradient,
+            "loss_rise": Harms(*(harm.loss_rise for harm in harms)),
+            "accuracy_drop": Harms(*(harm.accuracy_drop for harm in harms)),
+            "potential_perturbation": self.potentials,
         }
 
 
@@ -117,8 +103,8 @@ def probe(
 
     The gradient is that of the label's probability against its strongest rival, sigmoid(z_y - z_j). The random
     perturbation is the threat's own step, eps long, along normal noise (for Linf a random corner). A stochastic model
-    is judged by mean logits of `draws` passes (default 1, or 16 where the model declares itself stochastic), and its
-    noise is the same for clean and perturbed images. Leaves the model as it was; `batch` bounds memory. Raises
+    is judged by mean logits of `draws` passes (default 1, or 16 where the model declares itself stochastic). Its noise
+    is the same for clean and perturbed images. Leaves the model as it was; `batch` bounds memory. Raises
     `UserError` for bad images, labels, threats or logits, and for a network that answers NaN.
     """
     pool, model = Given(x, y), adapt(model)
@@ -149,43 +135,6 @@ def probe(
         random=_harm(means, "random"),
         potentials=_courses(means),
     )
-
-
-def probe_run(
-    run: Run,
-    threat: Threat,
-    *,
-    attack: Attack = PGD(steps=10),
-    images: int = 256,
-    part: PartName = "test",
-    batch: int = 256,
-    seed: int = 0,
-    data_root: str | Path | None = None,
-    device: str | None = None,
-    trust: bool = False,
-) -> dict[str, Any]:
-    """Writes ``probes.json`` for the first `images` of the run's data, and returns what it holds.
-
-    Does nothing but return it if it is there for the same weights, images and settings. Raises `UserError` for a run
-    whose training has not finished, and for what `probe` refuses.
-    """
-    protocol = Protocol(
-        threats=(threat,), suite=Suite(name="probes", attacks=(attack,)), part=part, images=images, seed=seed
-    )
-    if batch < 1:
-        raise UserError(f"batch must be at least 1, not {batch}")
-    model, data = opened(run, "probe", device=device, trust=trust)
-    chosen = protocol.part_of(data, data_root)
-    print_ = fingerprint(model, chosen, protocol, batch)
-    kept = run.read_json(FILE) if FILE in run else None
-    if isinstance(kept, dict) and kept.get("fingerprint") == print_:
-        return kept
-    started = time.monotonic()
-    found = probe(model, *chosen.batch(torch.arange(len(chosen))), threat, attack, batch=batch, seed=seed)
-    facts = {"data": to_config(data), "resplit": data.resplit, "part": part, "seed": seed, "fingerprint": print_}
-    facts |= {"seconds": time.monotonic() - started, "environment": environment()}
-    run.write_json(FILE, found.summary() | facts)
-    return run.read_json(FILE)
 
 
 def _gradient(model: nn.Module, x: Tensor, y: Tensor, draws: int, seed: int) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """What does an evaluation know? Per image: classified right, broken by which attack, from which eps, at what cost."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,12 @@ import numpy as np
 from spikeproof.attacks import Threat
 from spikeproof.evaluation.diagnosis import Diagnosis
 from spikeproof.evaluation.flags import Flag
-from spikeproof.evaluation.intervals import Interval
 from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.trade_off import qte
+from spikeproof.runs.attack_names import attack_names
+from spikeproof.runs.intervals import Interval
+from spikeproof.runs.json_forms import as_json
+from spikeproof.runs.records import AttackRecord, FlagRecord, SuiteRecord, ThreatRecord, VerdictsRecord
 from spikeproof.specs import short, to_config
 
 NEVER = -1
@@ -65,22 +69,33 @@ class Verdicts:
 
     def summary(self) -> dict[str, Any]:
         """The JSON-able record of the whole evaluation."""
+        return as_json(self._found())
+
+    def record(self, **made: Any) -> VerdictsRecord:
+        """What ``verdicts.json`` holds; `made` says of what, where and how the verdicts were made."""
+        return VerdictsRecord(**self._found(), **made)
+
+    def _found(self) -> dict[str, Any]:
+        """The fields of a `VerdictsRecord` that the evaluation itself knows."""
+        configs = [to_config(member) for member in self.suite.members]
+        attacks = tuple(
+            AttackRecord(name=name, label=short(member), config=config)
+            for name, member, config in zip(attack_names(configs), self.suite.members, configs, strict=True)
+        )
+        suite = SuiteRecord(
+            name=self.suite.name, judged_by=self.suite.judged_by, examined=self.suite.examined, attacks=attacks
+        )
         return {
             "status": self.diagnosis.status,
             "reason": self.diagnosis.reason,
             "images": len(self.label),
-            "suite": {
-                "name": self.suite.name,
-                "judged_by": self.suite.judged_by,
-                "examined": self.suite.examined,
-                "attacks": [{"label": short(attack), "config": to_config(attack)} for attack in self.suite.members],
-            },
-            "flags": [flag.summary() for flag in self.flags],
+            "suite": suite,
+            "flags": tuple(_flag(flag) for flag in self.flags),
             "draws": self.draws,
             "draws_if_stochastic": self.draws_if_stochastic,
-            "clean_accuracy": self.clean_accuracy()._asdict(),
+            "clean_accuracy": self.clean_accuracy(),
             "qte": self.qte(),
-            "threats": [self._at(index, threat) for index, threat in enumerate(self.threats)],
+            "threats": tuple(self._at(index, threat, suite) for index, threat in enumerate(self.threats)),
             "gradient_evaluations": int(self.gradients.sum()),
             "gradient_evaluations_per_image": float(self.gradients.mean()),
             "forward_evaluations_per_image": float(self.forwards.mean()),
@@ -88,15 +103,28 @@ class Verdicts:
             "forward_evaluations_of_flags": self.spent_on_flags[1],
         }
 
-    def _at(self, index: int, threat: Threat) -> dict[str, Any]:
-        robust = self.robust_accuracy(index)
+    def _at(self, index: int, threat: Threat, suite: SuiteRecord) -> ThreatRecord:
         broken = (self.broken_at >= 0) & (self.broken_at <= index)
-        counts = {short(a): int((broken & (self.broken_by == i)).sum()) for i, a in enumerate(self.suite.members)}
-        return {
-            "label": str(threat),
-            "norm": type(threat).__name__,
-            "eps": threat.eps,
-            "config": to_config(threat),
-            "robust_accuracy": robust and robust._asdict(),
-            "broken_by": counts,
-        }
+        return ThreatRecord(
+            label=str(threat),
+            norm=type(threat).__name__,
+            eps=threat.eps,
+            kind=threat.kind,
+            unit=threat.unit,
+            config=to_config(threat),
+            robust_accuracy=self.robust_accuracy(index),
+            broken_by={a.name: int((broken & (self.broken_by == i)).sum()) for i, a in enumerate(suite.attacks)},
+        )
+
+
+def _flag(flag: Flag) -> FlagRecord:
+    return FlagRecord(
+        key=flag.key,
+        name=flag.name,
+        number=None if math.isnan(flag.number) else flag.number,
+        threshold=flag.threshold,
+        spoils=flag.spoils,
+        raised=flag.raised,
+        meaning=flag.meaning,
+        details=flag.details,
+    )

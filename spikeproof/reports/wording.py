@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from spikeproof.reports.intervals import Estimate
-from spikeproof.reports.units import ON_RECORDINGS
+from spikeproof.reports.reading.intervals import Estimate
 
+ON_RECORDINGS = ("FrameLinf", "FrameL2", "EventFlips", "EventEdits", "Retiming")  # whose numbers count events
 NARROW = "\N{NARROW NO-BREAK SPACE}"
 
 
@@ -20,13 +20,6 @@ class Noun:
     one: str
     many: str
     article: str
-
-    def told(self, text: str) -> str:
-        """A sentence of the evaluation, which says image whatever the data are, in this noun."""
-        if self is IMAGE:
-            return text
-        text = re.sub(r"\b([Aa])n image\b", rf"\1{self.article[1:]} {self.one}", text)
-        return re.sub(r"(?<![\w./-])(image)(s?)\b", lambda found: self.many if found[2] else self.one, text)
 
 
 IMAGE, RECORDING = Noun("image", "images", "an"), Noun("recording", "recordings", "a")
@@ -75,6 +68,13 @@ def breakable(code: str) -> Markup:
     return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[(,.])", code))
 
 
+def words(text: str, before: Markup = Markup()) -> Markup:
+    """`text` that breaks into lines between its words alone: a name such as PGD-10 stays whole, with `before`."""
+    first, *others = text.split(" ")
+    whole = [Markup('<span class="word">{}{}</span>').format(before, first)]
+    return Markup(" ").join(whole + [Markup('<span class="word">{}</span>').format(word) for word in others])
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.1f}{NARROW}%"
 
@@ -111,14 +111,3 @@ def counted(number: int, noun: str) -> str:
 def listed(words: list[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def short_labels(labels: list[str]) -> list[str]:
-    """The labels without what stands in brackets where that tells them apart, else the labels."""
-    names = [_unbracketed(label) for label in labels]
-    return [name if names.count(name) == 1 else label for name, label in zip(names, labels, strict=True)]
-
-
-def _unbracketed(label: str) -> str:
-    outer = re.sub(r"\([^()]*\)", "", label)
-    return outer if outer == label else _unbracketed(outer)

@@ -32,9 +32,9 @@ def converted_recipe(
     trust: bool = False,
 ) -> Recipe:
     """The recipe of the spiking network that the finished run of an ANN is converted to, the rest of it kept."""
-    if not run.record["finished"]:
+    if not run.record.finished:
         raise UserError(f"the training of {run.path} has not finished: start its command again, then convert")
-    ann: Recipe = from_config({"class_path": "Recipe", "init_args": run.record["config"]}, Recipe, trust=trust)
+    ann: Recipe = from_config({"class_path": "Recipe", "init_args": run.record.config}, Recipe, trust=trust)
     if not ann.network.is_ann:
         raise UserError(
             f"{run.path} is the run of a spiking network, and only an ANN can be converted: "

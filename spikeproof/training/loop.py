@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from spikeproof.configs import to_config
 from spikeproof.conversion import convert
 from spikeproof.conversion.conversion import refuse_impossible
 from spikeproof.data import Images, augment
-from spikeproof.models import write_model
 from spikeproof.objectives.objective import Terms
 from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.runs import Run, environment, sha256_of
+from spikeproof.runs.records import RunRecord
+from spikeproof.runs.weights import write_model
 from spikeproof.snn import SpikingNetwork
 from spikeproof.training.recipe import Recipe
 from spikeproof.training.validation import Scores, validate
@@ -45,7 +47,7 @@ def train(
     another run, if data are missing, and where a loss stops being finite (the last good checkpoint stays).
     """
     run = _open(recipe, Path(out))
-    if run.record["finished"]:
+    if run.record.finished:
         return _trained(recipe, run)
     at = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     parts = (recipe.data.part("train", data_root), recipe.data.part("validation", data_root))
@@ -59,7 +61,7 @@ def train(
         _begin(recipe, state, ann, parts, run, progress)
     while state.epoch < recipe.training.epochs:
         _epoch(recipe, state, parts, run, progress)
-    run.write_json("run.json", run.record | _finished(state, run))
+    run.write(_finished(state, run))
     return _trained(recipe, run)
 
 
@@ -277,7 +279,7 @@ def _headline(state: _State, losses: str) -> str:
 
 def refuse_another_recipe(recipe: Recipe, path: Path) -> None:
     """Raise `UserError` if the folder `path` holds a run of another recipe."""
-    if "run.json" in Run(path) and Run(path).record["config"] != to_config(recipe)["init_args"]:
+    if "run.json" in Run(path) and Run(path).record.config != to_config(recipe)["init_args"]:
         raise UserError(f"{path} holds a run of another recipe; name another folder, or delete this one")
 
 
@@ -285,23 +287,24 @@ def _open(recipe: Recipe, path: Path) -> Run:
     run, config = Run(path), to_config(recipe)["init_args"]
     if "run.json" in run:
         refuse_another_recipe(recipe, path)
-        if run.record["finished"] and not all(file in run for file in LEFT_BY_TRAINING):
+        if run.record.finished and not all(file in run for file in LEFT_BY_TRAINING):
             (path / "checkpoint.safetensors").unlink(missing_ok=True)  # a file was lost: train it all again
-            run.write_json("run.json", run.record | {"finished": None, "training_seconds": None})
+            run.write(replace(run.record, finished=None, training_seconds=None))
         _refuse_changed_weights(recipe, run)
         return Run(path)
     refuse_what_cannot_work(recipe)
-    facts = {
-        "name": recipe.name,
-        "config": config,
-        "seed": recipe.seed,
-        "weights_sha256": recipe.weights and recipe.weights.digest(),
-        "parameters": sum(p.numel() for p in recipe.build().parameters()),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "finished": None,
-        "training_seconds": None,
-    }
-    run.write_json("run.json", facts | environment())
+    run.write(
+        RunRecord(
+            name=recipe.name,
+            config=config,
+            seed=recipe.seed,
+            weights_sha256=recipe.weights.digest() if recipe.weights else None,
+            parameters=sum(p.numel() for p in recipe.build().parameters()),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            finished=None,
+            environment=environment(),
+        )
+    )
     return Run(path)
 
 
@@ -334,17 +337,18 @@ def refuse_what_cannot_work(recipe: Recipe) -> None:
 def _refuse_changed_weights(recipe: Recipe, run: Run) -> None:
     """A file that a run began with may be gone; one that has changed would be taken for the old one."""
     digest = recipe.weights and recipe.weights.digest()
-    if recipe.weights is not None and digest not in (None, run.record.get("weights_sha256")):
+    if recipe.weights is not None and digest not in (None, run.record.weights_sha256):
         raise UserError(f"{recipe.weights.file} has changed since {run.path} began with it: name another folder")
 
 
-def _finished(state: _State, run: Run) -> dict[str, Any]:
+def _finished(state: _State, run: Run) -> RunRecord:
     before = Run(run.path / ANN)
-    return {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "training_seconds": sum(row["seconds"] for row in state.metrics)
-        + (before.record["training_seconds"] or 0.0 if "run.json" in before else 0.0),
-    }
+    of_ann = before.record.training_seconds or 0.0 if "run.json" in before else 0.0
+    return replace(
+        run.record,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        training_seconds=sum(row["seconds"] for row in state.metrics) + of_ann,
+    )
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.choices import Choice, UserError
-from spikeproof.models import read_weights
 from spikeproof.runs import sha256_of
+from spikeproof.runs.weights import read_weights
 
 OWN = ("normalise.", "num_batches_tracked")  # what the recipe's data decide, and what no prediction depends on
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.data import Digits
-from spikeproof.models import write_model
 from spikeproof.runs import Run
+from spikeproof.runs.weights import write_model
 from spikeproof.snn import Network, ReLU, SmallCNN, SpikingNetwork
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]

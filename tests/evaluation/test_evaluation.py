@@ -251,7 +251,7 @@ def test_an_attack_along_several_paths_is_one_of_a_suite(trained, images):
     for eps in (0, 1):
         assert found.robust_accuracy(eps).value < plain.robust_accuracy(eps).value
     counts = found.summary()["threats"][1]["broken_by"]
-    assert list(counts) == ["FGSM", "PGD(steps=4) along ATan", "PGD(steps=4) along Triangle(width=0.5)"]
+    assert list(counts) == ["FGSM", "PGD-4 (ATan 2)", "PGD-4 (Triangle 0.5)"]
     assert list(counts.values()) == [(found.broken_by == member).sum() for member in range(3)]
 
 

@@ -20,8 +20,8 @@ from spikeproof.data import write_events
 from spikeproof.data.events.streams import checked
 from spikeproof.evaluation.flags import trials
 from spikeproof.evaluation.suites import QUICK
-from spikeproof.models import write_model
 from spikeproof.runs import Run
+from spikeproof.runs.weights import write_model
 from tests import trained as kept
 from tests.attacks.events.bars import NETWORK, SIDE, STEPS, moving_bars
 

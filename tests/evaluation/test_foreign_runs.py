@@ -125,11 +125,11 @@ def test_one_command_and_a_run_like_any_other(
     torch.save(trained_net.state_dict(), "mine.pt")
     main(["evaluate", "--model", "foreign_nets:build", "--weights", "mine.pt", *EVALUATION, "--out", "runs/mine"])
     record, found = Run(Path("runs/mine")).record, verdicts("runs/mine")
-    assert record["config"]["model"] == "foreign_nets:build"
-    assert record["config"]["weights"]["init_args"] == {"file": "mine.pt"}
-    assert len(record["config"]["weights_sha256"]) == 64
-    assert record["parameters"] == sum(p.numel() for p in trained_net.parameters())
-    assert record["versions"]["spikingjelly"]
+    assert record.config["model"] == "foreign_nets:build"
+    assert record.config["weights"]["init_args"] == {"file": "mine.pt"}
+    assert len(record.config["weights_sha256"]) == 64
+    assert record.parameters == sum(p.numel() for p in trained_net.parameters())
+    assert record.environment.versions["spikingjelly"]
     x, y = digits[2][:30], digits[3][:30]
     direct = sp.evaluate(adapt(trained_net), (x, y), sp.Protocol(threats=[sp.Linf(0.05), sp.Linf(0.1)]))
     assert found["status"] == direct.diagnosis.status == "ok"
@@ -161,7 +161,7 @@ def test_without_a_file_the_network_is_taken_as_it_was_built(folder: Path) -> No
     command = ["evaluate", "--model", "foreign_nets:build", *EVALUATION]
     main(command)
     before = verdicts("runs/build")
-    assert Run(Path("runs/build")).record["config"]["weights"] is None
+    assert Run(Path("runs/build")).record.config["weights"] is None
     (folder / "foreign_nets.py").write_text(NETS.replace("manual_seed(0)", "manual_seed(1234)"))
     del sys.modules["foreign_nets"]
     main(command)

@@ -10,6 +10,8 @@ import spikeproof as sp
 from spikeproof.attacks.attack import Whole
 from spikeproof.evaluation import Probes, probe, probe_run
 from spikeproof.runs import Run
+from spikeproof.runs.json_forms import as_json
+from spikeproof.runs.records import ProbesRecord
 
 
 @dataclass(frozen=True)
@@ -242,27 +244,27 @@ def run(tmp_path_factory):
 
 def test_a_run_keeps_its_probes(run):
     found = probe_run(run, sp.Linf(0.1), images=30, batch=20)
-    assert found == run.read_json("probes.json")
-    assert (found["images"], found["part"], found["seed"]) == (30, "test", 0)
-    assert found["threat"]["label"] == str(sp.Linf(0.1))
-    assert found["attack"]["config"]["init_args"]["steps"] == 10
-    assert found["data"]["class_path"] == "Digits"
-    assert "torch" in found["environment"]["versions"]
+    assert found == run.read(ProbesRecord)
+    assert (found.images, found.part, found.seed) == (30, "test", 0)
+    assert found.threat.label == str(sp.Linf(0.1))
+    assert found.attack.config["init_args"]["steps"] == 10
+    assert found.data["class_path"] == "Digits"
+    assert "torch" in found.environment.versions
     x, y = sp.Digits().part("test").batch(range(30))
     direct = probe(sp.load_model(run.path), x, y, sp.Linf(0.1), batch=20).summary()
-    assert json.loads(json.dumps(direct)).items() <= found.items()
+    assert json.loads(json.dumps(direct)).items() <= as_json(found).items()
 
 
 def test_the_same_probe_is_not_done_twice_and_another_is(run, monkeypatch):
     kept = probe_run(run, sp.Linf(0.1), images=30)
-    monkeypatch.setattr("spikeproof.evaluation.probes.probe", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("spikeproof.evaluation.probed_runs.probe", lambda *a, **k: 1 / 0)
     assert probe_run(run, sp.Linf(0.1), images=30) == kept
     for change in ({"images": 29}, {"seed": 1}, {"part": "validation"}, {"attack": sp.PGD(steps=11)}):
         with pytest.raises(ZeroDivisionError):
             probe_run(run, sp.Linf(0.1), **{"images": 30} | change)
     with pytest.raises(ZeroDivisionError):
         probe_run(run, sp.Linf(0.2), images=30)
-    assert run.read_json("probes.json") == kept
+    assert run.read(ProbesRecord) == kept
 
 
 def test_other_weights_are_probed_again(run):
@@ -270,8 +272,8 @@ def test_other_weights_are_probed_again(run):
     tensors, facts = run.read_tensors("model.safetensors")
     run.write_tensors("model.safetensors", {n: t.flip(0) if t.ndim > 1 else t for n, t in tensors.items()}, facts)
     changed = probe_run(run, sp.Linf(0.1), images=30)
-    assert changed["fingerprint"] != kept["fingerprint"]
-    assert changed["gradient"] != kept["gradient"]
+    assert changed.fingerprint != kept.fingerprint
+    assert changed.gradient != kept.gradient
     run.write_tensors("model.safetensors", tensors, facts)
 
 

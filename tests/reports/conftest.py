@@ -67,6 +67,13 @@ def choice(name: str, **fields: Any) -> dict[str, Any]:
     return {"class_path": name, "init_args": fields}
 
 
+def attack(label: str) -> dict[str, Any]:
+    """The choice that ``PGD(steps=20, restarts=2)`` is short for."""
+    kind, _, fields = label.rstrip(")").partition("(")
+    numbers = dict(field.split("=") for field in fields.split(", ") if field.count("=") == 1)
+    return choice(kind, **{name: int(number) for name, number in numbers.items() if number.isdigit()})
+
+
 def verdicts(
     clean: float,
     robust: tuple[float, ...],
@@ -76,7 +83,7 @@ def verdicts(
     **other: Any,
 ) -> dict[str, Any]:
     reliable = other.get("status", "ok") == "ok"
-    attacks = [{"label": label, "config": choice(label.partition("(")[0])} for label in labels]
+    attacks = [{"label": label, "config": attack(label)} for label in labels]
     return {
         "status": "ok",
         "reason": "",
@@ -130,7 +137,6 @@ def epoch(number: int, epochs: int, robust: float) -> dict[str, Any]:
         "epoch": number,
         "learning_rate": 0.001,
         "losses": {"cross_entropy": 2.3 - 1.9 * progress, "consistency": 0.4 * progress},
-        "train_accuracy": 0.97 * progress,
         "validation_accuracy": 0.95 * progress,
         "validation_robust_accuracy": robust * progress,
         "seconds": 1.5,

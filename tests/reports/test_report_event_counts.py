@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from spikeproof.attacks import EventEdits
-from spikeproof.reports.event_counts import touched
-from spikeproof.reports.event_rasters import MOST_PIXELS, event_raster
+from spikeproof.reports.examples.event_counts import touched
+from spikeproof.reports.examples.event_rasters import MOST_PIXELS, event_raster
 
 
 def test_by_hand() -> None:

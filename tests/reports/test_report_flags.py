@@ -11,11 +11,11 @@ from conftest import flags
 from parsed_page import Page
 
 from spikeproof.reports import ranking, write_report
-from spikeproof.reports.breakdowns import Breakdown, joined
-from spikeproof.reports.flagging import because, cautions, flagged
-from spikeproof.reports.rankings import Contender, standings
-from spikeproof.reports.sentences import conclude
-from spikeproof.reports.wording import short_labels
+from spikeproof.reports.forms.sentences import conclude
+from spikeproof.reports.reading.breakdowns import Breakdown, joined
+from spikeproof.reports.reading.contenders import Contender
+from spikeproof.reports.reading.flagging import because, cautions, flagged
+from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run
 from spikeproof.specs import UserError
 
@@ -179,7 +179,11 @@ def test_data_has_the_flags_of_each_seed(make_run: MakeRun, tmp_path: Path) -> N
         make_run("older"),
     ]
     older, row = json.loads(write_report(runs, tmp_path / "report.json").read_text())
-    assert row["flags_by_seed"] == [flags(), flags(**MISLED)]
+    keys = ["zero-gradients", "dead-layer", "one-step-beats-many", "steps-do-not-help"]
+    with_keys = [
+        [flag | {"key": key} for flag, key in zip(seed, keys, strict=True)] for seed in (flags(), flags(**MISLED))
+    ]
+    assert row["flags_by_seed"] == with_keys
     assert (row["status"], row["reason"][:7]) == ("unreliable", "Seed 1:")
     assert older["flags_by_seed"] == [[]]
 
@@ -209,11 +213,11 @@ def test_many_attacks_share_a_column_and_each_has_a_row(make_run: MakeRun, repor
     page = report(run)
     assert "attacked by the quick suite of 19 attacks" in page.text
     (head,) = [row for row in page.rows if "holds" in " ".join(row) and "Network" in row]
-    assert [cell.strip() for cell in head[-3:]] == ["Square", "14 others", "holds"]
+    assert [cell.strip() for cell in head[-3:]] == ["Square-500", "14 others", "holds"]
     assert len(head) == 2 + 1 + 5 + 1 + 1
     (counts,) = [row for row in page.rows if row[0].split()[:1] == ["net"] and len(row) == len(head)]
     assert sum(int(count) for count in counts[2:]) == 100
-    assert page.row("broken by Square")[3] == counts[-3].strip()
+    assert page.row("broken by Square-500")[3] == counts[-3].strip()
     assert page.row("broken by 11 others")[1:] == ["0", "0", "0"]
     assert sum(row[0].startswith("broken by") for row in page.rows if row) == 8 + 1
 
@@ -222,7 +226,7 @@ def test_attacks_are_joined_only_where_there_are_many() -> None:
     def part(*broken: float) -> Breakdown:
         return Breakdown("Linf(8/255)", 0, broken, 1)
 
-    few = joined(["A()", "B()", "C()"], [part(0, 0, 4)])
+    few = joined(["A", "B", "C"], [part(0, 0, 4)])
     assert [column.label for column in few] == ["A", "B", "C"]
     seven = part(1, 0, 0, 9, 0, 5, 0)
     columns = joined(list("ABCDEFG"), [seven], most=2)
@@ -233,13 +237,6 @@ def test_attacks_are_joined_only_where_there_are_many() -> None:
     ]
     assert [seven.by(column) for column in columns] == [9, 5, 1]
     assert joined(list("ABCDEFG"), [part(*range(1, 8))], most=6)[0].label == "A"  # one other is told by its name
-
-
-def test_labels_are_short_while_they_differ() -> None:
-    labels = ["FGSM", "APGD(loss=Margin)", "APGD(loss=Margin) along ATan", "APGD along Triangle(width=2)"]
-    assert short_labels(labels) == ["FGSM", "APGD", "APGD along ATan", "APGD along Triangle"]
-    nested = ["Targeted(attack=APGD(loss=TargetedDLR))", "APGD along Triangle(width=2)", "APGD along Triangle(width=1)"]
-    assert short_labels(nested) == ["Targeted", *nested[1:]]
 
 
 def test_cautions_are_counted(make_run: MakeRun) -> None:

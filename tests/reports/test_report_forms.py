@@ -107,7 +107,9 @@ def test_markdown_of_several_seeds_and_of_one(make_run: MakeRun, table: Callable
     assert found[3][:2] == ["2", "one"]
     assert re.fullmatch(r"20\.0 \(11\.9–28\.1\)", found[3][5])
     (line,) = found[4]
-    assert line.startswith("Data: 100 images of Digits(), test part. Suite quick: FGSM(), PGD(steps=20, restarts=2), ")
+    assert line.startswith(
+        "Data: 100 images of Digits(), test part. Suite quick: FGSM, PGD-20 (2 starts), Square-500. "
+    )
     assert "Seeds: net: 0, 1, 2; one: 0." in line
     assert "standard deviation over the seeds (n − 1) [lowest seed]; one seed (its 95 % Wilson interval" in line
     assert len(found) == 5

@@ -8,8 +8,8 @@ import pytest
 from parsed_page import Page
 
 from spikeproof.reports import ranking
-from spikeproof.reports.probing import Probed, probed
-from spikeproof.reports.rankings import standings
+from spikeproof.reports.reading.probing import Probed, probed
+from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run
 from spikeproof.specs import UserError
 
@@ -128,7 +128,7 @@ def test_an_unreliable_network_has_its_status(make_run: MakeRun, report: Callabl
     page = report(make_run("masked", status="zero_gradient", reason="No gradient moves.", probed={}))
     (row,) = [row for row in page.rows if len(row) == 2 and "zero gradient" in row[1]]
     assert row[0].strip() == "masked"
-    assert "No number of this network can be trusted: where gradients or outputs mislead an attack" in page.text
+    assert "No number of this network can be trusted: gradients or outputs that mislead an attack" in page.text
     later = report(make_run("later", robust=None, probed={}))
     assert later.text.count("75.0 %") == 2
     assert "can be trusted" not in later.text

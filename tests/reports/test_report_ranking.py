@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from spikeproof.reports import Row, ranking
-from spikeproof.reports.breakdowns import breakdowns
-from spikeproof.reports.rankings import standings
-from spikeproof.reports.sentences import conclude
+from spikeproof.reports.forms.sentences import conclude
+from spikeproof.reports.reading.breakdowns import breakdowns
+from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run
 from spikeproof.specs import UserError
 
@@ -130,6 +130,12 @@ def test_same_suite_with_other_settings_does_not_compare(make_run: MakeRun) -> N
     runs = [make_run("a"), make_run("b")]
     verdicts = runs[1].read_json("verdicts.json")
     verdicts["suite"]["attacks"][1]["config"]["init_args"]["steps"] = 1
+    runs[1].write_json("verdicts.json", verdicts)
+    assert standings(runs).differences()[0] == (
+        "attacks",
+        ["FGSM, PGD-20 (2 starts), Square-500", "FGSM, PGD-1 (2 starts), Square-500"],
+    )
+    verdicts["suite"]["attacks"][1]["config"]["init_args"] |= {"steps": 20, "keep": "last"}  # no part of its name
     runs[1].write_json("verdicts.json", verdicts)
     assert [name for name, _ in standings(runs).differences()] == ["attack settings (fingerprint)"]
 

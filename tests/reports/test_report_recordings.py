@@ -16,13 +16,13 @@ from PIL import Image
 import spikeproof as sp
 from spikeproof.evaluation.examples import examples
 from spikeproof.reports import write_report
-from spikeproof.reports.animations import animation
-from spikeproof.reports.curves import accuracy_curves
-from spikeproof.reports.rankings import standings
-from spikeproof.reports.recordings import recordings
-from spikeproof.reports.sentences import conclude
-from spikeproof.reports.surfaces import ADDED, HALF, OFF, ON, REMOVED, surface
-from spikeproof.reports.wording import IMAGE, RECORDING, noun, spelled
+from spikeproof.reports.examples.animations import animation
+from spikeproof.reports.examples.recordings import recordings
+from spikeproof.reports.examples.surfaces import ADDED, HALF, OFF, ON, REMOVED, surface
+from spikeproof.reports.figures.curves import accuracy_curves
+from spikeproof.reports.forms.sentences import conclude
+from spikeproof.reports.reading.rankings import standings
+from spikeproof.reports.wording import noun, spelled
 from spikeproof.runs import Run
 from spikeproof.specs import UserError
 
@@ -193,7 +193,8 @@ def test_nothing_is_fetched_ids_are_unique_and_bytes_the_same(make_recorded: Mak
 
 def test_the_page_speaks_of_recordings(make_recorded: MakeRun, report: Callable[..., Page]) -> None:
     raised = flags(one_step_beats_many=0.5)
-    raised[0] |= {"name": "images of a batch meet", "meaning": "An image's logits depend on the image before."}
+    raised[0] |= {"name": "keeps a state", "meaning": "Logits depend on the recording before.", "details": {}}
+    raised = [flag | {"meaning": flag["meaning"].replace("image", "recording")} for flag in raised]
     options = {
         "flags": raised,
         "shown": flipped(),
@@ -208,17 +209,17 @@ def test_the_page_speaks_of_recordings(make_recorded: MakeRun, report: Callable[
     )
     assert "image" not in prose.lower()
     assert "of 100 recordings of EventFolder (test part) right under 100 flips" in page.text
-    assert "recordings of a batch meet A recording's logits depend on the recording before." in page.text
+    assert "keeps a state Logits depend on the recording before." in page.text
     assert "Share of 100 recordings" in page.text
     assert "exceed 1 % of their recording’s largest" in page.text
     assert "/255" not in re.sub(r"data:[^\"]*", "", prose)
 
 
-def test_a_status_is_told_of_recordings(make_recorded: MakeRun, report: Callable[..., Page]) -> None:
+def test_sentences_of_the_evaluation_are_shown_as_it_wrote_them(
+    make_recorded: MakeRun, report: Callable[..., Page]
+) -> None:
     page = report(make_recorded("net", status="nan", reason="logits are NaN for 3 of 60 images"))
-    assert "logits are NaN for 3 of 60 recordings" in page.text
-    assert RECORDING.told("An image, body.image and images.") == "A recording, body.image and recordings."
-    assert IMAGE.told("An image") == "An image"
+    assert "logits are NaN for 3 of 60 images" in page.text
     assert [noun(kinds).many for kinds in ([], [True], [True, False])] == [
         "images",
         "recordings",
@@ -313,7 +314,7 @@ def test_a_page_of_images_is_what_it_was(make_run: MakeRun, report: Callable[...
     page = report(make_run("net", pictures=(8, 2), probed={}, flags=flags()))
     style = re.search(r"<style>\n(.*?)\n</style>", page.source, re.DOTALL)
     assert style
-    css = Path(__file__).parents[2] / "spikeproof" / "reports" / "report.css"
+    css = Path(__file__).parents[2] / "spikeproof" / "reports" / "forms" / "report.css"
     assert style[1] == css.read_text(encoding="utf-8").rstrip("\n") or style[1] == css.read_text(encoding="utf-8")
     assert not re.search("recording|resplit|split of|data:image/gif", page.source)
     assert "eps is in pixel units, with pixels in [0, 1]. Networks differ" in page.text

@@ -8,11 +8,11 @@ from conftest import probes
 from parsed_page import Page
 
 from spikeproof.reports import ranking, write_report
-from spikeproof.reports.intervals import wilson
-from spikeproof.reports.probing import probed, settings
-from spikeproof.reports.rankings import standings
-from spikeproof.reports.sentences import conclude
+from spikeproof.reports.forms.sentences import conclude
+from spikeproof.reports.reading.probing import probed, settings
+from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run
+from spikeproof.runs.intervals import Interval
 
 MakeRun = Callable[..., Run]
 PAIRED = "Recording by recording, which is sharper"
@@ -58,7 +58,7 @@ def test_several_seeds_are_one_row_with_the_interval_of_one_part(make_recorded: 
     (row,) = ranking(runs)
     worst = row.robust["100 flips"]
     assert (row.seeds, worst.spread) == ((0, 1, 2), (0.3, 0.5))
-    assert (worst.low, worst.high) == pytest.approx((wilson(0.4, 100).low, wilson(0.4, 100).high))
+    assert (worst.low, worst.high) == pytest.approx((Interval.of(40, 100).low, Interval.of(40, 100).high))
 
 
 def test_the_same_seeds_in_all_networks_are_no_caution(make_recorded: MakeRun) -> None:
@@ -74,7 +74,10 @@ def test_the_same_seeds_in_all_networks_are_no_caution(make_recorded: MakeRun) -
 def test_the_page_says_so_once(make_recorded: MakeRun, make_run: MakeRun, report: Callable[..., Page]) -> None:
     runs = [make_recorded("net", folder=f"n{s}", seed=s) for s in (0, 1)]
     page = report(*runs)
-    assert "Each seed has its own split of train, validation and test : networks met the same" in page.text
+    assert (
+        "Each seed has its own split of train, validation and test : networks of the same seed met the same"
+        in page.text
+    )
     assert "Accuracies are shares of equally many recordings" in page.text
     assert "the interval is that of one part alone" in page.text
     assert "All seeds met the same" not in page.text

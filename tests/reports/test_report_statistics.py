@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from spikeproof.reports.intervals import Estimate, over_seeds, paired, wilson
+from spikeproof.reports.reading.intervals import Estimate, over_seeds, paired
+from spikeproof.runs.intervals import Interval
 
 
 @pytest.mark.parametrize(("held", "images"), [(0, 40), (1, 40), (260, 500), (40, 40)])
 def test_wilson_agrees_with_scipy(held: int, images: int) -> None:
     expected = binomtest(held, images).proportion_ci(method="wilson")
-    ours = wilson(held / images, images)
+    ours = Interval.of(held, images)
     assert (ours.low, ours.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
@@ -28,8 +29,8 @@ def test_seeds_are_averaged_without_counting_an_image_twice() -> None:
     mean = over_seeds(seeds, 100)
     assert mean.value == pytest.approx(0.6)
     assert mean.spread == (0.5, 0.7)
-    assert (mean.low, mean.high) == pytest.approx((wilson(0.6, 100).low, wilson(0.6, 100).high))
-    assert mean.high - mean.low > wilson(0.6, 300).high - wilson(0.6, 300).low
+    assert (mean.low, mean.high) == pytest.approx((Interval.of(60, 100).low, Interval.of(60, 100).high))
+    assert mean.high - mean.low > Interval.of(180, 300).high - Interval.of(180, 300).low
 
 
 def test_one_seed_keeps_its_own_interval() -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from spikeproof.cli import choices
-from spikeproof.models import load_model, write_model
 from spikeproof.runs import Run
+from spikeproof.runs.weights import load_model, write_model
 from spikeproof.snn import (
     IF,
     MLP,

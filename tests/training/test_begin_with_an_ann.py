@@ -1,5 +1,6 @@
 """Does a run that begins with an ANN train it, convert it or learn from it, and end the same however it was stopped?"""
 
+import dataclasses
 import json
 import shutil
 from dataclasses import replace
@@ -94,8 +95,8 @@ def whole(tmp_path_factory):
 def test_the_ann_has_a_run_of_its_own_inside(whole, tmp_path):
     train(ANN, tmp_path / "alone")
     inside = Run(whole / "converted" / "ann")
-    assert inside.record["finished"]
-    assert inside.record["name"] == "ANN"
+    assert inside.record.finished
+    assert inside.record.name == "ANN"
     assert same(weights(inside.path), weights(tmp_path / "alone"))
     assert rows(inside.path) == rows(tmp_path / "alone")
     assert same(weights(whole / "taught" / "ann"), weights(tmp_path / "alone"))
@@ -116,7 +117,7 @@ def test_a_taught_network_learns_by_its_teachers_terms(whole):
     for row in Run(whole / "taught").read_lines("metrics.jsonl"):
         assert set(row["losses"]) == {"cross_entropy", "teacher_logits", "teacher_features"}
         assert all(value > 0 for value in row["losses"].values())
-    assert "teacher" not in json.dumps(Run(whole / "taught").record["config"])
+    assert "teacher" not in json.dumps(Run(whole / "taught").record.config)
     assert not any("teacher" in name for name in checkpoint(whole / "taught"))
 
 
@@ -125,7 +126,7 @@ def test_without_fine_tuning_it_is_the_conversion_and_nothing_else(whole):
     assert [row["epoch"] for row in rows(folder)] == [0]
     assert rows(folder)[0]["best"]
     assert same(weights(folder), converted_by_hand(folder, UNTOUCHED).state_dict())
-    assert Run(folder).record["finished"]
+    assert Run(folder).record.finished
 
 
 def test_fine_tuning_begins_with_the_converted_network(whole, tmp_path):
@@ -194,7 +195,7 @@ def test_stopped_anywhere_it_ends_the_same(whole, tmp_path, name, place):
     recipe = KINDS[name]
     with pytest.raises(Stopped):
         train(recipe, tmp_path / "a", progress=stopping(PLACES[place]))
-    assert not Run(tmp_path / "a").record["finished"]
+    assert not Run(tmp_path / "a").record.finished
     torch.manual_seed(99)
     train(recipe, tmp_path / "a")
     assert same(weights(tmp_path / "a"), weights(whole / name))
@@ -245,8 +246,8 @@ def test_the_time_of_the_ann_counts(whole, recipe):
     own = sum(row["seconds"] for row in Run(whole / name).read_lines("metrics.jsonl"))
     before = sum(row["seconds"] for row in Run(whole / name / "ann").read_lines("metrics.jsonl"))
     assert before > 0
-    assert Run(whole / name / "ann").record["training_seconds"] == pytest.approx(before)
-    assert Run(whole / name).record["training_seconds"] == pytest.approx(own + before)
+    assert Run(whole / name / "ann").record.training_seconds == pytest.approx(before)
+    assert Run(whole / name).record.training_seconds == pytest.approx(own + before)
 
 
 def test_progress_says_what_is_done(tmp_path):
@@ -320,7 +321,7 @@ def test_another_teacher_in_the_old_ones_place_is_noticed(whole, tmp_path):
     """The rest of a run would silently learn from it."""
     shutil.copytree(whole / "converted", tmp_path / "a")
     run = Run(tmp_path / "a")
-    run.write_json("run.json", run.record | {"finished": None})
+    run.write(dataclasses.replace(run.record, finished=None))
     ann = Run(tmp_path / "a" / "ann")
     tensors, facts = ann.read_tensors("model.safetensors")
     ann.write_tensors("model.safetensors", {name: 2 * t for name, t in tensors.items()}, facts)

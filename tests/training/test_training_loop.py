@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -53,9 +54,9 @@ def test_a_run_leaves_what_it_should(tmp_path):
     best = next(row for row in rows if row["best"])
     key = [(row["validation_robust_accuracy"], row["validation_accuracy"]) for row in rows]
     assert key[best["epoch"] - 1] == max(key)
-    assert run.record["finished"]
-    assert run.record["parameters"] == sum(p.numel() for p in model.parameters())
-    assert run.record["versions"]["torch"] == torch.__version__
+    assert run.record.finished
+    assert run.record.parameters == sum(p.numel() for p in model.parameters())
+    assert run.record.environment.versions["torch"] == torch.__version__
     assert not model.training
     assert not [f for f in os.listdir(tmp_path / "a") if f.startswith(".")]
 
@@ -128,7 +129,7 @@ def test_killed_with_kill_9_it_ends_with_the_same_weights_bit_for_bit(tmp_path):
         time.sleep(0.01)
     os.kill(child.pid, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL, "the run ended before it could be killed"
-    assert not Run(tmp_path / "killed").record["finished"]
+    assert not Run(tmp_path / "killed").record.finished
     subprocess.run([*command, str(tmp_path / "killed")], check=True)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
 
@@ -160,7 +161,7 @@ def test_a_kill_between_checkpoint_and_metrics_loses_nothing(tmp_path):
     run = Run(tmp_path / "a")
     rows = run.read_lines("metrics.jsonl")
     run.write_lines("metrics.jsonl", rows[:2])
-    run.write_json("run.json", run.record | {"finished": None})
+    run.write(dataclasses.replace(run.record, finished=None))
     train(recipe(), tmp_path / "a")
     assert run.read_lines("metrics.jsonl") == rows
 
@@ -259,7 +260,7 @@ def test_a_nan_loss_stops_with_batch_term_and_advice_and_keeps_the_checkpoint(tm
 def test_a_damaged_file_is_named(tmp_path, monkeypatch, file):
     train(recipe(), tmp_path / "a")
     run = Run(tmp_path / "a")
-    run.write_json("run.json", run.record | {"finished": None})
+    run.write(dataclasses.replace(run.record, finished=None))
     path = tmp_path / "a" / file
     path.write_bytes(path.read_bytes()[:-20])
     read = sp.load_model if file.startswith("model") else partial(train, recipe())

@@ -14,6 +14,7 @@ from spikeproof.attacks.events.edits import Edits, joined, moves, singles
 from spikeproof.attacks.events.moves import drawn, with_moves
 from spikeproof.attacks.events.whole_events import EventThreat, check_binary
 from spikeproof.attacks.inputs import check_frames
+from spikeproof.edit_counts import edit_counts
 from spikeproof.randomness import Streams
 from spikeproof.specs import Pixels, UserError
 
@@ -86,6 +87,10 @@ class EventFlips(CellThreat):
         if self.only not in (None, "insert", "delete"):
             raise UserError(f"unknown only {self.only!r}: it is 'insert', 'delete' or None")
 
+    @property
+    def unit(self) -> str:
+        return {"insert": "events inserted", "delete": "events deleted"}.get(self.only or "", "cells flipped")
+
     def check(self, x: Tensor) -> None:
         check_binary(x, self)
 
@@ -137,6 +142,10 @@ class EventEdits(CellThreat):
             raise UserError(f"most is how many events a cell can hold, 1 or more, or None; not {self.most}")
 
     @property
+    def unit(self) -> str:
+        return "events added, removed or moved"
+
+    @property
     def capacity(self) -> float:
         return float("inf") if self.most is None else self.most
 
@@ -179,10 +188,8 @@ class EventEdits(CellThreat):
     def told_apart(self, perturbed: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """How many events were added, removed and moved ``[B]``, with as many moves as are allowed."""
         change = perturbed - x
-        more, less = change.clamp(min=0), (-change).clamp(min=0)
-        moves = more.sum(1).minimum(less.sum(1)).flatten(1).sum(1)  # within each pixel and polarity
-        moves = moves if self.move is None else moves.clamp(max=self.move)
-        return more.flatten(1).sum(1) - moves, less.flatten(1).sum(1) - moves, moves
+        more, less = (part.clamp(min=0).sum(1).flatten(1) for part in (change, -change))  # of each pixel and polarity
+        return edit_counts(more, less, self.move)
 
     def edits(self, change: Tensor, worth: Tensor) -> Edits:
         """In each pixel and polarity the most valuable events more and less make moves, the others stay single.

@@ -31,6 +31,7 @@ class FrameBall(Ball):
 class FrameLinf(FrameBall, Linf):
     """Every cell of every frame may change by `eps` events, fractions too, between 0 and `most`."""
 
+    unit: ClassVar[str] = "events a cell, Linf norm"
     eps: Pixels = 1.0
     most: Most = None
 
@@ -40,4 +41,5 @@ class FrameL2(FrameBall, L2):
     """The change of all cells of all frames has Euclidean length at most `eps`; values stay between 0 and `most`."""
 
     eps: Pixels = 5.0
+    unit: ClassVar[str] = "events, L2 norm over all cells"
     most: Most = None

@@ -36,6 +36,14 @@ class Retiming(EventThreat):
     def norm(self) -> str:  # type: ignore[override]
         return self.by
 
+    @property
+    def unit(self) -> str:
+        return {
+            "jitter": "frames that any one event moves",
+            "delay": "frames that all events move, added up",
+            "moved": "events moved",
+        }[self.by]
+
     def check(self, x: Tensor) -> None:
         check_binary(x, self)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from spikeproof.choices import UserError
 from spikeproof.data.events.framing import Framing
 from spikeproof.data.events.streams import Events, Sensor
+from spikeproof.edit_counts import edit_counts
 
 __all__ = ["rewritten", "told_apart"]
 
@@ -69,8 +70,8 @@ def told_apart(before: Events, after: Events) -> tuple[int, int, int]:
     change = np.bincount(where, sign, len(one)).astype(np.int64)
     _, column = np.unique(one // max(len(times), 1), return_inverse=True)
     more, less = (np.bincount(column, part).astype(np.int64) for part in (change.clip(min=0), (-change).clip(min=0)))
-    moved = int(np.minimum(more, less).sum())
-    return int(more.sum()) - moved, int(less.sum()) - moved, moved
+    added, removed, moved = edit_counts(more, less)
+    return int(added), int(removed), int(moved)
 
 
 class _Pair(NamedTuple):

@@ -3,8 +3,8 @@
 import pytest
 from torch import Tensor
 
-from spikeproof.models import write_model
 from spikeproof.runs import Run
+from spikeproof.runs.weights import write_model
 from spikeproof.snn import SpikingNetwork
 from tests import trained as kept
 from tests.attacks.events.bars import NETWORK, moving_bars

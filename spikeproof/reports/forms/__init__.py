@@ -1,0 +1,1 @@
+"""In which form is a report written? A page, a table or data."""

@@ -1,0 +1,161 @@
+"""How do run folders become one page that anybody can open, offline and years later?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from spikeproof.reports import wording
+from spikeproof.reports.examples.pictures import Gallery, gallery
+from spikeproof.reports.examples.rasters import MOST_NEURONS, Raster, rasters
+from spikeproof.reports.examples.recordings import Recordings, recordings
+from spikeproof.reports.figures.climbs import climb
+from spikeproof.reports.figures.curves import accuracy_curves
+from spikeproof.reports.figures.drawings import SERIES
+from spikeproof.reports.figures.learning import begins_converted, learning_curves
+from spikeproof.reports.figures.potentials import potential_courses
+from spikeproof.reports.forms.sentences import conclude
+from spikeproof.reports.reading import flagging, probing
+from spikeproof.reports.reading.breakdowns import Breakdown, Together, breakdowns, joined
+from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Standings
+from spikeproof.reports.reading.evidence import understood
+from spikeproof.reports.reading.origins import origin, origin_in_full
+from spikeproof.runs.json_forms import as_json as to_json
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """The part of the page that shows one network from near."""
+
+    contender: Contender
+    gallery: Gallery | None
+    recordings: Recordings | None
+    rasters: list[Raster]
+    learning: list[Markup]
+    flagged: flagging.Flagged
+    climb: Markup | None
+    probed: probing.Probed | None
+    potentials: Markup | None
+
+    @property
+    def converted(self) -> bool:
+        return begins_converted(self.contender)
+
+    @property
+    def origin(self) -> list[tuple[str, str]]:
+        return origin(self.contender.seeds[0].record.config)
+
+    @property
+    def masked(self) -> bool:
+        """Whether the evaluation found that numbers of this network cannot be trusted."""
+        return self.contender.row.status not in ("ok", NOT_EVALUATED)
+
+
+def page(found: Standings, title: str) -> str:
+    """One self-contained HTML page; the same run folders give the same page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        name: getattr(wording, name)
+        for name in ("breakable", "duration", "grouped", "images", "listed", "percent", "spelled", "words")
+    } | {"yaml": _yaml, "cells": probing.cells, "told": probing.told, "by": lambda attacks, part: part.by(attacks)}
+    environment.filters |= {name: getattr(flagging, name) for name in ("because", "cautions", "figure")}
+    colours = {contender.row.name: index for index, contender in enumerate(found.contenders)}
+    portraits = [_portrait(contender, colours) for contender in found.contenders]
+    broken = {contender.row.name: breakdowns(contender) for contender in found.contenders}
+    return environment.get_template("report.html").render(
+        title=title,
+        style=Markup(_style(any(portrait.recordings for portrait in portraits))),
+        standings=found,
+        what=found.what,
+        resplit=[comparison for comparison in found.comparisons if comparison.conditions.resplit],
+        counted=sorted({t.unit for comparison in found.comparisons for t in comparison.conditions.threats} - {""}),
+        conclusions=conclude(found),
+        colours={name: index % SERIES for name, index in colours.items()},
+        anchors={name: f"network-{index + 1}" for name, index in colours.items()},
+        curves=[accuracy_curves(c, colours) if c.ranked else None for c in found.comparisons],
+        breakdowns=broken,
+        columns={c.letter: _columns(c, broken) for c in found.comparisons},
+        rows={c.row.name: _rows(c, broken[c.row.name]) for c in found.contenders if broken[c.row.name]},
+        portraits=portraits,
+        flagged={portrait.contender.row.name: portrait.flagged for portrait in portraits},
+        warned=any(portrait.contender.row.rank and portrait.flagged.warnings for portrait in portraits),
+        checked=any(portrait.flagged.checks for portrait in portraits),
+        probe_headings=probing.HEADINGS,
+        probe_settings=probing.settings([portrait.probed for portrait in portraits if portrait.probed]),
+        most_neurons=MOST_NEURONS,
+        settings=_settings(found),
+    )
+
+
+def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:
+    key = f"network-{colours[contender.row.name] + 1}"
+    arrays = _examples(contender)
+    with understood(contender.seeds[0].run, "examples.npz"):
+        framed = arrays is not None and arrays["clean"].ndim == 5
+        pictures = gallery(arrays) if arrays and not framed else None
+        seen = recordings(arrays) if arrays and framed else None
+        spikes = rasters(arrays) if arrays else []
+    with understood(contender.seeds[0].run, "metrics.jsonl"):
+        learning = learning_curves(contender, key)
+    flagged = flagging.flagged(contender)
+    with understood(contender.seeds[0].run, "verdicts.json"):
+        climbing = climb(flagged, key, contender.row.name)
+    found = probing.probed(contender)
+    potentials = potential_courses(found, key, contender.row.name) if found else None
+    return Portrait(contender, pictures, seen, spikes, learning, flagged, climbing, found, potentials)
+
+
+def _style(recordings: bool) -> str:
+    files = ("report.css", "recordings.css") if recordings else ("report.css",)
+    return "".join((_HERE / file).read_text(encoding="utf-8") for file in files)
+
+
+def _columns(comparison: Comparison, broken: dict[str, list[Breakdown]]) -> list[Together]:
+    """Few enough for all networks side by side."""
+    return joined(comparison.conditions.attacks, [broken[c.row.name][-1] for c in comparison.ranked])
+
+
+def _rows(contender: Contender, broken: list[Breakdown]) -> list[Together]:
+    """Of one network, all the attacks that broke an image."""
+    attacks = contender.verdicts[0].conditions.attacks
+    return joined(attacks, broken[-1:], most=len(attacks))
+
+
+def _examples(contender: Contender) -> dict[str, np.ndarray] | None:
+    """Of the first seed; seeds are not mixed in pictures."""
+    run = contender.seeds[0].run
+    return run.read_arrays("examples.npz") if "examples.npz" in run else None
+
+
+def _settings(found: Standings) -> list[tuple[str, str, list[tuple[str, str]], dict[str, Any]]]:
+    """(network, folder, where it comes from, what made it) for each run, in the page's order."""
+    told = []
+    for contender in found.contenders:
+        for one in contender.seeds:
+            config, around = one.record.config, to_json(one.record.environment)
+            times = {"started": one.record.started, "finished": one.record.finished}
+            made: dict[str, Any] = {"seed": one.seed, "training": times | around}
+            if one.verdicts:
+                kept = ("seed", "draws", "gradient_evaluations", "forward_evaluations_per_image", "seconds")
+                found_there = to_json(one.verdicts.record)
+                made["evaluation"] = {name: found_there[name] for name in kept} | found_there["environment"]
+            told.append((contender.row.name, one.run.name, origin_in_full(config), {"config": config} | made))
+    return told
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100).rstrip()

@@ -1,0 +1,38 @@
+"""In which form is a report written? A page to read, a table to paste, or data to compute with; by the file's name."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from spikeproof.reports.forms.as_json import as_json
+from spikeproof.reports.forms.as_markdown import as_markdown
+from spikeproof.reports.forms.pages import page
+from spikeproof.reports.reading.contenders import Standings
+from spikeproof.reports.reading.rankings import standings
+from spikeproof.runs import Run, written_whole
+from spikeproof.specs import UserError
+
+TITLE = "Which spiking networks hold under attack?"
+
+
+def write_report(runs: Sequence[Run], path: str | Path, *, title: str = TITLE) -> Path:
+    """Writes a report about `runs` to `path`, whole or not at all, and returns `path`.
+
+    ``.html``, or no suffix: one self-contained page, with `title`; ``.json``: the ranking as a list of rows; ``.md``:
+    the ranking as a table. The same run folders give the same bytes. Raises `UserError` for another suffix, for no
+    runs and for a damaged run folder.
+    """
+    forms: dict[str, Callable[[Standings], str]] = {
+        ".html": lambda found: page(found, title),
+        ".json": as_json,
+        ".md": as_markdown,
+    }
+    path = Path(path)
+    suffix = path.suffix.lower() or ".html"
+    if suffix not in forms:
+        raise UserError(f"a report is written as .html, .json or .md, by the name of its file; not as {path.suffix}")
+    if not runs:
+        raise UserError("no runs to report: give at least one run folder")
+    text = forms[suffix](standings(runs))
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path

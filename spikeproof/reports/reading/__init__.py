@@ -1,0 +1,1 @@
+"""What do run folders say, put together for a reader? Networks, seeds, ranks, flags, probes."""

@@ -1,0 +1,149 @@
+"""What does one run folder say about its network?"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spikeproof.reports.reading.conditions import Conditions, as_tested, conditions, images_met, without
+from spikeproof.reports.reading.intervals import Estimate
+from spikeproof.reports.wording import Noun, counted, noun, spelled
+from spikeproof.runs import Run
+from spikeproof.runs.intervals import Interval
+from spikeproof.runs.records import Epoch, ProbesRecord, RunRecord, VerdictsRecord
+from spikeproof.specs import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """How one network stood; `broken_at` and `broken_by` [N] index the threats and attacks of `conditions`.
+
+    Networks whose `met` is equal met the same images, one by one; seeds that have a split each do not. `robust` is
+    empty where the verdict is not "ok".
+    """
+
+    record: VerdictsRecord
+    conditions: Conditions
+    met: str
+    clean: Estimate
+    robust: tuple[Estimate, ...]
+    broken_at: np.ndarray
+    broken_by: np.ndarray
+
+    def holds(self, threat: int) -> np.ndarray:
+        """Which images [N] are right without attack and under every attack up to threat number `threat`."""
+        return self.broken_at > threat
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """One trained network: its record, its epochs and, if it was evaluated or probed, verdicts and probes."""
+
+    run: Run
+    record: RunRecord
+    epochs: tuple[Epoch, ...]
+    verdicts: Judged | None
+    probes: ProbesRecord | None = None
+    recordings: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.record.name or self.run.name
+
+    @property
+    def seed(self) -> int:
+        return self.record.seed
+
+    @property
+    def choices(self) -> str:
+        """The configuration without its seed, and its ANN's: equal for runs that repeat each other."""
+        return json.dumps(_seedless(self.record.config), sort_keys=True)
+
+    @property
+    def conditions(self) -> Conditions | None:
+        return self.verdicts.conditions if self.verdicts else None
+
+    @property
+    def what(self) -> Noun:
+        return noun([self.recordings])
+
+    @property
+    def probed_in(self) -> str:
+        """What the networks of one table of probes must share: attack, threat and images."""
+        assert self.probes
+        found = self.probes
+        resplit = found.resplit or bool(self.conditions and self.conditions.resplit)
+        attack, threat = spelled(found.attack.config), spelled(found.threat.config)
+        where = f"the first {counted(found.images, self.what.one)} of {spelled(as_tested(found.data, resplit))}"
+        return f"{attack} within {threat}, on {where}, {found.part} part"
+
+
+def read_evidence(run: Run) -> Evidence:
+    """Everything a ranking needs of `run`; raises `UserError` that names the missing or damaged file."""
+    record, recordings = run.record, run.holds_recordings
+    with understood(run, "run.json"):
+        _ = record.config.get("data"), _seedless(record.config)
+    epochs = run.epochs if "metrics.jsonl" in run else ()
+    verdicts = _read_verdicts(run) if VerdictsRecord.FILE in run else None
+    recordings = recordings or bool(verdicts and verdicts.conditions.recordings)
+    probes = _read_probes(run) if ProbesRecord.FILE in run else None
+    return Evidence(run, record, epochs, verdicts, probes, recordings)
+
+
+def recipe_fields(config: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a recipe that is written as a choice, such as that of an ANN inside another recipe."""
+    return config["init_args"] if "class_path" in config else config
+
+
+def _seedless(config: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in recipe_fields(config).items() if name != "seed"}
+    if isinstance(data := kept.get("data"), dict):  # whose split a seed may have drawn
+        kept["data"] = without(data, "split_seed")
+    return kept | ({"ann": _seedless(kept["ann"])} if kept.get("ann") else {})
+
+
+@contextmanager
+def understood(run: Run, file: str) -> Iterator[None]:
+    """Turns what reading an unexpected content raises into a `UserError` that names `file`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise run.unexpected(file, error) from error
+
+
+def _read_verdicts(run: Run) -> Judged:
+    record, arrays = run.read(VerdictsRecord), run.read_arrays("verdicts.npz")
+    with understood(run, VerdictsRecord.FILE):
+        sizes = {len(arrays[name]) for name in ("label", "broken_at", "broken_by")}
+        if sizes != {record.images}:
+            raise ValueError(f"{record.images} images, but verdicts.npz holds {sorted(sizes)}")
+        robust = [threat.robust_accuracy for threat in record.threats] if record.status == "ok" else []
+        if None in robust:
+            raise ValueError("its status is ok, and a threat has no robust accuracy")
+        return Judged(
+            record,
+            conditions(record, arrays["label"]),
+            images_met(record, arrays["label"]),
+            _estimate(record.clean_accuracy),
+            tuple(_estimate(interval) for interval in robust if interval is not None),
+            arrays["broken_at"],
+            arrays["broken_by"],
+        )
+
+
+def _read_probes(run: Run) -> ProbesRecord:
+    record = run.read(ProbesRecord)
+    with understood(run, ProbesRecord.FILE):
+        for layer, course in record.potential_perturbation.items():
+            if not course.adversarial or len(course.adversarial) != len(course.random):
+                raise ValueError(f"layer {layer} has {len(course.adversarial)} and {len(course.random)} time steps")
+    return record
+
+
+def _estimate(interval: Interval) -> Estimate:
+    return Estimate(*interval)

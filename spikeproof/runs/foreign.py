@@ -1,0 +1,55 @@
+"""How is a network from elsewhere built again? By the function that built it, which ``model.json`` names."""
+
+import importlib
+import sys
+from pathlib import Path
+
+from torch import nn
+
+from spikeproof.specs import UserError, nearest
+
+
+def needs_trust(folder: Path, factory: str) -> UserError:
+    """What is said where code from elsewhere would have to run, and was not trusted."""
+    return UserError(
+        f"the network of {folder} is built by {factory!r}, code from outside spikeproof; it is only run with "
+        "--trust, and only if you know who wrote it"
+    )
+
+
+def built_by(factory: str) -> nn.Module:
+    """What the function `factory`, written package.module:function, returns when it is called without arguments.
+
+    The current folder is looked in first. Runs the code it names. Raises `UserError` where there is no such module or
+    function, where either fails, and where no network is returned.
+    """
+    module, _, name = factory.partition(":")
+    if not (module and name):
+        raise UserError(f"{factory!r} names no function: write package.module:function, for example mynets.vgg:build")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if f"{module}.".startswith(f"{error.name}."):
+            raise UserError(f"there is no module {error.name!r}, neither in {here} nor installed") from error
+        raise UserError(f"{module} cannot be imported: {_said(error)}") from error
+    except Exception as error:  # whatever that code raises
+        raise UserError(f"{module} cannot be imported: {_said(error)}") from error
+    function = getattr(found, name, None)
+    if not callable(function) or isinstance(function, nn.Module):
+        known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+        hint = "it is no function" if function is not None else nearest(name, known) if known else "it has no function"
+        raise UserError(f"{module} has no function {name!r} that returns a network; {hint}")
+    try:
+        model = function()
+    except Exception as error:
+        raise UserError(f"{factory}, called without arguments, fails: {_said(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise UserError(f"{factory} returned a {type(model).__name__}, and a network is a torch.nn.Module")
+    return model
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,198 @@
+"""What do the files of a run folder say? One declaration of each, which evaluations write and reports read."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+from spikeproof.runs.intervals import Interval
+
+SCHEMA = 2  # of the JSON files of a run folder; what has no number is of spikeproof 0.1.0
+
+Config = dict[str, Any]  # a choice as it is written down: {"class_path": ..., "init_args": ...}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Versions of everything that can change a number, and the machine it was computed on."""
+
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """``run.json``: what was chosen, and how training went; `finished` is None until it has ended."""
+
+    FILE: ClassVar[str] = "run.json"
+    name: str
+    config: Config
+    seed: int
+    weights_sha256: str | None = None
+    parameters: int | None = None
+    started: str | None = None
+    finished: str | None
+    training_seconds: float | None = None
+    environment: Environment = Environment()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """A line of ``metrics.jsonl``; epoch 0 is a network that did not begin at random, before any training."""
+
+    epoch: int
+    learning_rate: float | None = None
+    losses: dict[str, float] = field(default_factory=dict)
+    best: bool = False
+    seconds: float = 0.0
+    validation_accuracy: float | None = None
+    validation_robust_accuracy: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackRecord:
+    """An attack of a suite: its name in the field, such as PGD-10, its name here, and every setting."""
+
+    name: str
+    label: str
+    config: Config
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteRecord:
+    """The members of a suite, one by one."""
+
+    name: str
+    judged_by: str = "mean"
+    examined: int = 0
+    attacks: tuple[AttackRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlagRecord:
+    """A check of whether a number can be believed. Its `key` tells it apart; `name` and `meaning` are for a reader.
+
+    `number` is None where it is not defined, which raises the flag.
+    """
+
+    key: str
+    name: str
+    number: float | None
+    threshold: float
+    spoils: bool
+    raised: bool
+    meaning: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreatRecord:
+    """A threat, and what was left under it. `unit` says what its eps counts; "" stands for pixel values in [0, 1]."""
+
+    label: str
+    norm: str
+    eps: float
+    kind: str
+    unit: str = ""
+    config: Config
+    robust_accuracy: Interval | None
+    broken_by: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictsRecord:
+    """``verdicts.json``: the summary of an evaluation; what happened to each image is in ``verdicts.npz``.
+
+    Costs are counts of gradients and of forward passes, of the suite and of the flags. `protocol` is the whole
+    `Protocol`; None if it is not known.
+    """
+
+    FILE: ClassVar[str] = "verdicts.json"
+    status: str
+    reason: str
+    images: int
+    suite: SuiteRecord
+    flags: tuple[FlagRecord, ...] = ()
+    draws: int
+    draws_if_stochastic: int
+    clean_accuracy: Interval
+    qte: float | None = None
+    threats: tuple[ThreatRecord, ...]
+    gradient_evaluations: int = 0
+    gradient_evaluations_per_image: float | None = None
+    forward_evaluations_per_image: float | None = None
+    gradient_evaluations_of_flags: int = 0
+    forward_evaluations_of_flags: int = 0
+    data: Config
+    resplit: bool = False
+    part: str
+    seed: int = 0
+    protocol: Config | None = None
+    fingerprint: str = ""
+    seconds: float = 0.0
+    environment: Environment = Environment()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """A choice with its short name."""
+
+    label: str = ""
+    config: Config
+
+
+class Harms(NamedTuple):
+    """What the attack does, what random noise of the same size does, and the difference."""
+
+    adversarial: float
+    random: float
+    gap: float
+
+
+class Sparsity(NamedTuple):
+    """Means over images: shares of the gradient's entries that are not exactly 0, and large; its l1 norm."""
+
+    nonzero_share: float
+    above_1_percent_share: float
+    l1: float
+
+
+class Course(NamedTuple):
+    """Root mean square over images, neurons and draws of a layer's potential perturbation, one number a time step."""
+
+    adversarial: tuple[float, ...]
+    random: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clean:
+    """Cross-entropy and accuracy before anything is done to the images."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbesRecord:
+    """``probes.json``: why a network holds, or not."""
+
+    FILE: ClassVar[str] = "probes.json"
+    images: int
+    draws: int
+    threat: Labelled
+    attack: Labelled
+    clean: Clean
+    gradient: Sparsity
+    loss_rise: Harms
+    accuracy_drop: Harms
+    potential_perturbation: dict[str, Course]
+    data: Config
+    resplit: bool = False
+    part: str
+    seed: int = 0
+    fingerprint: str = ""
+    seconds: float = 0.0
+    environment: Environment = Environment()
+
+
+Record = RunRecord | VerdictsRecord | ProbesRecord
+AnyRecord = TypeVar("AnyRecord", RunRecord, VerdictsRecord, ProbesRecord)

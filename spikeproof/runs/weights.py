@@ -1,0 +1,114 @@
+"""How is a network kept in a run folder, and built again from it? ``model.safetensors`` and ``model.json``."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from spikeproof.runs import Run
+from spikeproof.runs.foreign import built_by, needs_trust
+from spikeproof.snn import Network, adapt
+from spikeproof.specs import UserError, from_config, to_config
+
+__all__ = ["load_model", "write_model"]
+
+
+def write_model(
+    run: Run,
+    tensors: dict[str, torch.Tensor],
+    network: Network,
+    shape: tuple[int, ...],
+    classes: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> None:
+    """Weights `tensors`, and the arguments of `Network.build` that make the network they belong to."""
+    how: dict[str, Any] = {"network": to_config(network), "shape": list(shape), "classes": classes}
+    run.write_json("model.json", how | {"mean": list(mean), "std": list(std)})
+    run.write_tensors("model.safetensors", tensors, {"format": "spikeproof 1"})
+
+
+def write_foreign(run: Run, model: nn.Module, factory: str) -> None:
+    """The weights of a network from elsewhere, and the name of the function that builds it."""
+    run.write_json("model.json", {"factory": factory})
+    run.write_tensors("model.safetensors", tensors_of(model), {"format": "spikeproof 1"})
+
+
+def load_model(path: str | Path, *, trust: bool = False) -> nn.Module:
+    """The network of the run folder `path`, in eval mode, on the CPU; one from elsewhere is adapted.
+
+    Raises `UserError` for a missing or damaged file, weights that do not fit, and, unless `trust` is set, for a
+    ``model.json`` that names code from outside spikeproof.
+    """
+    run = Run(Path(path))
+    how = run.read_json("model.json")
+    tensors, _ = run.read_tensors("model.safetensors")
+    if isinstance(how, dict) and "factory" in how:
+        return _foreign(run, str(how["factory"]), tensors, trust)
+    try:
+        network: Network = from_config(how["network"], Network, trust=trust)
+        model = network.build(tuple(how["shape"]), how["classes"], mean=tuple(how["mean"]), std=tuple(how["std"]))
+        model.load_state_dict(tensors)
+    except UserError as error:
+        raise UserError(f"{run.path / 'model.json'}: {error}") from error
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{run.path}: model.json and model.safetensors do not fit together ({error})") from error
+    return model.eval()
+
+
+def _foreign(run: Run, factory: str, tensors: dict[str, Tensor], trust: bool) -> nn.Module:
+    if not trust:
+        raise needs_trust(run.path, factory)
+    model = built_by(factory)
+    load_tensors(model, tensors, str(run.path / "model.safetensors"))
+    return adapt(model).eval()
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors of its state dict, which may hold other things."""
+    return {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
+
+
+def load_tensors(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Put `tensors` into `model`; raises `UserError` that names what is missing, left over or of another shape."""
+    wanted = model.state_dict()
+    missing = [name for name, value in wanted.items() if isinstance(value, Tensor) and name not in tensors]
+    left = [name for name in tensors if name not in wanted]
+    if missing or left:
+        said = [f"does not hold {_few(missing)}, which the network has"] if missing else []
+        said += [f"holds {_few(left)}, which the network has not"] if left else []
+        raise UserError(f"{source} {', and '.join(said)}")
+    try:
+        model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:  # it lists the shapes
+        raise UserError(f"{source} does not fit the network: {error}") from error
+
+
+def _few(names: list[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file, safetensors or what torch.save wrote, read without running any code.
+
+    It may lie under "state_dict", "model" or "net", and its names may begin with "module." throughout. Raises
+    `UserError` for a missing or damaged file, and for one that holds more than weights.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no weights file {path}")
+    try:
+        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} cannot be read as weights: {error}") from error
+    except Exception as error:  # pickle raises its own kinds
+        raise UserError(f"{path} holds more than weights, and is not read: save model.state_dict() alone") from error
+    if isinstance(found, dict):
+        found = next((found[key] for key in ("state_dict", "model", "net") if isinstance(found.get(key), dict)), found)
+    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+        raise UserError(f"{path} holds no state dict, a mapping from names to tensors: save model.state_dict()")
+    wrapped = all(name.startswith("module.") for name in found)
+    return {name.removeprefix("module.") if wrapped else name: tensor for name, tensor in found.items()}
