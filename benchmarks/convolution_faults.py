@@ -79,6 +79,10 @@ def exercise(case: Case, shapes: list[tuple[int, int, int]]) -> None:
                 os._exit(WRONG)
 
 
+def named(outputs: int, images: int, side: int) -> str:
+    return f"{images} images of {side} x {side} to {outputs}"
+
+
 def results(layer: nn.Module, x: Tensor) -> list[Tensor]:
     """The output, and the gradients of half its sum of squares."""
     x = x.detach().requires_grad_()
@@ -96,7 +100,10 @@ def overrun() -> None:
 
 
 def faults_here(channels: int) -> list[dict[str, Any]]:
-    """The cases that fail in this process's own setting, with the shapes on which they do."""
+    """The cases that fail in this process's own setting, and how they end on each shape alone.
+
+    Damage is seen where a freed block lies behind the buffer: on all shapes in turn sooner than on one alone.
+    """
     if not ending(overrun):
         raise SystemExit("the heap is not checked here: glibc's libc_malloc_debug.so.0 is needed")
     torch.set_num_threads(1)  # a process that has started threads cannot be forked
@@ -105,11 +112,8 @@ def faults_here(channels: int) -> list[dict[str, Any]]:
     found = []
     for case in cases(channels):
         if ending(partial(exercise, case, SHAPES)):
-            ends = {shape: ending(partial(exercise, case, [shape])) for shape in SHAPES}
-            named = {
-                f"{n} images of {side} x {side} to {outputs}": end for (outputs, n, side), end in ends.items() if end
-            }
-            found.append(asdict(case) | {"ends": named})
+            ends = {named(*shape): ending(partial(exercise, case, [shape])) for shape in SHAPES}
+            found.append(asdict(case) | {"ends_alone": {name: end for name, end in ends.items() if end}})
     return found
 
 
@@ -139,7 +143,8 @@ def main(arguments: list[str] | None = None) -> None:
         setting = {"ATEN_CPU_CAPABILITY": capability, "ONEDNN_MAX_CPU_ISA": instructions}
         found = faults(setting | {"OMP_NUM_THREADS": str(options.threads)}, options.channels)
         scans.append(setting | {"faults": found})
-    settings = {"channels": options.channels, "threads": options.threads, "shapes": SHAPES}
+    settings: dict[str, Any] = {"channels": options.channels, "threads": options.threads}
+    settings["shapes"] = [named(*shape) for shape in SHAPES]
     with written_whole(options.out) as temporary:
         record = {"environment": environment(), "settings": settings, "scans": scans}
         temporary.write_text(json.dumps(record, indent=1) + "\n")

@@ -1,7 +1,8 @@
 """How is a model asked? In eval mode, in full float32, with checked inputs and outputs, and leaving it as it was.
 
-An answer is judged in batches of one fixed shape: rounding differs between shapes, and a spike at its threshold may
-flip with it. In one shape the logits of an image depend on nothing but the image, bit for bit.
+An answer is judged in batches of one fixed shape: rounding differs between shapes and between the rows of a batch, and
+a spike at its threshold may flip with it. In one shape, and in a row that the image itself decides, its logits depend
+on nothing but the image, bit for bit.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from spikeproof.specs import UserError
 
 WIDTHS = {"cpu": 32}  # images in one judged batch; padding costs more than small batches there
 WIDTH = 256  # on an accelerator
+MULTIPLIER = -7046029254386353131  # 2^64 over the golden ratio, as a signed number: spreads near words far apart
 
 
 def width_for(device: torch.device) -> int:
@@ -40,32 +42,48 @@ def predict(
 ) -> Tensor:
     """Mean logits ``[N, K]`` of `draws` passes, float32 on the CPU; `x` may lie on another device than the model.
 
-    The model sees batches of `width` images (default: `width_for` its device), the last one filled up with copies of
-    its first image. With `vote`, the share of passes that name each class, ties broken by the mean probabilities.
+    The model sees batches of `width` images (default: `width_for` its device). What an image shows decides its row;
+    empty rows hold copies of another. With `vote`, the share of passes that name each class, ties broken by the mean
+    probabilities.
     """
     passes = _passes(model, x, draws, width, seed)
-    return torch.cat([(_shares(part) if vote else part.mean(0)).float() for part in passes])
+    return (_shares(passes) if vote else passes.mean(0)).float()
 
 
 def votes(model: nn.Module, x: Tensor, draws: int, *, width: int | None = None, seed: int = 0) -> Tensor:
     """How many of `draws` passes name each class ``[N, K]``, integers on the CPU; asked like `predict`."""
-    return torch.cat([_named(part).sum(0) for part in _passes(model, x, draws, width, seed)])
+    return _named(_passes(model, x, draws, width, seed)).sum(0)
 
 
-def _passes(model: nn.Module, x: Tensor, draws: int, width: int | None, seed: int) -> list[Tensor]:
-    """Logits ``[draws, b, K]`` on the CPU, of one part of the images after the other."""
+def _passes(model: nn.Module, x: Tensor, draws: int, width: int | None, seed: int) -> Tensor:
+    """Logits ``[draws, N, K]`` on the CPU."""
     device, found = device_of(model), []
     width = width or width_for(device)
+    row, turn = _places(x, width)
+    order = []
     with torch.no_grad(), as_evaluated(model), in_full_precision(), seeded(seed, device):
-        for part in x.split(width):
-            whole = _padded(part.to(device), width)
-            passes = torch.stack([checked_logits(model, whole) for _ in range(draws)])
-            found.append(passes[:, : len(part)].cpu())
-    return found
+        for number in range(int(turn.max()) + 1):
+            those = (turn == number).nonzero().squeeze(1)
+            whole = x[those[:1]].to(device).expand(width, *x.shape[1:]).clone()
+            whole[row[those].to(device)] = x[those].to(device)
+            passes = torch.stack([checked_logits(model, whole, len(those)) for _ in range(draws)])
+            found.append(passes.cpu()[:, row[those]])
+            order.append(those)
+    return torch.cat(found, 1)[:, torch.cat(order).argsort()]
 
 
-def _padded(x: Tensor, width: int) -> Tensor:
-    return torch.cat([x, x[:1].expand(width - len(x), *x.shape[1:])]) if len(x) < width else x
+def _places(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The row of each image in a judged batch, by what the image shows, and the number of its batch ``[N]``.
+
+    Even in one shape a matrix product may round otherwise in another row. So an image has a row of its own.
+    """
+    words = x.detach().flatten(1).to("cpu", torch.float32).contiguous().view(torch.int32).long()
+    factors = torch.arange(1, 2 * words.shape[1], 2) * MULTIPLIER  # odd, so that each pixel counts
+    row = ((words + 1) * factors).sum(1).bitwise_right_shift(32).remainder(width)  # whole numbers: exact in any order
+    order = row.argsort(stable=True)
+    first = torch.searchsorted(row[order], row[order])  # of those that share a row
+    turn = torch.empty_like(row).scatter(0, order, torch.arange(len(row)) - first)
+    return row, turn
 
 
 def _named(passes: Tensor) -> Tensor:
@@ -78,12 +96,15 @@ def _shares(passes: Tensor) -> Tensor:
     return _named(passes).to(passes.dtype).mean(0) + passes.softmax(2).mean(0) / (2 * len(passes))
 
 
-def checked_logits(model: nn.Module, x: Tensor) -> Tensor:
-    """One pass; refuses what is no logits ``[B, K]``, and a model that writes into its input."""
+def checked_logits(model: nn.Module, x: Tensor, images: int | None = None) -> Tensor:
+    """One pass; refuses what is no logits ``[B, K]``, and a model that writes into its input.
+
+    `images` are as many of `x` as were asked about, where the others fill up the batch.
+    """
     given = x.clone()
     answer = model(given)
     check_unwritten(given, x)
-    check_logits(answer, x)
+    check_logits(answer, x, len(x) if images is None else images)
     return answer
 
 
@@ -140,13 +161,16 @@ def _readable(read: Callable[[], Any]) -> Any:
         return None
 
 
-def check_logits(answer: Any, x: Tensor) -> None:
+def check_logits(answer: Any, x: Tensor, images: int | None = None) -> None:
     """Refuse what is no logits ``[B, K]``, floating point, for the images `x`."""
     if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != len(x):
         seen = list(answer.shape) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
         timed = isinstance(answer, Tensor) and answer.ndim == 3 and answer.shape[1] == len(x)
         hint = ": outputs [T, B, K] over time are the model's to reduce, by their mean for example" if timed else ""
-        raise UserError(f"a model returns logits [B, K]; for {len(x)} images this one returned {seen}{hint}")
+        filled = f" in a batch of {len(x)}" if images not in (None, len(x)) else ""
+        raise UserError(
+            f"a model returns logits [B, K]; for {images or len(x)} images{filled} this one returned {seen}{hint}"
+        )
     if not answer.is_floating_point():
         raise UserError(f"logits are floating point, not {answer.dtype}")
 

@@ -12,14 +12,13 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from spikeproof.attacks.inputs import check_images
-from spikeproof.choices import Choice, Pixels, UserError, pixels
+from spikeproof.attacks.boxes import ROUNDING, Box, UnitBox
+from spikeproof.choices import Choice, Pixels, UserError
 from spikeproof.randomness import Streams
 
 __all__ = ["L1", "L2", "Linf", "Threat"]
 
 SPREAD = 3  # pixels that a step under L1 changes, per unit of eps: on average a pixel has half a unit of room
-ROUNDING = 1e-6  # float32 rounds x + delta by up to 6e-8 a pixel; more than this outside the set is outside
 
 
 class Threat(Choice):
@@ -33,9 +32,9 @@ class Threat(Choice):
     norm: ClassVar[str]
     largest: ClassVar[float]  # the largest radius that is accepted
 
+    @abstractmethod
     def check(self, x: Tensor) -> None:
         """Raise `UserError` for what cannot be attacked under this threat."""
-        check_images(x)
 
     @abstractmethod
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
@@ -55,18 +54,45 @@ class Threat(Choice):
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
         """How far each perturbed image is, in the threat's norm ``[B]``."""
 
+    @abstractmethod
     def contains(self, perturbed: Tensor, x: Tensor) -> Tensor:
-        """Whether each perturbed image is allowed ``[B]``: near enough, in [0, 1], and no NaN."""
-        inside = ((perturbed >= 0) & (perturbed <= 1)).flatten(1).all(1)
-        return inside & (self.distance(perturbed, x) <= self.eps * (1 + ROUNDING) + ROUNDING)
+        """Whether each perturbed image is allowed ``[B]``; what holds a NaN is not."""
 
     def scaled(self, factor: float) -> Self:
         """The same kind of threat, `factor` times as large."""
         return replace(self, eps=self.eps * factor)  # type: ignore[type-var]
 
 
+class Ball(Threat):
+    """A ball in a norm, inside a box: pixels lie in [0, 1], and counts of event frames from 0 to the largest."""
+
+    @property
+    def box(self) -> Box:
+        """Which values there can be at all."""
+        return UnitBox()
+
+    def check(self, x: Tensor) -> None:
+        self.box.check(x)
+
+    def contains(self, perturbed: Tensor, x: Tensor) -> Tensor:
+        inside = ((perturbed >= 0) & (perturbed <= self.box.top(x))).flatten(1).all(1)
+        return inside & (self.distance(perturbed, x) <= self.reach)
+
+    @property
+    def reach(self) -> float:
+        """`eps`, and what rounding is forgiven."""
+        return self.eps * (1 + ROUNDING) + ROUNDING
+
+    def room(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """How far each value is from the ends of the box: the lowest and the highest change ``[B, D]``."""
+        return -x.flatten(1), (self.box.top(x) - x).flatten(1)
+
+    def __str__(self) -> str:
+        return f"{self.norm} {self.eps:g}"
+
+
 @dataclass(frozen=True)
-class Linf(Threat):
+class Linf(Ball):
     """Every pixel may change by at most `eps` in [0, 1]; written 8/255, not 8."""
 
     eps: Pixels = 8 / 255
@@ -74,13 +100,17 @@ class Linf(Threat):
     largest: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "eps", radius(self.eps, self.largest, "Linf"))
+        super().__post_init__()
+        refuse_bytes(self.eps, self.largest, "Linf")
 
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
-        return torch.maximum(torch.minimum(perturbed, x + self.eps), x - self.eps).clamp(0, 1)
+        wanted = self.box.finite(perturbed, x)
+        near = torch.maximum(torch.minimum(wanted, x + self.eps), x - self.eps)
+        return self.box.settle(near, x, self.reach)
 
     def start(self, x: Tensor, streams: Streams | None = None) -> Tensor:
-        return self.project(x + self.eps * in_cube(x, streams or Streams.fresh(x)), x)
+        streams = streams or Streams.fresh(x)
+        return self.project(x + self.eps * (2 * streams.uniform(*x.shape[1:], like=x) - 1), x)
 
     def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
         return gradient.sign()
@@ -93,7 +123,7 @@ class Linf(Threat):
 
 
 @dataclass(frozen=True)
-class L2(Threat):
+class L2(Ball):
     """The change has Euclidean length at most `eps` over all pixels; 0.5 and 1 are usual for 32x32 images."""
 
     eps: Pixels = 0.5
@@ -101,29 +131,31 @@ class L2(Threat):
     largest: ClassVar[float] = 10.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "eps", radius(self.eps, self.largest, "L2"))
+        super().__post_init__()
+        refuse_bytes(self.eps, self.largest, "L2")
 
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
         """Exact: the nearest point of ball and box together is clip(x + c (perturbed - x)) for one c in [0, 1]."""
-        delta = (perturbed - x).flatten(1)
-        lower, upper = -x.flatten(1), 1 - x.flatten(1)
-        return (x + shrunk_and_clipped(delta, lower, upper, self.eps).view_as(x)).clamp(0, 1)
+        delta = (self.box.finite(perturbed, x) - x).flatten(1)
+        change = shrunk_and_clipped(delta, *self.room(x), self.eps).view_as(x)
+        return self.box.settle(x + change, x, change.abs())
 
     def start(self, x: Tensor, streams: Streams | None = None) -> Tensor:
-        return self.project(x + in_ball(x, self.eps, streams or Streams.fresh(x)), x)
+        """Uniform in the ball, and projected into the box."""
+        streams = streams or Streams.fresh(x)
+        direction = streams.normal(*x.shape[1:], like=x).flatten(1)
+        size = streams.uniform(1, like=x) ** (1 / direction.shape[1])
+        return self.project(x + (self.eps * size * unit(direction)).view_as(x), x)
 
     def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
         return unit(gradient.flatten(1)).view_as(gradient)
 
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
-        return (perturbed - x).flatten(1).norm(dim=1)
-
-    def __str__(self) -> str:
-        return f"L2 {self.eps:g}"
+        return (perturbed.double() - x).flatten(1).norm(dim=1).to(x.dtype)
 
 
 @dataclass(frozen=True)
-class L1(Threat):
+class L1(Ball):
     """The changes of all pixels add up to at most `eps`; 12 is usual for 32x32 images, 255 for 224x224 ones.
 
     The set is what is left of the ball in [0, 1]: a pixel saturates long before the budget is spent. Source: Croce and
@@ -135,7 +167,8 @@ class L1(Threat):
     largest: ClassVar[float] = 1000.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "eps", radius(self.eps, self.largest, "L1"))
+        super().__post_init__()
+        refuse_bytes(self.eps, self.largest, "L1")
 
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
         """Exact: the nearest point of ball and box together shrinks every change by the same amount, and clips it.
@@ -143,11 +176,10 @@ class L1(Threat):
         Rounded toward `x`: what thousands of pixels are rounded up by adds up to more than `contains` forgives.
         """
         delta = (perturbed - x).flatten(1)
-        lower, upper = -x.flatten(1), 1 - x.flatten(1)
-        change = lowered_and_clipped(delta, lower, upper, self.eps).view_as(x)
+        change = lowered_and_clipped(delta, *self.room(x), self.eps).view_as(x)
         near = (x + change).to(x.dtype)
         over = (near.double() - x).abs() > change.abs()
-        return torch.where(over, near.nextafter(x), near).clamp(0, 1)
+        return self.box.settle(torch.where(over, near.nextafter(x), near), x, change.abs())
 
     def start(self, x: Tensor, streams: Streams | None = None) -> Tensor:
         """Uniform in the ball, mirrored where a pixel would leave the box: most of them have room on one side alone."""
@@ -156,7 +188,7 @@ class L1(Threat):
         change = (size * streams.signs(*shape, like=x)).flatten(1)
         length = streams.uniform(1, like=x) ** (1 / change.shape[1])
         change = (self.eps * length * change / change.abs().sum(1, keepdim=True)).view_as(x)
-        outside = (x + change < 0) | (x + change > 1)
+        outside = (x + change < 0) | (x + change > self.box.top(x))
         return self.project(x + torch.where(outside, -change, change), x)
 
     def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
@@ -174,26 +206,11 @@ class L1(Threat):
     def distance(self, perturbed: Tensor, x: Tensor) -> Tensor:
         return (perturbed.double() - x).abs().flatten(1).sum(1).to(x.dtype)
 
-    def __str__(self) -> str:
-        return f"L1 {self.eps:g}"
-
 
 def unit(rows: Tensor) -> Tensor:
     # Scaled by the largest entry first: the squares of gradients near 1e-25 underflow.
     rows = rows / rows.abs().amax(1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
     return rows / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
-
-
-def in_cube(x: Tensor, streams: Streams) -> Tensor:
-    """Changes like `x`, uniform in (-1, 1)."""
-    return 2 * streams.uniform(*x.shape[1:], like=x) - 1
-
-
-def in_ball(x: Tensor, radius: float, streams: Streams) -> Tensor:
-    """Changes like `x`, uniform in the Euclidean ball of this radius."""
-    direction = streams.normal(*x.shape[1:], like=x).flatten(1)
-    size = streams.uniform(1, like=x) ** (1 / direction.shape[1])
-    return (radius * size * unit(direction)).view_as(x)
 
 
 def shrunk_and_clipped(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) -> Tensor:
@@ -240,13 +257,11 @@ def lowered_and_clipped(delta: Tensor, lower: Tensor, upper: Tensor, eps: float)
     return delta.sign() * (size - c).clamp(min=0).minimum(bound)
 
 
-def radius(value: float | str, largest: float, norm: str) -> float:
-    """A radius in pixel units; refuses one that can only be meant on the 0-255 scale."""
-    eps = pixels(value, "eps")
+def refuse_bytes(eps: float, largest: float, norm: str) -> None:
+    """Raise `UserError` for a radius that can only be meant on the 0-255 scale."""
     if eps > largest:
         right = f"write {eps:g}/255" if norm == "Linf" else f"{'0.5' if norm == 'L2' else 12} is usual for 32x32 pixels"
-        raise UserError(f"{norm} eps {value} looks like the 0-255 scale: images lie in [0, 1] here, {right}")
-    return eps
+        raise UserError(f"{norm} eps {eps:g} looks like the 0-255 scale: images lie in [0, 1] here, {right}")
 
 
 def readable(eps: float) -> str:

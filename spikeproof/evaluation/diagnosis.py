@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.calling import as_evaluated
-from spikeproof.evaluation.red_flags import Flag, along, blind
+from spikeproof.evaluation.flags import Flag
+from spikeproof.evaluation.flags.inspection import along, blind
 from spikeproof.models import tensors_of
 from spikeproof.randomness import seeded
 from spikeproof.snn import GradientPath, adapt, record

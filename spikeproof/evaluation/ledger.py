@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from spikeproof.attacks import Transfer
 from spikeproof.calling import is_stochastic, predict
 from spikeproof.evaluation.diagnosis import Diagnosis, diagnose, judged
+from spikeproof.evaluation.flags import Flag
 from spikeproof.evaluation.predictions import Pool, taken
 from spikeproof.evaluation.protocol import Protocol
-from spikeproof.evaluation.red_flags import Flag
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
 from spikeproof.models import load_model, tensors_of
 from spikeproof.runs import Run

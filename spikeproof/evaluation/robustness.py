@@ -15,11 +15,11 @@ from spikeproof.attacks import Attack
 from spikeproof.calling import is_stochastic
 from spikeproof.data import DataSet, Images
 from spikeproof.evaluation.diagnosis import judged
+from spikeproof.evaluation.flags import CHECKED, Credited, Inspection, Trials, examine
 from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.ledger import Kept, Ledger, fingerprint
 from spikeproof.evaluation.predictions import Pool, predictions, taken
 from spikeproof.evaluation.protocol import Protocol
-from spikeproof.evaluation.red_flags import CHECKED, Spent, of_attacks, of_network, of_suite
 from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.verdicts import Verdicts
 from spikeproof.progress import Report, silent
@@ -71,7 +71,7 @@ def evaluate_pool(
         draws = 1
     vote = suite.judged_by == "vote"
     first = taken(model, pool, torch.arange(min(len(pool), CHECKED)))
-    network = of_network(model, *first, suite.paths, batch=batch, seed=seed)
+    network = examine(Inspection(model, *first, suite.paths, width=min(batch, len(first[0])), seed=seed))
     flags = [next(network)]  # whether it keeps a state, which would make all that follows a matter of chance
     logits = predictions(model, pool, batch, draws, vote, seed)
     flags += network
@@ -112,16 +112,18 @@ def _examined(judge: Judge, pool: Pool, found: Verdicts, batch: int, seed: int, 
     if found.diagnosis.status != "ok":
         return found
     right = np.flatnonzero(found.broken_at >= 0)
-    found = replace(found, flags=(*found.flags, *of_suite(found.suite.members, found.broken_by[right].tolist())))
+    credited = Credited(found.suite.members, found.broken_by[right].tolist())
+    found = replace(found, flags=(*found.flags, *examine(credited)))
     if not len(who := right[: found.suite.examined]):
         return found
     by_gradients = np.array([attack.white_box for attack in found.suite.members] + [False])  # the last: by none
     broken = torch.from_numpy(by_gradients[found.broken_by[who]])
     index = torch.from_numpy(who)
     x, y = taken(judge.model, pool, index)
-    spent, flags = Spent(batch, seed_from(seed, len(found.threats))), list(found.flags)
-    for flag in of_attacks(judge, x, y, found.threats[-1], broken, spent):
+    drawn, flags = seed_from(seed, len(found.threats)), list(found.flags)
+    trials = Trials(judge, x, y, found.threats[-1], broken, batch=batch, seed=drawn, index=index)
+    for flag in examine(trials):
         flags.append(flag)
         progress(f"red flags: {flag.name}", 1, 1)
-    cost = spent.gradients, spent.forwards
+    cost = trials.gradients, trials.forwards
     return replace(found, flags=tuple(flags), spent_on_flags=cost, diagnosis=judged(flags))

@@ -8,8 +8,8 @@ import numpy as np
 
 from spikeproof.attacks import Threat
 from spikeproof.evaluation.diagnosis import Diagnosis
+from spikeproof.evaluation.flags import Flag
 from spikeproof.evaluation.intervals import Interval
-from spikeproof.evaluation.red_flags import Flag
 from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.trade_off import qte
 from spikeproof.specs import short, to_config

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from spikeproof.calling import as_evaluated
+from spikeproof.calling import as_evaluated, predict
 from spikeproof.data import Images
-from spikeproof.randomness import seed_from, seeded
+from spikeproof.randomness import seed_from
 from spikeproof.snn import SpikingNetwork, attack_view
 from spikeproof.training.recipe import Selection
 
@@ -38,17 +38,16 @@ def validate(model: SpikingNetwork, part: Images, selection: Selection, *, seed:
     attacked, attack = attack_view(model), selection.attack.averaging(draws)
     clean = robust = 0
     count = min(selection.images, len(part))
-    with torch.no_grad(), as_evaluated(model):
+    with as_evaluated(model):
         for indices in torch.arange(count).split(batch):
             x, y = (t.to(device) for t in part.batch(indices))
-            drawn = seed_from(seed, int(indices[0]))
-            found = attack.run(attacked, x, y, selection.threat, seed=drawn, stop=draws == 1).x
-            with seeded(drawn + 1, device):
-                clean += _right(model, x, y, draws)
-                robust += _right(model, selection.threat.project(found, x), y, draws)
+            found = attack.run(attacked, x, y, selection.threat, seed=seed, stop=draws == 1, index=indices).x
+            noise = seed_from(seed, 1, int(indices[0]))
+            clean += right_answers(model, x, y, draws, noise)
+            robust += right_answers(model, selection.threat.project(found, x), y, draws, noise)
     return Scores(robust / count, clean / count)
 
 
-def _right(model: SpikingNetwork, x: Tensor, y: Tensor, draws: int) -> int:
-    logits = torch.stack([model(x) for _ in range(draws)]).mean(0)
-    return int((logits.argmax(1) == y).sum())
+def right_answers(model: SpikingNetwork, x: Tensor, y: Tensor, draws: int, seed: int) -> int:
+    """How many images are classified right."""
+    return int((predict(model, x, draws=draws, seed=seed).argmax(1) == y.cpu()).sum())

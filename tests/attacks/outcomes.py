@@ -1,6 +1,7 @@
 """How does a test judge what an attack found, and what it left behind?"""
 
 import copy
+import math
 import random
 
 import numpy as np
@@ -8,12 +9,33 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Threat
+from spikeproof.attacks.query import Query, Task
+from spikeproof.randomness import Streams
 
 
 def broken(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """Which images the model gets wrong ``[B]``."""
     with torch.no_grad():
         return model(x).argmax(1) != y
+
+
+def at_first(seed: int, x: Tensor, leg: int = 0) -> Streams:
+    """The random numbers that a leg of an attack on `x` begins with."""
+    return Streams.of(seed, torch.arange(len(x))).turn(leg << 32)
+
+
+def asked(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, eot: int = 1, seed: int = 0) -> Query:
+    """A query about `x`, as an attack that stops at nothing has it."""
+    return Query.over(Task(model, x, y, threat, Streams.of(seed, torch.arange(len(x))), stop=False), eot)
+
+
+def as_many(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether ours break as many images as theirs ``[B]``, or fewer by what chance explains.
+
+    An image that only one of two equals breaks is either's by a coin: they differ by the square root of the tosses.
+    """
+    lost, gained = (theirs & ~ours).sum().item(), (ours & ~theirs).sum().item()
+    return lost - gained <= 1 + 2 * math.sqrt(lost + gained)
 
 
 def distances(model: nn.Module, found: Tensor, x: Tensor, y: Tensor, threat: Threat) -> Tensor:

@@ -1,8 +1,9 @@
-"""Are the steps those of PyTorch's Adam, for a part of the entries too?"""
+"""Are the steps those of PyTorch's Adam, for a part of the images too?"""
 
 import torch
 
 from spikeproof.attacks.adam import Moments
+from spikeproof.attacks.query import taken
 
 
 def test_steps_are_those_of_pytorch() -> None:
@@ -16,8 +17,17 @@ def test_steps_are_those_of_pytorch() -> None:
         ours = ours + 0.3 * moments.step
         torch.testing.assert_close(ours, z.detach())
     left = torch.tensor([True, False, True, True, False])
-    assert torch.equal(moments.of(left).step, moments.step[left])
-    assert torch.equal(moments.of((slice(None), 1)).step, moments.step[:, 1])
+    assert torch.equal(taken(moments, left).step, moments.step[left])
+
+
+def test_rows_begin_anew() -> None:
+    """Each row has a count of gradients of its own: one that begins anew steps as at first, the others go on."""
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 3, 4)
+    going = Moments.none(first).with_gradient(first)
+    both = going.begun_anew(torch.tensor([False, True, False])).with_gradient(second).step
+    assert torch.equal(both[1], Moments.none(first).with_gradient(second).step[1])
+    assert torch.equal(both[[0, 2]], going.with_gradient(second).step[[0, 2]])
 
 
 def test_the_first_step_is_the_sign() -> None:

@@ -8,7 +8,9 @@ from outcomes import broken
 from torch import Tensor, nn
 
 from spikeproof.attacks import FGSM, L2, PGD, Along, Attack, KullbackLeibler, Linf, Margin, UniformNoise
-from spikeproof.attacks.query import Query
+from spikeproof.attacks.attack import Outcome
+from spikeproof.attacks.engine import State
+from spikeproof.attacks.query import Query, Task
 from spikeproof.snn import (
     LIF,
     MLP,
@@ -73,10 +75,10 @@ def test_every_path_is_taken_with_its_own_gradient(trained: SpikingNetwork, batc
     seen = []
 
     class Witness(FGSM):
-        def search(self, query: Query, x: Tensor, y: Tensor, threat: Linf) -> Tensor:
+        def begin(self, query: Query) -> State:
             layers = [m for m in query.model.modules() if type(m).__name__ == "LeakyLayer"]
             seen.append({layer.gradient for layer in layers})
-            return x
+            return super().begin(query)
 
     own = [m.gradient for m in trained.modules() if type(m).__name__ == "LeakyLayer"]
     Along(attack=Witness(), paths=PATHS)(trained, *batch, THREAT)
@@ -193,8 +195,9 @@ def test_it_takes_any_attack_inside(trained: SpikingNetwork, batch: tuple[Tensor
     class Undeclared(Attack):
         """An attack that is no dataclass, and has no loss to be compared by."""
 
-        def search(self, query: Query, x: Tensor, y: Tensor, threat: Linf) -> Tensor:
-            return (x + threat.eps).clamp(0, 1)
+        def search(self, task: Task) -> Outcome:
+            spent = torch.zeros(len(task.x), dtype=torch.long)
+            return Outcome((task.x + task.threat.eps).clamp(0, 1), spent, spent)
 
     brighter = Along(attack=Undeclared(), paths=PATHS[:1])(trained, x, y, THREAT)
     assert torch.equal(brighter, (x + 0.1).clamp(0, 1))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import APGD, DLR, PGD, CrossEntropy, Linf
-from spikeproof.attacks.apgd import periods
+from spikeproof.attacks.apgd import lengths, periods
+from spikeproof.randomness import Streams
 from spikeproof.snn import SpikingNetwork
 from spikeproof.specs import UserError
 
@@ -20,6 +21,7 @@ def test_the_schedule_by_hand() -> None:
     assert periods(100) == {22: 22, 41: 19, 57: 16, 70: 13, 80: 10, 87: 7, 93: 6, 99: 6}
     assert list(periods(10).items()) == [(2, 2), *((step, 1) for step in range(3, 11))]
     assert periods(1) == {1: 1}
+    assert lengths(100, torch.tensor([0, 1, 22, 23, 99, 100])).tolist() == [0, 0, 22, 0, 6, 0]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class From(Linf):
 
     given: Tensor = field(default=torch.zeros(0), compare=False)
 
-    def start(self, x: Tensor) -> Tensor:
+    def start(self, x: Tensor, streams: Streams | None = None) -> Tensor:
         return self.given
 
 

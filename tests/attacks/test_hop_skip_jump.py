@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import hop_skip_jump
 from spikeproof.attacks.hop_skip_jump import HopSkipJump
-from spikeproof.attacks.query import Query
 from spikeproof.attacks.threats import L1, L2, Linf, Threat
 from spikeproof.snn import SpikingNetwork
 from spikeproof.specs import UserError
+from tests.attacks.outcomes import asked
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 SHORT = HopSkipJump(steps=5, draws=30)
@@ -52,11 +52,11 @@ def test_foolbox_comes_no_nearer(trained_ann: SpikingNetwork, digits: Examples) 
     with torch.no_grad():
         right = trained_ann(x).argmax(1) == y
     x, y, steps = x[right], y[right], 8
-    asked = []
+    seen = []
 
     class Counted(nn.Module):
         def forward(self, z: Tensor) -> Tensor:
-            asked.append(len(z))
+            seen.append(len(z))
             return trained_ann(z)
 
     ours = HopSkipJump(steps=steps).run(trained_ann, x, y, L2(9))
@@ -67,10 +67,10 @@ def test_foolbox_comes_no_nearer(trained_ann: SpikingNetwork, digits: Examples) 
     with torch.no_grad():
         wrong = trained_ann(starts).argmax(1) != y
     assert wrong.double().mean() > 0.8
-    asked.clear()
+    seen.clear()
     attack = foolbox.attacks.HopSkipJumpAttack(steps=steps)
     theirs = attack.run(model, x[wrong], y[wrong], starting_points=starts[wrong])
-    assert sum(asked) / wrong.sum() == pytest.approx(ours.forwards[wrong].double().mean().item(), rel=0.1)
+    assert sum(seen) / wrong.sum() == pytest.approx(ours.forwards[wrong].double().mean().item(), rel=0.1)
     assert L2().distance(ours.x, x)[wrong].median() <= 1.05 * L2().distance(theirs, x[wrong]).median()
 
 
@@ -80,18 +80,18 @@ def range_of_draws(steps: int) -> list[int]:
 
 @every_threat
 def test_it_counts_what_it_asks(threat: Threat, trained: SpikingNetwork, digits: Examples) -> None:
-    asked = []
+    seen = []
 
     class Counted(nn.Module):
         def forward(self, z: Tensor) -> Tensor:
-            asked.append(len(z))
+            seen.append(len(z))
             return trained(z)
 
     x, y = digits[2][:8], digits[3][:8]
     outcome = SHORT.run(Counted(), x, y, threat)
-    assert int(outcome.forwards.sum()) == sum(asked)
+    assert int(outcome.forwards.sum()) == sum(seen)
     assert (outcome.gradients == 0).all()
-    assert max(asked) <= hop_skip_jump.TOGETHER
+    assert max(seen) <= hop_skip_jump.TOGETHER
     with torch.no_grad():
         wrong = trained(x).argmax(1) != y
     assert (outcome.forwards[wrong] == 1).all()  # nothing is nearer than the image itself
@@ -110,9 +110,9 @@ def test_an_image_inside_the_threat_costs_no_more(trained_ann: SpikingNetwork, d
 
 
 @every_threat
-def test_more_steps_come_nearer(threat: Threat, trained: SpikingNetwork, digits: Examples) -> None:
+def test_more_steps_come_nearer(threat: Threat, trained_ann: SpikingNetwork, digits: Examples) -> None:
     x, y = digits[2][:8], digits[3][:8]
-    few, many = (HopSkipJump(steps=steps, draws=50)(trained, x, y, threat) for steps in (1, 8))
+    few, many = (HopSkipJump(steps=steps, draws=50)(trained_ann, x, y, threat) for steps in (1, 8))
     near, far = threat.distance(many, x), threat.distance(few, x)
     assert (near <= far + 1e-6).all()  # the same walk, which keeps its nearest image
     assert near.mean() < 0.9 * far.mean()
@@ -122,11 +122,11 @@ def test_more_steps_come_nearer(threat: Threat, trained: SpikingNetwork, digits:
 def test_the_estimate_points_where_the_plane_does(threat: Threat) -> None:
     """On the boundary, and so far beside it that all decisions are the same: there it is the mean direction."""
     model, x, y = Plane(64), torch.full((2, 1, 8, 8), 0.5), torch.ones(2, dtype=torch.long)
-    oracle = hop_skip_jump.Oracle(Query(model, 2, x.device, False), y, 1)
     x[1] += 0.2 * model.normal.view(1, 8, 8) / model.normal.norm()
-    torch.manual_seed(0)
-    radius, who = torch.tensor([0.01, 0.01]), torch.arange(2)
-    found = hop_skip_jump.estimated_gradient(oracle, x, who, threat, radius, 3000).flatten(1)
+    oracle = hop_skip_jump.Oracle(asked(model, x, y, threat))
+    radius, rows = torch.tensor([0.01, 0.01]), torch.arange(2)
+    streams = oracle.streams(rows, 1)
+    found = hop_skip_jump.estimated_gradient(oracle, x, rows, threat, radius, 3000, streams).flatten(1)
     cosine = torch.cosine_similarity(found, model.normal.unsqueeze(0))
     assert cosine[0] > 0.95
     assert found[1].norm() > 1  # the sum of 3000 random directions, which the mean decision must not cancel

@@ -21,9 +21,9 @@ from spikeproof.attacks import (
     Threat,
     UniformNoise,
 )
-from spikeproof.attacks.query import Query
 from spikeproof.snn import Network, Poisson, SmallCNN, SpikingNetwork, view
 from spikeproof.specs import UserError
+from tests.attacks.outcomes import asked, at_first
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 every_threat = pytest.mark.parametrize("threat", [Linf(0.1), L2(1.0)], ids=str)
@@ -53,15 +53,15 @@ def test_equal_to_a_loop_written_by_hand(
     threat: Threat, start: str, momentum: float, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
 ) -> None:
     x, y = batch
-    torch.manual_seed(5)
+    streams = at_first(5, x)
     if start == "clean":
         z = x
     elif start == "near":
-        z = onto(threat, x + 0.001 * torch.randn_like(x), x)
+        z = onto(threat, x + 0.001 * streams.normal(1, 8, 8, like=x), x)
     elif isinstance(threat, Linf):
-        z = onto(threat, x + threat.eps * (2 * torch.rand_like(x) - 1), x)
+        z = onto(threat, x + threat.eps * (2 * streams.uniform(1, 8, 8, like=x) - 1), x)
     else:
-        z = threat.start(x)
+        z = threat.start(x, streams)
     velocity = torch.zeros_like(x)
     for _ in range(4):
         g = gradient(trained, z, y)
@@ -89,8 +89,7 @@ def test_fgsm_is_one_whole_step(threat: Threat, trained: SpikingNetwork, batch: 
 
 def test_rfgsm_is_a_random_step_and_the_rest(trained: SpikingNetwork, batch: tuple[Tensor, Tensor]) -> None:
     x, y = batch
-    torch.manual_seed(3)
-    z = (x + 0.03 * torch.randn_like(x).sign()).clamp(0, 1)
+    z = (x + 0.03 * at_first(3, x).normal(1, 8, 8, like=x).sign()).clamp(0, 1)
     z = z + 0.07 * gradient(trained, z, y).sign()
     found = RFGSM(relative_start=0.3)(trained, x, y, Linf(0.1), seed=3)
     torch.testing.assert_close(found, onto(Linf(0.1), z, x), rtol=0, atol=1e-6)
@@ -115,9 +114,8 @@ def test_the_best_of_several_restarts_beats_each(
     x, y = batch
     best = PGD(steps=3, restarts=3)(trained, x, y, threat, seed=7)
     assert at_least_as_good(trained, best, PGD(steps=3)(trained, x, y, threat, seed=7), y).all()
-    torch.manual_seed(7)  # the iterates of all restarts, one after the other, walked by hand
-    for _ in range(3):
-        z = threat.start(x)
+    for leg in range(3):  # the iterates of all restarts, one after the other, walked by hand
+        z = threat.start(x, at_first(7, x, leg))
         for _ in range(3):
             assert at_least_as_good(trained, best, z, y).all()
             z = onto(threat, z + threat.eps * 2.5 / 3 * steepest(threat, gradient(trained, z, y)), x)
@@ -240,11 +238,11 @@ def test_averaging_over_n_draws_divides_the_variance_by_n(digits: Examples) -> N
     network = Network(architecture=SmallCNN(widths=(4, 4, 4)), encoder=Poisson(), steps=2)
     model, x, y = network.build((1, 8, 8), 10).eval(), digits[2][:2], digits[3][:2]
     assert model.stochastic
-    query, everyone = Query(model, 2, x.device, stop=False), torch.arange(2)
     torch.manual_seed(0)
 
     def variance(draws: int) -> float:
-        samples = [query.gradient(x, y, FirstLogit(), everyone, draws)[0] for _ in range(60)]
+        query = asked(model, x, y, Linf(), eot=draws)
+        samples = [query.gradient(x, FirstLogit())[0] for _ in range(60)]
         return torch.stack(samples).var(0).sum().item()
 
     assert variance(8) == pytest.approx(variance(1) / 8, rel=0.3)

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 import spikeproof as sp
 from spikeproof.attacks import Attack, Threat
-from spikeproof.attacks.query import Query
+from spikeproof.attacks.attack import Outcome, Whole
+from spikeproof.attacks.query import Query, Task
 from spikeproof.cli import choices
 from spikeproof.data import write_events
 from spikeproof.data.events.streams import checked
-from spikeproof.evaluation import red_flags
+from spikeproof.evaluation.flags import trials
 from spikeproof.evaluation.suites import QUICK
 from spikeproof.models import write_model
 from spikeproof.runs import Run
@@ -81,8 +82,9 @@ class Cheat(Attack):
 
     under: ClassVar[tuple[str, ...]] = ("frames", "events", "retiming")
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        return 1 - x
+    def search(self, task: Task) -> Outcome:
+        spent = torch.zeros(len(task.x), dtype=torch.long)
+        return Outcome(1 - task.x, spent, spent)
 
 
 @pytest.mark.parametrize(
@@ -152,8 +154,8 @@ def test_flags_that_climb_are_looked_for_under_every_threat(
     network: sp.SpikingNetwork, bars: Bars, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By attacks that know the threat. Only values in frames have a bound beyond which nothing can hold."""
-    monkeypatch.setattr(red_flags, "STEPS", (2, 3, 4, 5))
-    monkeypatch.setitem(red_flags.TOOLS, "frames", red_flags.PIXELS._replace(control=sp.Square(queries=5)))
+    monkeypatch.setattr(trials, "STEPS", (2, 3, 4, 5))
+    monkeypatch.setitem(trials.TOOLS, "frames", trials.PIXELS._replace(control=sp.Square(queries=5)))
     climbing = {"one step beats many", "noise beats gradients", "more steps do not help", "black box beats white box"}
     suite = sp.Suite(name="examined", attacks=(sp.UniformNoise(),), examined=8)
     names = {}
@@ -219,12 +221,14 @@ def test_flips_of_a_linear_model_are_counted_exactly(bars: Bars) -> None:
     needed = (gains.cumsum(1) < margin).sum(1) + 1
 
     @dataclass(frozen=True)
-    class Steepest(Attack):
+    class Steepest(Whole):
         under: ClassVar[tuple[str, ...]] = ("events",)
+        eot: ClassVar[int] = 1
 
-        def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-            slope, _ = query.gradient(x, y, sp.Margin(), torch.arange(len(x)))
-            return threat.project(x + slope.clamp(-1, 1) + (slope.sign() - slope.clamp(-1, 1)) * 0.9, x)
+        def find(self, query: Query) -> Tensor:
+            x = query.x
+            slope, _ = query.gradient(x, sp.Margin())
+            return query.threat.project(x + slope.clamp(-1, 1) + (slope.sign() - slope.clamp(-1, 1)) * 0.9, x)
 
     threats = [sp.EventFlips(n) for n in range(1, 40, 4)]
     found = sp.evaluate(

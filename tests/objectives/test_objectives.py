@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.attacks import FGSM, L2, PGD, Attack, CrossEntropy, KullbackLeibler, Linf, Threat, UniformNoise
-from spikeproof.attacks.query import Query
+from spikeproof.attacks import FGSM, L2, PGD, Attack, CrossEntropy, KullbackLeibler, Linf, UniformNoise
+from spikeproof.attacks.attack import Outcome
+from spikeproof.attacks.query import Task
 from spikeproof.cli import choices
 from spikeproof.objectives import (
     MART,
@@ -213,8 +214,9 @@ SHIFT = 0.3
 class Checkerboard(Attack):
     """A fixed change, whatever the model: pixels move towards 1/2 in a checkerboard."""
 
-    def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        return checkerboard(x)
+    def search(self, task: Task) -> Outcome:
+        spent = torch.zeros(len(task.x), dtype=torch.long)
+        return Outcome(checkerboard(task.x), spent, spent)
 
 
 def checkerboard(x: Tensor) -> Tensor:
@@ -304,10 +306,11 @@ def quick_divergence() -> PGD:
 def test_the_attack_meets_the_model_in_eval_mode_and_as_it_is_now() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Witness(Attack):
-        def search(self, query: Query, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-            assert not any(m.training for m in query.model.modules())
-            seen.append(query.model(x))
-            return x
+        def search(self, task: Task) -> Outcome:
+            assert not any(m.training for m in task.model.modules())
+            seen.append(task.model(task.x))
+            spent = torch.zeros(len(task.x), dtype=torch.long)
+            return Outcome(task.x, spent, spent)
 
     seen: list[Tensor] = []
     model, (x, y) = network().train(), batch()

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from spikeproof.attacks import EventEdits, EventFlips, Gumbel, UniformNoise
 from spikeproof.attacks.events.gumbel import WORTHWHILE, even_odds
+from spikeproof.randomness import Streams
 from spikeproof.snn import SpikingNetwork
 from spikeproof.specs import UserError
 from tests.attacks.events.linear import Linear
@@ -25,16 +26,16 @@ def test_at_first_as_many_cells_change_as_the_budget_has() -> None:
 
 
 def test_cells_are_drawn_by_their_odds() -> None:
-    torch.manual_seed(0)
+    lots = Streams(torch.tensor([3]))
     odds = torch.stack([torch.full((1, 20000), 1.0), torch.full((1, 20000), -0.5)])
-    change, soft = Gumbel()._drawn(odds)
+    change, soft = Gumbel()._drawn(odds, lots)
     shares = torch.tensor([1.0, -0.5, 0.0]).softmax(0)
     seen = torch.stack([(change == way).float().mean() for way in (1, -1, 0)])
     torch.testing.assert_close(seen, shares, atol=0.01, rtol=0)
     torch.testing.assert_close(soft.sum(0), torch.ones(1, 20000))
     assert torch.equal(soft.argmax(0) == 0, change == 1)
     never = torch.stack([odds[0], torch.full((1, 20000), -torch.inf)])
-    change, soft = Gumbel()._drawn(never)
+    change, soft = Gumbel()._drawn(never, lots)
     assert (change >= 0).all()
     assert (soft[1] == 0).all()
 

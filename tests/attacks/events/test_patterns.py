@@ -17,10 +17,10 @@ from spikeproof.attacks import (
     Retiming,
     UniformNoise,
 )
-from spikeproof.attacks.attack import Best
 from spikeproof.attacks.events.patterns import drawn_on, ends, insertable, rings
 from spikeproof.snn import HotPixels, SpikingNetwork
 from spikeproof.specs import UserError
+from tests.attacks.outcomes import asked
 
 Bars = tuple[Tensor, Tensor]
 
@@ -58,7 +58,8 @@ def weak_at(where: tuple[object, ...], shape: tuple[int, ...] = (4, 2, 6, 7), sh
 def drawings(attack: Attack, threat: EventFlips | EventEdits, shape: tuple[int, ...]) -> list[Tensor]:
     """All that is drawn on one empty recording, if nothing breaks the network or helps, as sets of cells."""
     x = torch.zeros(1, *shape)
-    return [z[0] for _, z in attack.drawings(x, threat, Best(x))]
+    query = asked(nn.Identity(), x, torch.zeros(1, dtype=torch.long), threat)
+    return [z[0] for _, z in attack.drawings(query, threat)]
 
 
 def pixels(z: Tensor) -> set[tuple[int, int]]:
@@ -178,7 +179,8 @@ def test_the_recordings_own_events_count_towards_a_hot_pixel() -> None:
     x[0, :, 1, 0, 1] = 1  # hot already
     attack = DashPattern(most=3)
     threat = EventFlips(100)
-    z = next(attack.drawings(x, threat, Best(x)))[1]
+    query = asked(nn.Identity(), x, torch.zeros(1, dtype=torch.long), threat)
+    z = next(attack.drawings(query, threat))[1]
     added = (z - x)[0, :, :, 0]
     assert added[:, :, 0].nonzero().tolist() == [[0, 0]]
     assert added[:, :, 1].sum() == 0

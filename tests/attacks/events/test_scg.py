@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import SCG, EventEdits, EventFlips, Linf, UniformNoise
 from spikeproof.attacks.events.scg import any_way, normalised, on_cells
+from spikeproof.randomness import Streams
 from spikeproof.snn import SpikingNetwork
 from spikeproof.specs import UserError
 from tests.attacks.outcomes import broken
@@ -141,9 +142,10 @@ def test_the_changes_of_most_worth_are_kept() -> None:
 
 def test_steps_of_any_way() -> None:
     up, down = torch.tensor([True, False, False]), torch.tensor([False, True, False])
-    assert any_way(up, down).tolist() == [1, -1, 0]
-    both = torch.ones(1000, dtype=torch.bool)
-    ways = any_way(both, both)
+    assert any_way(up.expand(2, 3), down.expand(2, 3), Streams(torch.tensor([3, 4]))).tolist() == [[1, -1, 0]] * 2
+    both = torch.ones(2, 1000, dtype=torch.bool)
+    ways = any_way(both, both, Streams(torch.tensor([3, 4])))
+    assert not torch.equal(*ways)  # each recording by its own lot
     assert (ways.abs() == 1).all()
     assert abs(ways.mean().item()) < 0.15
 

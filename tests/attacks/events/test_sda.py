@@ -6,11 +6,13 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import SCG, SDA, EventEdits, EventFlips, UniformNoise
 from spikeproof.attacks.events.sda import Ranked, exchanged, likeliest
+from spikeproof.randomness import Streams
 from spikeproof.snn import SpikingNetwork
 from tests.attacks.outcomes import broken
 
 Bars = tuple[Tensor, Tensor]
 SHAPE = (4, 1, 3, 2)
+LOTS = Streams(torch.tensor([7]))
 
 
 class Misleading(nn.Module):
@@ -121,10 +123,10 @@ def test_the_likeliest_flips() -> None:
     uphill = torch.tensor([0.5, -2.0, 1.0, -0.1, 3.0]).view(1, 5, 1, 1, 1)
     z = torch.tensor([0.0, 0.0, 1.0, 1.0, 0.0]).view_as(uphill)
     x = torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0]).view_as(uphill)  # the last has changed
-    place, step = likeliest(uphill, z, x, EventFlips(9), 2)
+    place, step = likeliest(uphill, z, x, EventFlips(9), 2, LOTS)
     assert place[0, :, 0].tolist() == [0, 3]
     assert step.tolist() == [[[1, 0], [-1, 0]]]
-    place, step = likeliest(uphill, z, x, EventFlips(9), 9)
+    place, step = likeliest(uphill, z, x, EventFlips(9), 9, LOTS)
     assert place[0, :, 0].tolist() in ([0, 3, 1, 2], [0, 3, 2, 1])  # against the gradient, after all others, by lot
     way = dict(zip(place[0, :, 0].tolist(), step[0, :, 0].tolist(), strict=True))
     assert way == {0: 1, 3: -1, 1: 1, 2: -1}
@@ -135,10 +137,10 @@ def test_the_likeliest_moves() -> None:
     uphill = torch.tensor([[[3.0, 2.5, -4.0]], [[-1.0, 0.5, 1.0]], [[0.0, 0.0, 2.0]]]).view(1, 3, 1, 1, 3)
     x = torch.zeros(1, 3, 1, 1, 3)
     x[0, 1] = 1
-    place, step = likeliest(uphill, x, x, EventEdits(9, add=0, remove=0, most=1), 9)
+    place, step = likeliest(uphill, x, x, EventEdits(9, add=0, remove=0, most=1), 9, LOTS)
     assert place[0, :3].tolist() == [[0, 3], [1, 4], [8, 5]]
     assert step[0, :3].tolist() == [[1, -1]] * 3
-    free, step = likeliest(uphill, x, x, EventEdits(9, most=1), 3)
+    free, step = likeliest(uphill, x, x, EventEdits(9, most=1), 3, LOTS)
     assert free[0].tolist() == [[0, 3], [1, 1], [8, 8]]  # alone the second does no harm in frame 1, nor the third
     assert step[0].tolist() == [[1, -1], [1, 0], [1, 0]]
 

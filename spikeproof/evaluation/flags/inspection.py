@@ -1,0 +1,121 @@
+"""What does a network answer, before it is attacked? What several checks share is computed once, when asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from spikeproof.attacks import Linf, Margin
+from spikeproof.attacks.adaptive import followed
+from spikeproof.attacks.query import Query, Task
+from spikeproof.calling import as_evaluated, checked_logits, in_full_precision, is_stochastic
+from spikeproof.evaluation.flags.activity import Activity, activity
+from spikeproof.evaluation.flags.statistics import share
+from spikeproof.randomness import Streams, seeded
+from spikeproof.snn import GradientPath, attack_view, view
+from spikeproof.specs import short
+
+CHECKED = 64  # images that are enough for these checks
+CHANGED = 1e-3  # a relative change of logits that rounding alone does not explain
+
+
+def fixed_shape_logits(model: nn.Module, x: Tensor, width: int, seed: int) -> Tensor:
+    """Logits ``[N, K]`` of one pass in eval mode, always of `width` images at once.
+
+    A batch with fewer is filled up by repeating its own images; their logits are dropped.
+    """
+    parts = []
+    with torch.no_grad(), seeded(seed, x.device), as_evaluated(model), in_full_precision():
+        for part in x.split(width):
+            rows = torch.arange(width, device=x.device) % len(part)
+            parts.append(checked_logits(model, part[rows], len(part))[: len(part)])
+    return torch.cat(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """A network and images ``[B, C, H, W]`` with labels ``[B]`` to ask it about.
+
+    `paths` are the gradient paths that will be attacked beside the network's own. `logits`, called with
+    ``(model, x, width, seed)``, is how the network is asked: always `width` images at once.
+    """
+
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    paths: Sequence[GradientPath] = ()
+    width: int = CHECKED
+    seed: int = 0
+    logits: Callable[[nn.Module, Tensor, int, int], Tensor] = fixed_shape_logits
+
+    def ask(self, x: Tensor, *, seed: int | None = None, model: nn.Module | None = None) -> Tensor:
+        """Logits for images `x`, with the inspection's random numbers unless another `seed` is given."""
+        return self.logits(model or self.model, x, self.width, self.seed if seed is None else seed)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the network declares noise."""
+        return bool(is_stochastic(self.model))
+
+    @cached_property
+    def usual(self) -> Tensor:
+        """The logits of all images ``[B, K]``."""
+        return self.ask(self.x)
+
+    @cached_property
+    def changed_by_seed(self) -> float:
+        """The share of images whose logits change with the random numbers."""
+        return share_changed(self.ask(self.x, seed=self.seed + 1), self.usual)
+
+    @property
+    def random(self) -> bool:
+        """Whether two calls with other random numbers differ, be that declared or not."""
+        return self.stochastic or bool(self.changed_by_seed)
+
+    @cached_property
+    def views(self) -> dict[str, nn.Module]:
+        return along(self.model, self.paths)
+
+    @cached_property
+    def blind(self) -> Tensor:
+        """Which images ``[B]`` have a zero gradient along every path."""
+        return blind(self.views, self.x, self.y, self.width, self.seed)
+
+    @cached_property
+    def activity(self) -> Activity:
+        return activity(self.model, self.x, self.width, self.seed)
+
+
+def share_changed(logits: Tensor, usual: Tensor) -> float:
+    """The share of images whose logits differ by more than rounding."""
+    size = usual.abs().amax(1).clamp(min=1e-6)
+    same = (logits - usual).abs().amax(1) <= CHANGED * size
+    return share(~(same | ~usual.isfinite().all(1)))  # what is NaN already is told elsewhere
+
+
+def along(model: nn.Module, paths: Sequence[GradientPath]) -> dict[str, nn.Module]:
+    """The network as it is attacked: along its own path, and along each other that its neurons can follow."""
+    attacked = attack_view(model)
+    others = {short(path): view(attacked, gradient=path) for path in followed(attacked, paths)}
+    return {"its own path": attacked} | others
+
+
+def blind(views: dict[str, nn.Module], x: Tensor, y: Tensor, batch: int, seed: int) -> Tensor:
+    """Whether the margin's gradient at each image is exactly zero along every path ``[B]``.
+
+    The gradient of cross-entropy also vanishes where a network is merely sure; the margin's does not. A path is asked
+    only about the images at which the gradient is zero along all paths before it.
+    """
+    zero = torch.ones(len(x), dtype=torch.bool, device=x.device)
+    for seen in views.values():
+        if not zero.any():
+            break
+        with seeded(seed, x.device), as_evaluated(seen):
+            for indices in zero.nonzero().squeeze(1).split(batch):
+                part, targets = x[indices], y[indices]
+                task = Task(seen, part, targets, Linf(0), Streams.of(seed, indices), stop=False)
+                slope, _ = Query.over(task, eot=1).gradient(part, Margin())
+                zero[indices] = (slope == 0).flatten(1).all(1)
+    return zero

@@ -1,0 +1,150 @@
+"""Which images do attacks break that are run for the flags' sake? Each is run once, when a check asks for it."""
+
+import zlib
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from spikeproof.attacks import (
+    APGD,
+    FGSM,
+    PGD,
+    SCG,
+    Attack,
+    Margin,
+    Square,
+    SteepestRetiming,
+    Threat,
+    TwinTransfer,
+    UniformNoise,
+)
+from spikeproof.evaluation.flags.statistics import share
+from spikeproof.evaluation.judging import Judge
+from spikeproof.randomness import seed_from
+from spikeproof.snn import SpikingNetwork, has_spikes
+from spikeproof.specs import short
+
+STEPS = (10, 50, 100, 500)  # few, more, usual, most
+
+
+class Tools(NamedTuple):
+    """The attacks of the checks under threats of one kind.
+
+    `climb`, given `steps` and `restarts`, follows gradients. `control` sees none; neither does `twin`, given steps:
+    it attacks the ANN twin. `unbounded` breaks everything under the largest threat; None where nothing has to.
+    """
+
+    one_step: Attack
+    climb: Callable[..., Attack]
+    control: Attack
+    twin: Callable[[int], Attack] | None = None
+    unbounded: Attack | None = None
+
+
+PIXELS = Tools(
+    FGSM(),
+    APGD,
+    Square(queries=1000),
+    lambda steps: TwinTransfer(attack=APGD(steps=steps)),
+    PGD(steps=50, loss=Margin(), restarts=2),
+)
+TOOLS = {
+    "images": PIXELS,
+    "frames": PIXELS,
+    "events": Tools(SCG(steps=1), SCG, UniformNoise(draws=100)),
+    "retiming": Tools(SteepestRetiming(steps=1), SteepestRetiming, UniformNoise(draws=100)),
+}
+
+
+class Tried(NamedTuple):
+    """An attack by its label, and which images ``[B]`` it breaks."""
+
+    label: str
+    broken: Tensor
+
+    @property
+    def share(self) -> float:
+        return share(self.broken)
+
+
+class Trials:
+    """Attacks on images `x` ``[B, C, H, W]`` that are classified right.
+
+    `broken` ``[B]`` says which of them the suite's attacks with gradients break, `index` ``[B]`` their numbers in their
+    data set. `gradients` and `forwards` count what
+    has been spent so far, on all images together.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        x: Tensor,
+        y: Tensor,
+        threat: Threat,
+        broken: Tensor,
+        *,
+        batch: int = 256,
+        seed: int = 0,
+        index: Tensor | None = None,
+    ) -> None:
+        self.judge, self.threat = judge, threat
+        self.x, self.y, self.broken = x, y, broken
+        self.batch, self.seed = batch, seed
+        self.index = torch.arange(len(x)) if index is None else index
+        self.tools = TOOLS[threat.kind]
+        self.few, _, self.usual, self.most = self.steps = STEPS
+        self.gradients = self.forwards = 0
+        self._known: dict[tuple[Attack, Threat, int | None], Tensor] = {}
+
+    def broken_by(self, attack: Attack, threat: Threat | None = None, draws: int | None = None) -> Tensor:
+        """Which images ``[B]`` the attack breaks, its gradients being means over `draws` passes if given.
+
+        The random numbers depend on nothing but the attack, so that it does not matter which other checks are made.
+        """
+        asked = (attack, threat or self.threat, draws)
+        if asked not in self._known:
+            self._known[asked] = self._run(*asked, zlib.crc32(repr(asked).encode()))
+        return self._known[asked]
+
+    def _run(self, attack: Attack, threat: Threat, draws: int | None, number: int) -> Tensor:
+        broken = []
+        for x, y, index in zip(*(t.split(self.batch) for t in (self.x, self.y, self.index)), strict=True):
+            found = self.judge(attack, x, y, threat, seed_from(self.seed, number), index, draws)
+            broken.append(found.broken)
+            self.gradients += int(found.gradients.sum())
+            self.forwards += int(found.forwards.sum())
+        return torch.cat(broken)
+
+    def noise(self) -> Tried:
+        return Tried("10 random images", self.broken_by(UniformNoise(draws=10)))
+
+    def one_step(self) -> Tried:
+        return Tried(short(self.tools.one_step), self.broken_by(self.tools.one_step))
+
+    def climb(self, steps: int) -> Tried:
+        return Tried(f"{self.climbs} {steps}", self.broken_by(self.tools.climb(steps=steps)))
+
+    def curve(self) -> list[Tried]:
+        """The climb with more and more steps."""
+        return [self.climb(steps) for steps in self.steps]
+
+    @property
+    def climbs(self) -> str:
+        """The name of the attack that climbs."""
+        return self.tools.climb.__name__
+
+    @cached_property
+    def by_gradients(self) -> Tensor:
+        """Which images ``[B]`` an attack with gradients breaks: one of the suite's, or the longest climb."""
+        return self.broken | self.climb(self.most).broken
+
+    def alone(self) -> list[Tried]:
+        """What each black-box control breaks and no attack with gradients does."""
+        found = [Tried(f"{short(self.tools.control)} alone", self.broken_by(self.tools.control) & ~self.by_gradients)]
+        model = self.judge.model
+        if self.tools.twin and has_spikes(model) and any(isinstance(part, SpikingNetwork) for part in model.modules()):
+            found.append(Tried("ANN twin alone", self.broken_by(self.tools.twin(self.usual)) & ~self.by_gradients))
+        return found
