@@ -199,7 +199,7 @@ class ASSG(GradientPath):
 class AdaptiveSharpness(Remembering):
     """`ASSG` in one layer of a view. Its memory is M - 1 and D, each ``[B, T, *n]``: M starts at 1, D at 0."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float = 0.8) -> None:  # a copy is made without arguments
         self.share = share
 
     def __repr__(self) -> str:

@@ -47,6 +47,6 @@ def activity(model: nn.Module, x: Tensor, batch: int, seed: int) -> Activity:
 
 def _share_inside(slope: Slope, seen: Internals, name: str) -> float:
     """The share of the layer's potentials at which `slope` has not vanished: it is 1 % of its highest at least."""
-    u = seen.potentials(name) - seen.layers[name].dynamics().threshold
+    u = seen.distances(name)
     highest = slope.derivative(torch.zeros(1, device=u.device))
     return float((slope.derivative(u) >= 0.01 * highest).float().mean(dtype=torch.float64))
