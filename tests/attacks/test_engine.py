@@ -264,7 +264,7 @@ def test_a_step_that_looks_is_found() -> None:
         def step(self, query: Query, state: Any) -> Any:
             return state if (state.z > 2).any() else super().step(query, state)
 
-    with pytest.raises(Exception, match="data-dependent|item|bool"):
+    with pytest.raises(Exception, match=r"data-dependent|item|bool"):
         traced(Looking(), Linf(0.05), small(1, 4, 4))
 
 
