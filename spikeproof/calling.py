@@ -128,9 +128,10 @@ def in_full_precision() -> Iterator[None]:
     TF32 keeps 10 bits of a factor, and its rounding differs with the size of the batch.
     """
     backends: Any = torch.backends
-    places = [part for each in (backends.cudnn, backends.mkldnn) for part in (each.conv, each.rnn)]
-    places += [backends.cuda.matmul, backends.mkldnn.matmul]
-    before = [(place, place.fp32_precision) for place in places]
+    cuda, cpu = backends.cudnn, backends.mkldnn  # cudnn's own switch is that of all of CUDA
+    kinds = {cuda: (backends.cuda.matmul, cuda.conv, cuda.rnn), cpu: (cpu.matmul, cpu.conv, cpu.rnn)}
+    places = [place for each in kinds.values() for place in each]
+    before = [(place, _own_precision(place, kind)) for kind, each in kinds.items() for place in each]
     matmul = _readable(torch.get_float32_matmul_precision)
     convolutions = _readable(lambda: backends.cudnn.allow_tf32)
     try:
@@ -151,6 +152,11 @@ def in_full_precision() -> Iterator[None]:
             backends.cudnn.allow_tf32 = convolutions
         for place, precision in before:
             place.fp32_precision = precision
+
+
+def _own_precision(place: Any, kind: Any) -> str:
+    """What is set at `place`; "none" where it says what all of its kind do, so that it goes on following them."""
+    return "none" if place.fp32_precision == kind.fp32_precision else place.fp32_precision
 
 
 def _readable(read: Callable[[], Any]) -> Any:
