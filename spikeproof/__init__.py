@@ -11,7 +11,6 @@ from spikeproof.conversion import *  # noqa: F403
 from spikeproof.data import *  # noqa: F403
 from spikeproof.evaluation import *  # noqa: F403
 from spikeproof.objectives import *  # type: ignore[assignment]  # noqa: F403
-from spikeproof.reports import write_report as write_report
 from spikeproof.runs import Run as Run
 from spikeproof.runs.weights import load_model as load_model
 from spikeproof.snn import *  # noqa: F403
@@ -29,6 +28,10 @@ __all__ = sorted(
 
 
 def __getattr__(name: str) -> object:
+    if name == "write_report":  # pages and figures are loaded when a report is written
+        from spikeproof.reports import write_report
+
+        return write_report
     if name == "GaussianNoise":
         raise AttributeError("GaussianNoise is two things: attacks.GaussianNoise and objectives.GaussianNoise")
     raise AttributeError(f"module 'spikeproof' has no attribute {name!r}")

@@ -33,6 +33,7 @@ __all__ = [
     "nearest",
     "pixels",
     "refuse_unknown",
+    "refuse_wrong_names",
     "short",
     "within",
 ]
@@ -53,13 +54,8 @@ class Choice(ABC):  # noqa: B024 - each kind says what is abstract
     """
 
     def __new__(cls, *positional: Any, **given: Any) -> Self:
-        fields = _parameters(cls)
-        if fields is not None:
-            for name in given:
-                refuse_unknown(name, fields, cls)
-            missing = [name for name in list(fields)[len(positional) :] if fields[name] and name not in given]
-            if missing:
-                raise UserError(f"{cls.__name__} needs {' and '.join(map(repr, missing))}")
+        if positional or given:  # a copy is made without
+            refuse_wrong_names(cls, given, len(positional))
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
@@ -68,6 +64,18 @@ class Choice(ABC):  # noqa: B024 - each kind says what is abstract
             value = fit_field(type(self), name, given)
             if value is not given:
                 object.__setattr__(self, name, value)
+
+
+def refuse_wrong_names(cls: type[Choice], given: Iterable[str], first: int = 0) -> None:
+    """Raise `UserError` for a name that is no field of `cls`, and for a missing field; the `first` come without name."""
+    fields = _parameters(cls)
+    if fields is None:
+        return
+    for name in given:
+        refuse_unknown(name, fields, cls)
+    missing = [name for name, needed in list(fields.items())[first:] if needed and name not in given]
+    if missing:
+        raise UserError(f"{cls.__name__} needs {' and '.join(map(repr, missing))}")
 
 
 def refuse_unknown(name: str, fields: Iterable[str], cls: type) -> None:

@@ -8,7 +8,6 @@ import torch
 
 from spikeproof.evaluation import Protocol, evaluate_run
 from spikeproof.progress import Report, silent
-from spikeproof.reports import write_report
 from spikeproof.runs import Run
 from spikeproof.specs import UserError
 from spikeproof.training import Recipe, train
@@ -56,6 +55,8 @@ def compare(
         with progress(f"attack {folder.name}") as report:
             evaluate_run(run, protocol, data_root=data_root, device=device, trust=trust, progress=report)
         runs.append(run)
+    from spikeproof.reports import write_report  # loaded when there is something to report
+
     write_report(runs, Path(out) / "report.html")
     return runs
 

@@ -10,7 +10,7 @@ import dataclasses
 import inspect
 from typing import Any
 
-from spikeproof.choices import Choice, UserError, default_of, fields_of, fit_field, refuse_unknown
+from spikeproof.choices import Choice, UserError, default_of, fields_of, fit_field, refuse_unknown, refuse_wrong_names
 from spikeproof.fitting import Unfit, Word, described
 from spikeproof.registry import known, named, path_of
 
@@ -51,6 +51,7 @@ def from_config(config: Any, kind: type, *, trust: bool = False, default: Any = 
             raise _located(error, at) from None
         settled[name] = _field(cls, name, value, settled, trust, at)
     try:
+        refuse_wrong_names(cls, settled)
         return cls(**settled)
     except UserError as error:
         raise _located(error, where) from error

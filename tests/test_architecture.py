@@ -32,7 +32,7 @@ MAY_KNOW = {
     "evaluation": {"attacks", "snn", "data", "runs", *COMMON},
     "reports": {"runs", "edit_counts", *CHOICES},
     "comparison": {"evaluation", "reports", "training", "runs", *COMMON},
-    "controls": {"attacks", "data", "evaluation", "objectives", "snn", "training", *COMMON},
+    "controls": {"attacks", "data", "evaluation", "runs", "objectives", "snn", "training", *COMMON},
     "cli": {
         "comparison",
         "conversion",

@@ -181,10 +181,9 @@ def test_a_choice_of_another_kind_is_refused() -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(sp.UserError, match="Recipe needs 'name'"):
-        sp.Recipe()
-    with pytest.raises(sp.UserError, match="Recipe needs 'name'"):
-        from_config({"seed": 1}, Recipe)
+    for make in (lambda: sp.Recipe(seed=1), lambda: from_config({"seed": 1}, Recipe), lambda: from_config({}, Recipe)):
+        with pytest.raises(sp.UserError, match="Recipe needs 'name'"):
+            make()
 
 
 def test_an_error_names_its_place() -> None:
@@ -239,6 +238,8 @@ def test_choices_are_copied_and_pickled() -> None:
     """Neither calls the constructor with fields, which `Choice` looks at."""
     choice = Sample(count=2, attack=sp.PGD(steps=3), threats=(sp.Linf(0.1),))
     assert copy.deepcopy(choice) == pickle.loads(pickle.dumps(choice)) == choice
+    recipe = sp.Recipe(name="a")  # it has a field without a default
+    assert copy.copy(recipe) == copy.deepcopy(recipe) == pickle.loads(pickle.dumps(recipe)) == recipe
 
 
 def test_what_lies_within_a_choice_at_any_depth() -> None:

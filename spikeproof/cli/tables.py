@@ -105,7 +105,7 @@ def show_installation(data_root: Path | None) -> None:
     for name, version in facts.versions.items():
         console.print(f"{name:14} {version}", highlight=False)
     accelerator = facts.machine["accelerator"] or "none"
-    console.print(f"processor      {facts['machine']['processor']}, {torch.get_num_threads()} threads")
+    console.print(f"processor      {facts.machine['processor']}, {torch.get_num_threads()} threads")
     console.print(f"accelerator    {accelerator}")
     compiles = can_compile("cuda" if torch.cuda.is_available() else "cpu")
     console.print(f"fused kernels  {'compiled' if compiles else 'eager: install g++ for several times the speed'}")

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Threat
@@ -42,13 +43,14 @@ class Judge:
         y: Tensor,
         threat: Threat,
         seed: int,
-        index: Tensor,
+        index: Tensor | None = None,
         draws: int | None = None,
     ) -> Judgement:
-        """What `attack` does to images `x`, of the numbers `index` in their pool, on the network's device.
+        """What `attack` does to images `x`, of the numbers `index` in their pool (None: their places).
 
         Its gradients are means over `draws` passes, if given.
         """
+        index = torch.arange(len(x)) if index is None else index
         found = attack.averaging(draws or self.draws).run(
             self.attacked, x, y, threat, seed=seed, stop=self.stop, index=index, width=self.batch
         )

@@ -21,6 +21,9 @@ from torch import Tensor
 from spikeproof.snn.dynamics import Derivative, Dynamics, Leaky, integrate
 
 COMPILE_FROM_ELEMENTS = 2**17  # below, a call takes microseconds and seconds of compilation cannot pay
+# Bits of a vector. Inductor caches a kernel's source without them: in a process that is told to use wider vectors than
+# the one that wrote it, the kernel would write past the ends of its tensors.
+VECTORS = {"AVX512": 512, "AVX2": 256, "DEFAULT": 1}
 OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
     "realize_opcount_threshold": 4,  # else the potentials of all steps are expanded anew in each: seconds more
     "cpp.vec_isa_ok": True,  # believe the processor's flags instead of compiling a program for each: seconds more
@@ -271,8 +274,13 @@ def _compiled(function: Callable[..., Any], plan: _Setup | _Plan) -> Callable[..
     kernel.__code__ = kernel.__code__.replace(co_name=f"{function.__name__}_{zlib.crc32(repr(plan).encode()):x}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own modules warn of each other while they are imported
-        compiled = torch.compile(kernel, dynamic=True, options=OPTIONS)
+        compiled = torch.compile(kernel, dynamic=True, options=OPTIONS | _vectors())
     return _Kernel(compiled, functools.partial(function, plan))
+
+
+def _vectors() -> dict[str, Any]:
+    bits = VECTORS.get(torch.backends.cpu.get_cpu_capability())
+    return {} if bits is None else {"cpp.simdlen": bits}
 
 
 class _Kernel:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import flags
 from parsed_page import Page
+from run_folders import flags
 
 from spikeproof.reports import ranking, write_report
 from spikeproof.reports.forms.sentences import conclude

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import choice, event_examples, flags, reread
 from parsed_page import Page
 from PIL import Image
+from run_folders import choice, event_examples, flags, reread
 
 import spikeproof as sp
 from spikeproof.evaluation.examples import examples

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import probes
 from parsed_page import Page
+from run_folders import probes
 
 from spikeproof.reports import ranking, write_report
 from spikeproof.reports.forms.sentences import conclude
