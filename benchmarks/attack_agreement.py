@@ -19,13 +19,13 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from spikeproof.attacks import APGD, DLR, FAB, PGD, Attack, Linf, Square, Targeted, TargetedDLR
+from spikeproof.configs import from_config
 from spikeproof.data import DataSet
 from spikeproof.evaluation import predict
 from spikeproof.runs import Run, environment, written_whole
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import attack_view
-from spikeproof.specs import from_config
 
 STEPS, STEP = 20, 0.1  # of PGD, its step as a share of eps
 

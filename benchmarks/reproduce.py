@@ -15,12 +15,12 @@ from typing import Any
 from rich.console import Console
 
 from spikeproof.attacks import FGSM, PGD, Along, Attack, Linf
+from spikeproof.choices import UserError
 from spikeproof.cli.files import recipe_in
 from spikeproof.evaluation import Protocol, Suite, evaluate
 from spikeproof.progress import bar
 from spikeproof.runs import Run, environment, sha256_of, written_whole
 from spikeproof.runs.json_forms import as_json
-from spikeproof.specs import UserError
 from spikeproof.training import Recipe, train
 
 EPS = Linf(8 / 255)

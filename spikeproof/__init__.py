@@ -6,6 +6,7 @@ that is done (`train`, `evaluate`, ...) is a function; a model is a plain module
 
 from spikeproof import attacks, conversion, data, evaluation, objectives, snn, training
 from spikeproof.attacks import *  # noqa: F403
+from spikeproof.choices import UserError as UserError
 from spikeproof.comparison import compare as compare
 from spikeproof.conversion import *  # noqa: F403
 from spikeproof.data import *  # noqa: F403
@@ -14,7 +15,6 @@ from spikeproof.objectives import *  # type: ignore[assignment]  # noqa: F403
 from spikeproof.runs import Run as Run
 from spikeproof.runs.weights import load_model as load_model
 from spikeproof.snn import *  # noqa: F403
-from spikeproof.specs import UserError as UserError
 from spikeproof.training import *  # noqa: F403
 
 del GaussianNoise  # noqa: F821 - the name of two things, see __getattr__

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikeproof.choices import UserError
 from spikeproof.randomness import seeded
-from spikeproof.specs import UserError
 
 WIDTHS = {"cpu": 32}  # images in one judged batch; padding costs more than small batches there
 WIDTH = 256  # on an accelerator

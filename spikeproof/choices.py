@@ -67,7 +67,7 @@ class Choice(ABC):  # noqa: B024 - each kind says what is abstract
 
 
 def refuse_wrong_names(cls: type[Choice], given: Iterable[str], first: int = 0) -> None:
-    """Raise `UserError` for a name that is no field of `cls`, and for a missing field; the `first` come without name."""
+    """Raise `UserError` for a name that is no field of `cls`, and for a missing field; `first` fields have no name."""
     fields = _parameters(cls)
     if fields is None:
         return

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
+from spikeproof.choices import UserError
 from spikeproof.evaluation import Protocol, evaluate_run
 from spikeproof.progress import Report, silent
 from spikeproof.runs import Run
-from spikeproof.specs import UserError
 from spikeproof.training import Recipe, train
 from spikeproof.training.loop import refuse_another_recipe, refuse_what_cannot_work
 

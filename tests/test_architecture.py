@@ -9,7 +9,7 @@ import pytest
 import spikeproof
 
 PACKAGE = Path(spikeproof.__file__).parent
-CHOICES = {"choices", "configs", "ranges", "specs"}
+CHOICES = {"choices", "configs", "ranges"}
 COMMON = {*CHOICES, "randomness", "progress", "calling", "edit_counts"}
 MAY_KNOW = {
     "ranges": set(),
@@ -17,7 +17,6 @@ MAY_KNOW = {
     "choices": {"fitting", "ranges"},
     "registry": {"choices"},
     "configs": {"choices", "fitting", "registry"},
-    "specs": {"choices", "configs"},
     "randomness": set(),
     "calling": {"randomness", *CHOICES},
     "progress": set(),

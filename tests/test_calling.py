@@ -19,8 +19,8 @@ from spikeproof.calling import (
     votes,
     width_for,
 )
+from spikeproof.choices import UserError
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError
 
 
 class ByShape(nn.Module):

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 import spikeproof as sp
+from spikeproof.configs import to_config
 from spikeproof.runs import Run, environment
 from spikeproof.runs.attack_names import attack_name, attack_names
 from spikeproof.runs.intervals import Interval
 from spikeproof.runs.json_forms import as_json, from_json
 from spikeproof.runs.records import SCHEMA, Environment, FlagRecord, ProbesRecord, RunRecord, VerdictsRecord
 from spikeproof.runs.upgrades import FLAGS
-from spikeproof.specs import to_config
 
 OLD = Path(__file__).parent / "runs_of_0_1_0"
 RECORD = RunRecord(name="net", config={"data": None}, seed=3, finished=None, environment=Environment(command="x"))

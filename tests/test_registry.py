@@ -57,7 +57,17 @@ def test_every_kind_has_its_own_names() -> None:
     assert {"PGD", "APGD", "GaussianNoise"} <= set(known(sp.Attack))
     assert known(sp.Attack)["GaussianNoise"] is not known(sp.Objective)["GaussianNoise"]
     assert "Attack" not in known(sp.Attack)
-    assert set(known(sp.Neuron)) == {"DLIF", "GradedIF", "IF", "LIF", "PLIF", "QCFS", "ReLU"}
+    assert set(known(sp.Neuron)) == {
+        "AdaptiveLIF",
+        "DLIF",
+        "GradedIF",
+        "IF",
+        "LIF",
+        "PLIF",
+        "QCFS",
+        "ReLU",
+        "SynapticLIF",
+    }
 
 
 @pytest.mark.parametrize("name", ["PGD", "spikeproof.PGD", "spikeproof.attacks.pgd.PGD"])

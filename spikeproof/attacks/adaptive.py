@@ -10,8 +10,8 @@ from spikeproof.attacks.losses import CrossEntropy
 from spikeproof.attacks.pgd import PGD
 from spikeproof.attacks.query import Memory, Query, Task
 from spikeproof.attacks.threats import Threat
+from spikeproof.choices import UserError, short
 from spikeproof.snn import ATan, GradientPath, Triangle, can_follow, has_spikes, recall, remembered, view
-from spikeproof.specs import UserError, short
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
 from spikeproof.attacks.query import Answer, Query, per_image
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 MOMENTUM = 0.75
 FIRST, SHORTER, SHORTEST = 0.22, 0.03, 0.06  # shares of the steps: the first period, by how much less each next, least

@@ -10,7 +10,7 @@ from spikeproof.attacks.adam import Moments
 from spikeproof.attacks.losses import Margin
 from spikeproof.attacks.nearest import Nearest, offer
 from spikeproof.attacks.query import Query, per_image
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 HEAVIEST = 1e10  # weight
 INSIDE = 0.999999  # tanh takes black and white pixels to infinity

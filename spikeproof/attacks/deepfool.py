@@ -9,7 +9,7 @@ from torch import Tensor
 from spikeproof.attacks.losses import Margin, TargetedMargin
 from spikeproof.attacks.nearest import Nearest, offer, pairs
 from spikeproof.attacks.query import Query, per_image
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 BEYOND = 1e-4  # added to each step, in the threat's norm, as in the published code: a step of 0 would stay a step of 0
 

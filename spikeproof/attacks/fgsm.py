@@ -8,7 +8,7 @@ from torch import Tensor
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
 from spikeproof.attacks.query import Query
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 
 class State(NamedTuple):

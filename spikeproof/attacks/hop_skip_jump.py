@@ -11,8 +11,8 @@ from spikeproof.attacks.attack import BlackBox, Whole
 from spikeproof.attacks.losses import labels_of
 from spikeproof.attacks.query import Query, per_image
 from spikeproof.attacks.threats import Threat
+from spikeproof.choices import UserError, short
 from spikeproof.randomness import Streams
-from spikeproof.specs import UserError, short
 
 STARTS = 100  # random images tried for each image
 # Probes at distance / D^RADIUS. The paper's power is 1: so near, a spiking network's decisions are a staircase.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.threats import Threat
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 
 def least_change(threat: Threat, x: Tensor, normal: Tensor, gap: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 
 def check_input(x: Any) -> None:

@@ -10,7 +10,7 @@ from spikeproof.attacks.attack import BlackBox
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import KullbackLeibler, Margin
 from spikeproof.attacks.query import Query
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 
 class State(NamedTuple):

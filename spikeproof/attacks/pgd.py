@@ -9,7 +9,7 @@ from torch import Tensor
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
 from spikeproof.attacks.query import Query, per_image
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 
 class State(NamedTuple):

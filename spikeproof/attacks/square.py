@@ -14,8 +14,8 @@ from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.query import Query, per_image
 from spikeproof.attacks.threats import Threat
+from spikeproof.choices import UserError, short
 from spikeproof.randomness import Streams
-from spikeproof.specs import UserError, short
 
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries
 

@@ -10,7 +10,7 @@ from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.losses import Margin, TargetedDLR, TargetedLoss, others
 from spikeproof.attacks.query import Query, Task
 from spikeproof.attacks.threats import Threat
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from spikeproof.attacks.apgd import APGD
 from spikeproof.attacks.attack import Attack, BlackBox, Outcome
 from spikeproof.attacks.query import Task
 from spikeproof.attacks.threats import Threat
+from spikeproof.choices import UserError
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import ann_twin, attack_view
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, kw_only=True)

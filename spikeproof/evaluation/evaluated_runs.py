@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from spikeproof.configs import to_config
 from spikeproof.evaluation.examples import examples, strongest
 from spikeproof.evaluation.ledger import STATE, Kept, fingerprint
 from spikeproof.evaluation.opened_runs import opened
@@ -14,7 +15,6 @@ from spikeproof.evaluation.robustness import evaluate_pool, usable
 from spikeproof.progress import Report, silent
 from spikeproof.runs import Run, environment
 from spikeproof.runs.records import VerdictsRecord
-from spikeproof.specs import to_config
 
 __all__ = ["evaluate_run"]
 

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from spikeproof.calling import predict
+from spikeproof.choices import UserError, short
+from spikeproof.configs import to_config
 from spikeproof.data import DataSet
 from spikeproof.evaluation.predictions import check_classes
 from spikeproof.runs import Run, environment, sha256_of
@@ -18,7 +20,6 @@ from spikeproof.runs.records import RunRecord
 from spikeproof.runs.weights import load_tensors, read_weights, write_foreign
 from spikeproof.snn import adapt
 from spikeproof.snn.foreign import libraries
-from spikeproof.specs import UserError, short, to_config
 
 __all__ = ["adopt_foreign"]
 

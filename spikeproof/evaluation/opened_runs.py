@@ -5,11 +5,12 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from spikeproof.choices import UserError
+from spikeproof.configs import from_config
 from spikeproof.data import DataSet
 from spikeproof.runs import Run
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import adapt
-from spikeproof.specs import UserError, from_config
 
 
 class Opened(NamedTuple):

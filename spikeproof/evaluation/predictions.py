@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from spikeproof.attacks.inputs import check_input
 from spikeproof.calling import check_targets, device_of, predict
+from spikeproof.choices import UserError
 from spikeproof.randomness import seed_from
-from spikeproof.specs import UserError
 
 
 class Pool(Protocol):

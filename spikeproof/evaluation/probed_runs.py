@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 
 from spikeproof.attacks import PGD, Attack, Threat
+from spikeproof.choices import UserError
+from spikeproof.configs import to_config
 from spikeproof.data import PartName
 from spikeproof.evaluation.ledger import fingerprint
 from spikeproof.evaluation.opened_runs import opened
@@ -14,7 +16,6 @@ from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.suites import Suite
 from spikeproof.runs import Run, environment
 from spikeproof.runs.records import ProbesRecord
-from spikeproof.specs import UserError, to_config
 
 __all__ = ["probe_run"]
 

@@ -20,12 +20,13 @@ from spikeproof.attacks import PGD, Attack, Threat
 from spikeproof.attacks.losses import pairwise_probability, strongest_rival
 from spikeproof.attacks.query import per_image
 from spikeproof.calling import as_evaluated, check_logits, check_targets
+from spikeproof.choices import UserError, short
+from spikeproof.configs import to_config
 from spikeproof.evaluation.predictions import Given, taken
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.records import Clean, Course, Harms, Labelled, ProbesRecord, Sparsity
 from spikeproof.snn import Internals, adapt, attack_view, potential_perturbation, record
-from spikeproof.specs import UserError, short, to_config
 
 __all__ = ["Probes", "probe"]
 

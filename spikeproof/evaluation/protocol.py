@@ -10,10 +10,11 @@ from typing import get_args
 from torch import Tensor
 
 from spikeproof.attacks import Threat
+from spikeproof.choices import UserError, nearest, short
+from spikeproof.configs import to_config
 from spikeproof.data import DataSet, Images, PartName
 from spikeproof.evaluation.predictions import Given
 from spikeproof.evaluation.suites import QUICK, Suite
-from spikeproof.specs import UserError, nearest, short, to_config
 
 __all__ = ["Protocol"]
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import Attack
 from spikeproof.calling import is_stochastic
+from spikeproof.choices import UserError, short
 from spikeproof.data import DataSet, Images
 from spikeproof.evaluation.diagnosis import judged
 from spikeproof.evaluation.flags import CHECKED, Credited, Inspection, Trials, examine
@@ -26,7 +27,6 @@ from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from
 from spikeproof.runs import Run
 from spikeproof.snn import adapt
-from spikeproof.specs import UserError, short
 
 __all__ = ["evaluate"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 __all__ = ["qte"]
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from spikeproof.attacks import Threat
+from spikeproof.choices import short
+from spikeproof.configs import to_config
 from spikeproof.evaluation.diagnosis import Diagnosis
 from spikeproof.evaluation.flags import Flag
 from spikeproof.evaluation.suites import Suite
@@ -16,7 +18,6 @@ from spikeproof.runs.attack_names import attack_names
 from spikeproof.runs.intervals import Interval
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.records import AttackRecord, FlagRecord, SuiteRecord, ThreatRecord, VerdictsRecord
-from spikeproof.specs import short, to_config
 
 NEVER = -1
 

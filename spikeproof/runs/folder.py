@@ -22,11 +22,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from spikeproof.choices import UserError
 from spikeproof.runs.json_forms import as_json, from_json
 from spikeproof.runs.records import SCHEMA, AnyRecord, Epoch, Record, RunRecord
 from spikeproof.runs.upgrades import BEFORE_SCHEMAS, upgraded
 from spikeproof.runs.whole_files import written_whole
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True)

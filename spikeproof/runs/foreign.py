@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from spikeproof.specs import UserError, nearest
+from spikeproof.choices import UserError, nearest
 
 
 def needs_trust(folder: Path, factory: str) -> UserError:

@@ -8,10 +8,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from spikeproof.choices import UserError
+from spikeproof.configs import from_config, to_config
 from spikeproof.runs import Run
 from spikeproof.runs.foreign import built_by, needs_trust
 from spikeproof.snn import Network, adapt
-from spikeproof.specs import UserError, from_config, to_config
 
 __all__ = ["load_model", "write_model"]
 

@@ -11,6 +11,8 @@ from spikeproof.attacks import FGSM, L2, PGD, Along, Attack, KullbackLeibler, Li
 from spikeproof.attacks.attack import Outcome
 from spikeproof.attacks.engine import State
 from spikeproof.attacks.query import Query, Task
+from spikeproof.choices import UserError, short
+from spikeproof.configs import from_config, to_config
 from spikeproof.snn import (
     LIF,
     MLP,
@@ -26,7 +28,6 @@ from spikeproof.snn import (
     attack_view,
     view,
 )
-from spikeproof.specs import UserError, from_config, short, to_config
 
 PATHS: tuple[GradientPath, ...] = (Triangle(), ATan(), Triangle(width=0.5))
 THREAT = Linf(0.1)

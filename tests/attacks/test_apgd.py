@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import APGD, DLR, PGD, CrossEntropy, Linf
 from spikeproof.attacks.apgd import lengths, periods
+from spikeproof.choices import UserError
 from spikeproof.randomness import Streams
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 

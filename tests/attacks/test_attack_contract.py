@@ -38,9 +38,10 @@ from spikeproof.attacks import (
     TwinTransfer,
     UniformNoise,
 )
-from spikeproof.cli import choices
+from spikeproof.choices import UserError, short
+from spikeproof.configs import from_config, to_config
+from spikeproof.registry import known
 from spikeproof.snn import ASSG, ATan, SpikingNetwork, Triangle
-from spikeproof.specs import UserError, from_config, short, to_config
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -76,7 +77,7 @@ ATTACKS: list[Attack] = [
     HopSkipJump(steps=2, draws=20),
 ]
 LISTED = {type(attack) for attack in ATTACKS}
-ATTACKS += [kind() for kind in choices(Attack).values() if kind.knows(Linf()) and kind not in LISTED]
+ATTACKS += [kind() for kind in known(Attack).values() if kind.knows(Linf()) and kind not in LISTED]
 every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=short, indirect=True)
 every_threat = pytest.mark.parametrize("threat", [Linf(0.1), L2(1.0), L1(4.0)], ids=str)
 NOISE = (UniformNoise, GaussianNoise)

@@ -17,10 +17,11 @@ from spikeproof.attacks import (
     TargetedLoss,
     TargetedMargin,
 )
-from spikeproof.cli import choices
-from spikeproof.specs import UserError, from_config, to_config
+from spikeproof.choices import UserError
+from spikeproof.configs import from_config, to_config
+from spikeproof.registry import known
 
-LOSSES = [kind() for kind in choices(AttackLoss).values()]
+LOSSES = [kind() for kind in known(AttackLoss).values()]
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=str)
 LOGITS = torch.tensor([[1.0, 3.0, 0.0, -1.0], [5.0, 1.0, 2.0, 2.0]])
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from spikeproof.attacks.carlini_wagner import CarliniWagner
 from spikeproof.attacks.threats import L2, Linf
+from spikeproof.choices import UserError
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 QUICK = CarliniWagner(steps=30, searches=4, learning_rate=0.1, initial_weight=0.5)

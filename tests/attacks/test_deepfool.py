@@ -11,8 +11,8 @@ from torch import Tensor
 
 from spikeproof.attacks.deepfool import DeepFool
 from spikeproof.attacks.threats import L2, Linf, Threat
+from spikeproof.choices import UserError
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 FAR = [(Linf(1.0), "LinfDeepFoolAttack"), (L2(10.0), "L2DeepFoolAttack")]

@@ -46,9 +46,9 @@ from spikeproof.attacks import (
 from spikeproof.attacks.attack import Outcome
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.query import Memory, Query, Task
+from spikeproof.choices import short
 from spikeproof.randomness import Streams
 from spikeproof.snn import ASSG, MLP, ATan, Network, Triangle, recall, remembered, view
-from spikeproof.specs import short
 
 SEED = 3
 

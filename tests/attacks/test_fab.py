@@ -10,8 +10,8 @@ from torch import Tensor
 
 from spikeproof.attacks.fab import FAB
 from spikeproof.attacks.threats import L1, L2, Linf, Threat
+from spikeproof.choices import UserError
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 EVERYTHING = {"Linf": Linf(1.0), "L2": L2(10.0), "L1": L1(64.0)}  # whatever is found lies inside

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from spikeproof.attacks import hop_skip_jump
 from spikeproof.attacks.hop_skip_jump import HopSkipJump
 from spikeproof.attacks.threats import L1, L2, Linf, Threat
+from spikeproof.choices import UserError
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError
 from tests.attacks.outcomes import asked
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spikeproof.attacks.hyperplanes import least_change
 from spikeproof.attacks.threats import L1, L2, Linf, Threat
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 every_threat = pytest.mark.parametrize("threat", [Linf(1.0), L2(1.0), L1(1.0)], ids=lambda threat: threat.norm)
 

@@ -21,8 +21,8 @@ from spikeproof.attacks import (
     Threat,
     UniformNoise,
 )
+from spikeproof.choices import UserError
 from spikeproof.snn import Network, Poisson, SmallCNN, SpikingNetwork, view
-from spikeproof.specs import UserError
 from tests.attacks.outcomes import asked, at_first
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import CrossEntropy, Linf, Margin
 from spikeproof.attacks.query import Answer, Query, Slots, Task, joined, per_image, taken
+from spikeproof.choices import UserError
 from spikeproof.randomness import Streams
-from spikeproof.specs import UserError
 from tests.attacks.outcomes import asked
 
 

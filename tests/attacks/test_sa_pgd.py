@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import L2, PGD, SAPGD, CrossEntropy, Linf, Margin, Threat
+from spikeproof.choices import UserError
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 

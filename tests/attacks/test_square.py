@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from spikeproof.attacks import square
 from spikeproof.attacks.square import Square, Squares, Window, bump, bump_table, bumps, halvings, plane
 from spikeproof.attacks.threats import L1, L2, Linf, Threat
+from spikeproof.choices import UserError
 from spikeproof.randomness import Streams
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 every_threat = pytest.mark.parametrize("threat", [Linf(0.1), L2(0.7), L1(3)], ids=str)

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from spikeproof.attacks.apgd import APGD
 from spikeproof.attacks.threats import L1, L2, SPREAD, Linf, Threat
-from spikeproof.cli import choices
+from spikeproof.choices import UserError
+from spikeproof.configs import from_config, to_config
+from spikeproof.registry import known
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError, from_config, to_config
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
-ON_IMAGES = {kind for kind in choices(Threat).values() if kind.kind == "images"}
+ON_IMAGES = {kind for kind in known(Threat).values() if kind.kind == "images"}
 THREATS = sorted({L1, *ON_IMAGES}, key=lambda kind: kind.__name__)
 ORDER = {Linf: math.inf, L2: 2, L1: 1}
 every_threat = pytest.mark.parametrize("kind", THREATS)

@@ -9,8 +9,8 @@ from outcomes import broken
 from torch import Tensor, nn
 
 from spikeproof.attacks import APGD, PGD, Linf, Margin, Transfer, TwinTransfer, UniformNoise
+from spikeproof.choices import UserError
 from spikeproof.snn import Poisson, SpikingNetwork, ann_twin, view
-from spikeproof.specs import UserError
 
 THREAT = Linf(0.1)
 

@@ -38,7 +38,7 @@ def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) ->
         "--training.average a number in [0, 1) (default: 0)",
         "--training.gradient_clip a number above 0 or None",
         "--network.neuron.reset 'hard' or 'soft' (default: hard)",
-        "--network.neuron one of DLIF, GradedIF, IF, LIF, PLIF, QCFS, ReLU (default: LIF)",
+        "--network.neuron one of AdaptiveLIF, DLIF, GradedIF, IF, LIF, PLIF, QCFS, ReLU, SynapticLIF (default: LIF)",
         "--training.selection.threat.eps a number from 0 on (write 8/255 or 0.031) (default: 8/255)",
         "--training.selection.attack.steps a whole number",
         "--name a text (it has to be given)",

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from spikeproof.choices import UserError, short
 from spikeproof.conversion import LearnedBounds, ThresholdBalancing, convert
 from spikeproof.conversion.conversion import spiking_layers
 from spikeproof.evaluation import predict
@@ -19,7 +20,6 @@ from spikeproof.snn import (
     WideResNet,
     record,
 )
-from spikeproof.specs import UserError, short
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 

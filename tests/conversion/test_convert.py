@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikeproof.cli import choices
+from spikeproof.choices import UserError, short
+from spikeproof.configs import from_config, to_config
 from spikeproof.conversion import Calibration, Conversion, LearnedBounds, ThresholdBalancing, convert
 from spikeproof.conversion.conversion import spiking_layers
 from spikeproof.data import Augmentation, Digits, HorizontalFlip, RandomCrop
+from spikeproof.registry import known
 from spikeproof.snn import (
     DLIF,
     IF,
@@ -34,7 +36,6 @@ from spikeproof.snn import (
     WideResNet,
     record,
 )
-from spikeproof.specs import UserError, from_config, short, to_config
 
 QUICK = [Calibration(steps=4, batches=2, batch=8), ThresholdBalancing(batches=2, batch=8), LearnedBounds()]
 every_conversion = pytest.mark.parametrize("conversion", QUICK, ids=short)
@@ -73,7 +74,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
-@pytest.mark.parametrize("kind", choices(Conversion).values(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", known(Conversion).values(), ids=lambda kind: kind.__name__)
 def test_every_conversion_is_a_choice_that_can_be_written_down(kind: type[Conversion]) -> None:
     conversion = kind()
     assert from_config(json.loads(json.dumps(to_config(conversion))), Conversion) == conversion

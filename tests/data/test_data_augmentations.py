@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from spikeproof.choices import UserError
 from spikeproof.data import Cutout, HorizontalFlip, RandomCrop, augment
-from spikeproof.specs import UserError
 
 EVERY = [RandomCrop(padding=2), HorizontalFlip(), Cutout(size=3, fill=0.25)]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikeproof.choices import UserError
 from spikeproof.data import CIFAR10, CIFAR100
 from spikeproof.data.cifar import parse_pickle
 from spikeproof.data.published_files import md5_of
-from spikeproof.specs import UserError
 
 RED_GREEN_BLUE = np.repeat(np.array([200, 100, 50], dtype=np.uint8), 1024)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from spikeproof.choices import UserError
 from spikeproof.data import CIFAR10, MNIST, Digits, ImageNet, download
 from spikeproof.data.downloads import fetch
 from spikeproof.data.published_files import Download, md5_of
-from spikeproof.specs import UserError
 
 
 class Silent(SimpleHTTPRequestHandler):

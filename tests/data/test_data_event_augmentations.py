@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from spikeproof.choices import UserError
 from spikeproof.data import NDA, EventDrop
 from spikeproof.data.events.augmentations import _rotated
-from spikeproof.specs import UserError
 
 COUNT, STEPS, SIDE = 1500, 4, 6
 

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.event_files import readings
+from spikeproof.choices import UserError
 from spikeproof.data.events.files import SUFFIXES, read_events
 from spikeproof.data.events.gestures import labels_of, read_gestures
 from spikeproof.data.events.hdf5 import SpikeFile
 from spikeproof.data.events.matlab import parse_mat
 from spikeproof.data.events.npz import write_npz
 from spikeproof.data.events.streams import Events, Sensor, checked
-from spikeproof.specs import UserError
 from tests.data.event_files import (
     AEDAT_2,
     AEDAT_3,

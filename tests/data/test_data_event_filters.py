@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spikeproof.choices import UserError
 from spikeproof.data.events.filters import background_activity, hot_pixels, quantised_activity
 from spikeproof.data.events.streams import Events, Sensor
-from spikeproof.specs import UserError
 
 Event = tuple[int, int, int, int]  # t in us, x, y, p
 

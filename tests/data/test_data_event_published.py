@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from spikeproof.choices import UserError
 from spikeproof.data import (
     ASLDVS,
     CIFAR10DVS,
@@ -19,7 +20,6 @@ from spikeproof.data import (
     NCaltech101,
 )
 from spikeproof.data.events.recordings import EventDataSet
-from spikeproof.specs import UserError
 from tests.data.event_files import Event, aedat_2_bytes, aedat_3_bytes, bin_bytes, mat_bytes, save_spikes
 
 Known = tuple[str, list[Event]]  # a class and the events of its recording

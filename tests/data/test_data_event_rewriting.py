@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from spikeproof.attacks import EventEdits
+from spikeproof.choices import UserError
 from spikeproof.data.events.framing import Framing
 from spikeproof.data.events.rewriting import rewritten, told_apart
 from spikeproof.data.events.streams import Events, Sensor
-from spikeproof.specs import UserError
 
 Event = tuple[int, int, int, int]  # t in us, x, y, p
 Example = tuple[Events, Tensor, Tensor, Framing]

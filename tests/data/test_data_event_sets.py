@@ -9,6 +9,8 @@ import torch
 
 from spikeproof import data
 from spikeproof.attacks import FrameLinf
+from spikeproof.choices import UserError
+from spikeproof.configs import from_config, to_config
 from spikeproof.data import (
     DataSet,
     Digits,
@@ -25,7 +27,6 @@ from spikeproof.data import (
 from spikeproof.data.events import recordings
 from spikeproof.data.events.recordings import packed
 from spikeproof.snn import Frames, Network, ReLU
-from spikeproof.specs import UserError, from_config, to_config
 from spikeproof.training import Recipe, Selection, Training
 from tests.data.event_files import Event, bin_bytes
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spikeproof.choices import UserError
 from spikeproof.data import Events, Sensor
 from spikeproof.data.events.streams import checked
-from spikeproof.specs import UserError
 
 SENSOR = Sensor(height=4, width=6)
 quick = settings(max_examples=100, deadline=None, derandomize=True, database=None)

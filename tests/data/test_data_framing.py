@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from spikeproof.choices import UserError
+from spikeproof.configs import from_config, to_config
 from spikeproof.data import Events, Framing, Sensor
-from spikeproof.specs import UserError, from_config, to_config
 
 Event = tuple[int, int, int, int]  # t in us, x, y, p
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from spikeproof.choices import UserError
 from spikeproof.data import ImageNet, TinyImageNet
 from spikeproof.data.image_files import centre_crop, images_in_files, resize_shorter_side
-from spikeproof.specs import UserError
 
 WNIDS = ("n01", "n02", "n03")
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from spikeproof.choices import UserError
 from spikeproof.data.images import Images, images_in_memory
-from spikeproof.specs import UserError
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikeproof.choices import UserError
 from spikeproof.data import FashionMNIST
 from spikeproof.data.idx import parse_idx, read_idx
 from spikeproof.data.published_files import Download, md5_of
-from spikeproof.specs import UserError
 
 ARRAY = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 CONTENT = bytes([0, 0, 8, 3]) + struct.pack(">III", 2, 3, 4) + ARRAY.tobytes()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from spikeproof.choices import UserError
 from spikeproof.data import CIFAR10, CIFAR100, MNIST, DataSet, FashionMNIST, TinyImageNet
-from spikeproof.specs import UserError
 
 FACTS = [
     (MNIST, [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009], 7),

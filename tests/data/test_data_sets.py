@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from spikeproof import data
+from spikeproof.choices import UserError
+from spikeproof.configs import from_config, to_config
 from spikeproof.data import CIFAR10, MNIST, Cutout, DataSet, Digits, HorizontalFlip, ImageNet, RandomCrop
 from spikeproof.data.published_files import data_root
-from spikeproof.specs import UserError, from_config, to_config
 
 SETS = [getattr(data, name) for name in data.__all__ if isinstance(getattr(data, name), type)]
 SETS = [kind for kind in SETS if issubclass(kind, DataSet) and kind is not DataSet and len(kind().shape) == 3]

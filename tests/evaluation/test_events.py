@@ -15,11 +15,11 @@ import spikeproof as sp
 from spikeproof.attacks import Attack, Threat
 from spikeproof.attacks.attack import Outcome, Whole
 from spikeproof.attacks.query import Query, Task
-from spikeproof.cli import choices
 from spikeproof.data import write_events
 from spikeproof.data.events.streams import checked
 from spikeproof.evaluation.flags import trials
 from spikeproof.evaluation.suites import QUICK
+from spikeproof.registry import known
 from spikeproof.runs import Run
 from spikeproof.runs.weights import write_model
 from tests import trained as kept
@@ -249,7 +249,7 @@ def recipe(**choices: Any) -> sp.Recipe:
     return sp.Recipe(**({"name": "r", "data": EVENTS, "network": FRAMED, "training": ON_FRAMES} | choices))
 
 
-OBJECTIVES = [kind() for kind in choices(sp.Objective).values()]
+OBJECTIVES = [kind() for kind in known(sp.Objective).values()]
 ATTACKED = [o for o in OBJECTIVES if getattr(o, "threat", None) is not None and getattr(o, "attack", None) is not None]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import spikeproof as sp
-from spikeproof.specs import from_config, to_config
+from spikeproof.configs import from_config, to_config
 
 SUITE = sp.Suite(name="small", attacks=(sp.FGSM(),))
 

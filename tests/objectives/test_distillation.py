@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikeproof.choices import UserError
+from spikeproof.configs import from_config, to_config
 from spikeproof.objectives import RAT, Distillation, Objective
 from spikeproof.objectives.distillation import divergence
 from spikeproof.snn import IF, LIF, MLP, RSC, ATan, Network, ReLU, SmallCNN, SpikingNetwork, record
-from spikeproof.specs import UserError, from_config, to_config
 
 
 class Student(nn.Module):

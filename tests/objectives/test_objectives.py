@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from spikeproof.attacks import FGSM, L2, PGD, Attack, CrossEntropy, KullbackLeibler, Linf, UniformNoise
 from spikeproof.attacks.attack import Outcome
 from spikeproof.attacks.query import Task
-from spikeproof.cli import choices
+from spikeproof.choices import UserError, short
+from spikeproof.configs import from_config, to_config
 from spikeproof.objectives import (
     MART,
     RAT,
@@ -27,8 +28,8 @@ from spikeproof.objectives import (
     ThresholdGuarding,
 )
 from spikeproof.objectives.objective import Terms
+from spikeproof.registry import known
 from spikeproof.snn import LIF, MLP, ATan, Network, ReLU, SmallCNN, SpikingNetwork
-from spikeproof.specs import UserError, from_config, short, to_config
 
 quick = PGD(steps=2, keep="last")
 OBJECTIVES: list[Objective] = [
@@ -48,7 +49,7 @@ OBJECTIVES: list[Objective] = [
     RAT(objective=Distillation(feature_weight=0.0)),
 ]
 OBJECTIVES += [
-    kind() for kind in choices(Objective).values() if kind not in {type(objective) for objective in OBJECTIVES}
+    kind() for kind in known(Objective).values() if kind not in {type(objective) for objective in OBJECTIVES}
 ]
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=short)
 

@@ -5,17 +5,17 @@ import torch
 from torch import nn
 
 import spikeproof as sp
-from spikeproof.attacks import Attack
+from spikeproof.attacks.attack import Whole
 from spikeproof.objectives import StablePotential
 from spikeproof.snn import potential_perturbation
 
 
 @dataclass(frozen=True)
-class Brighter(Attack):
+class Brighter(Whole):
     """Adds a tenth: a perturbation that a test can follow on paper."""
 
-    def search(self, query, x, y, threat):
-        return (x + 0.1).clamp(0, 1)
+    def find(self, query):
+        return (query.x + 0.1).clamp(0, 1)
 
 
 class Net(nn.Module):

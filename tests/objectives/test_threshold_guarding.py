@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from spikeproof.choices import UserError
 from spikeproof.objectives import ThresholdGuarding
 from spikeproof.snn import LIF, record
-from spikeproof.specs import UserError
 
 
 class OneLayer(nn.Module):

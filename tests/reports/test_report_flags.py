@@ -10,6 +10,7 @@ import pytest
 from parsed_page import Page
 from run_folders import flags
 
+from spikeproof.choices import UserError
 from spikeproof.reports import ranking, write_report
 from spikeproof.reports.forms.sentences import conclude
 from spikeproof.reports.reading.breakdowns import Breakdown, joined
@@ -17,7 +18,6 @@ from spikeproof.reports.reading.contenders import Contender
 from spikeproof.reports.reading.flagging import because, cautions, flagged
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run
-from spikeproof.specs import UserError
 
 MakeRun = Callable[..., Run]
 MISLED = {"one_step_beats_many": 0.05}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from spikeproof.choices import UserError
 from spikeproof.reports import ranking, write_report
 from spikeproof.runs import Run
-from spikeproof.specs import UserError
 
 MakeRun = Callable[..., Run]
 SEEDS = {0: (0.8, 0.6, 0.4), 1: (0.7, 0.5, 0.3), 2: (0.9, 0.7, 0.44)}

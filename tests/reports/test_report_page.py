@@ -13,12 +13,12 @@ import pytest
 from parsed_page import Page
 from PIL import Image
 
+from spikeproof.choices import UserError
 from spikeproof.reports import write_report
 from spikeproof.reports.examples.pictures import gallery
 from spikeproof.reports.examples.rasters import MOST_NEURONS, rasters
 from spikeproof.reports.wording import duration, size, spelled
 from spikeproof.runs import Run
-from spikeproof.specs import UserError
 
 MakeRun = Callable[..., Run]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from parsed_page import Page
 
+from spikeproof.choices import UserError
 from spikeproof.reports import ranking
 from spikeproof.reports.reading.probing import Probed, probed
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run
-from spikeproof.specs import UserError
 
 MakeRun = Callable[..., Run]
 OTHER = {

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from spikeproof.choices import UserError
 from spikeproof.reports import Row, ranking
 from spikeproof.reports.forms.sentences import conclude
 from spikeproof.reports.reading.breakdowns import breakdowns
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run
-from spikeproof.specs import UserError
 
 MakeRun = Callable[..., Run]
 

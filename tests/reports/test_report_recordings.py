@@ -14,6 +14,7 @@ from PIL import Image
 from run_folders import choice, event_examples, flags, reread
 
 import spikeproof as sp
+from spikeproof.choices import UserError
 from spikeproof.evaluation.examples import examples
 from spikeproof.reports import write_report
 from spikeproof.reports.examples.animations import animation
@@ -24,7 +25,6 @@ from spikeproof.reports.forms.sentences import conclude
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.reports.wording import noun, spelled
 from spikeproof.runs import Run
-from spikeproof.specs import UserError
 
 MakeRun = Callable[..., Run]
 STEPS = 4

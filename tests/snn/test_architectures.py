@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import spikeproof.snn
-from spikeproof.cli import choices
+from spikeproof.choices import UserError, short
+from spikeproof.registry import known
 from spikeproof.snn import (
     LIF,
     MLP,
@@ -29,7 +30,6 @@ from spikeproof.snn import (
     WideResNet,
     view,
 )
-from spikeproof.specs import UserError, short
 
 SMALL = [
     MLP(hidden=(12, 9)),
@@ -43,9 +43,7 @@ SMALL = [
     WideResNet(widths=(4, 6, 8), blocks=(1, 2, 1)),
     WideResNet(widths=(16, 6, 8), blocks=(1, 1, 1)),  # the first block keeps its width: an identity shortcut
 ]
-SMALL += [
-    kind() for kind in choices(Architecture).values() if kind not in {type(architecture) for architecture in SMALL}
-]
+SMALL += [kind() for kind in known(Architecture).values() if kind not in {type(architecture) for architecture in SMALL}]
 every_architecture = pytest.mark.parametrize("architecture", SMALL, ids=short)
 SHAPE = (2, 8, 8)
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikeproof.cli import choices
+from spikeproof.choices import UserError
+from spikeproof.registry import known
 from spikeproof.snn import LIF, MLP, RSC, Direct, Encoder, Latency, Network, Poisson, SpikingNetwork
 from spikeproof.snn.dynamics import integrate
-from spikeproof.specs import UserError
 
-ENCODERS = [kind() for kind in choices(Encoder).values()]
+ENCODERS = [kind() for kind in known(Encoder).values()]
 ENCODERS += [RSC(variant="II"), RSC(moments="poisson"), RSC(variant="II", moments="poisson")]
 every_encoder = pytest.mark.parametrize("encoder", ENCODERS, ids=str)
 

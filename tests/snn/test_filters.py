@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from spikeproof.cli import choices
+from spikeproof.choices import UserError
+from spikeproof.configs import from_config, to_config
+from spikeproof.registry import known
 from spikeproof.runs import Run
 from spikeproof.runs.weights import load_model, write_model
 from spikeproof.snn import (
@@ -29,10 +31,9 @@ from spikeproof.snn import (
     view,
 )
 from spikeproof.snn.filters import filtered
-from spikeproof.specs import UserError, from_config, to_config
 
 EVERY = [BackgroundActivity(), HotPixels(most=4), QuantisedActivity(most=4)]
-EVERY += [kind() for kind in choices(Filter).values() if kind not in set(map(type, EVERY))]
+EVERY += [kind() for kind in known(Filter).values() if kind not in set(map(type, EVERY))]
 every_filter = pytest.mark.parametrize("filter", EVERY, ids=str)
 some = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 seeds, shapes = st.integers(0, 2**30), st.sampled_from([(1, 1, 1, 1), (3, 2, 1, 5), (5, 1, 4, 3), (4, 2, 5, 5)])

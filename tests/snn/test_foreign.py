@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import FGSM, PGD, SAPGD, Along, Linf, Margin
+from spikeproof.choices import UserError
 from spikeproof.snn import (
     ASSG,
     BPTR,
@@ -29,7 +30,6 @@ from spikeproof.snn import (
     view,
 )
 from spikeproof.snn.foreign import Foreign, ForeignSpike
-from spikeproof.specs import UserError
 
 base = pytest.importorskip("spikingjelly.activation_based.base")
 jelly = pytest.importorskip("spikingjelly.activation_based.neuron")

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spikeproof.choices import UserError
+from spikeproof.configs import from_config, to_config
 from spikeproof.conversion import ThresholdBalancing, convert
 from spikeproof.snn import (
     IF,
@@ -32,7 +34,6 @@ from spikeproof.snn import (
     record,
     view,
 )
-from spikeproof.specs import UserError, from_config, to_config
 
 ARCHITECTURES = [
     MLP(hidden=(6,)),

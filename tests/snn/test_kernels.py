@@ -9,10 +9,10 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 import spikeproof
+from spikeproof.choices import UserError
 from spikeproof.snn import Slope, Triangle, kernels
 from spikeproof.snn.dynamics import Leaky, integrate
 from spikeproof.snn.kernels import fused_spikes
-from spikeproof.specs import UserError
 
 SLOPES = [
     kind()

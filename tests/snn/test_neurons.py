@@ -6,13 +6,13 @@ import math
 import pytest
 import torch
 
-from spikeproof.cli import choices
+from spikeproof.choices import UserError
+from spikeproof.registry import known
 from spikeproof.snn import DLIF, IF, LIF, PLIF, QCFS, ATan, GradedIF, Neuron, ReLU, Triangle
 from spikeproof.snn.dynamics import integrate
 from spikeproof.snn.neurons import THRESHOLD_FLOOR, GradedLayer, SpikingLayer, SpikingNeuron
-from spikeproof.specs import UserError
 
-NEURONS = list(choices(Neuron).values())
+NEURONS = list(known(Neuron).values())
 SPIKING = [kind for kind in NEURONS if issubclass(kind, SpikingNeuron)]
 every_neuron = pytest.mark.parametrize("kind", NEURONS)
 PLAIN = [kind for kind in SPIKING if kind is not GradedIF]  # whose output is their spikes

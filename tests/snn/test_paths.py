@@ -9,12 +9,12 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import spikeproof as sp
-from spikeproof.cli import choices
+from spikeproof.choices import short
+from spikeproof.registry import known
 from spikeproof.snn import Memory, recall, remembered
 from spikeproof.snn.dynamics import Leaky, integrate
-from spikeproof.specs import short
 
-PATHS = [kind() for kind in choices(sp.GradientPath).values()]
+PATHS = [kind() for kind in known(sp.GradientPath).values()]
 every_path = pytest.mark.parametrize("path", PATHS, ids=short)
 
 

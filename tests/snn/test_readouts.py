@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from spikeproof.cli import choices
+from spikeproof.choices import UserError
+from spikeproof.registry import known
 from spikeproof.snn import FirstSpike, LastPotential, MeanCurrent, Readout, Triangle
-from spikeproof.specs import UserError
 
-READOUTS = [kind() for kind in choices(Readout).values()]
+READOUTS = [kind() for kind in known(Readout).values()]
 CURRENTS = torch.tensor([[[4.0, 0.0]], [[2.0, 1.0]], [[0.0, 8.0]]])  # [T, B, K] = [3, 1, 2]
 
 

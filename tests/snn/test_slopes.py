@@ -8,8 +8,8 @@ import torch
 from scipy.integrate import quad
 
 import spikeproof.snn
+from spikeproof.choices import UserError
 from spikeproof.snn import ATan, Exponential, Gaussian, Rectangle, Sigmoid, Slope, StraightThrough, Triangle
-from spikeproof.specs import UserError
 
 SLOPES = [
     kind

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import spikeproof.snn
-from spikeproof.cli import choices
+from spikeproof.choices import UserError, short
+from spikeproof.configs import from_config, to_config
+from spikeproof.registry import known
 from spikeproof.snn import (
     IF,
     LIF,
@@ -35,10 +37,9 @@ from spikeproof.snn import (
     Triangle,
     WideResNet,
 )
-from spikeproof.specs import UserError, from_config, short, to_config
 
 KINDS = (Architecture, Encoder, GradientPath, Neuron, Readout, Network)
-DEFAULTS = [kind() for kind in choices(KINDS).values()]
+DEFAULTS = [kind() for kind in known(KINDS).values()]
 CHANGED = [
     IF(threshold=0.5, reset="soft", gradient=Exponential(height=0.3, sharpness=2.0)),
     LIF(leak=0.75, detach_reset=True, learn_threshold=True, gradient=Sigmoid(alpha=2.0)),

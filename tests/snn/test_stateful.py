@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 import spikeproof as sp
-from spikeproof.cli import choices
+from spikeproof.choices import short
+from spikeproof.registry import known
 from spikeproof.snn import recall, remembered
 from spikeproof.snn.dynamics import integrate
 from spikeproof.snn.neurons import SpikingLayer
-from spikeproof.specs import short
 
 NEURONS = (sp.SynapticLIF(threshold=0.2), sp.AdaptiveLIF(threshold=0.2, strength=0.1))
 every_neuron = pytest.mark.parametrize("neuron", NEURONS, ids=short)
-PATHS = [kind() for kind in choices(sp.GradientPath).values()]
+PATHS = [kind() for kind in known(sp.GradientPath).values()]
 FOR_LEAKY = (sp.RGA(), sp.DSR(), sp.AsANN(clipped=True), sp.Mixture(second=sp.RGA()))
 
 

@@ -9,6 +9,7 @@ import torch
 from test_architectures import SHAPE, SMALL, images, randomise_norms
 from torch import nn
 
+from spikeproof.choices import UserError, short
 from spikeproof.snn import (
     DLIF,
     IF,
@@ -38,7 +39,6 @@ from spikeproof.snn import (
     attack_view,
     view,
 )
-from spikeproof.specs import UserError, short
 
 Snapshot = dict[str, Any]
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import spikeproof as sp
+from spikeproof.configs import from_config, to_config
 from spikeproof.randomness import seed_from
 from spikeproof.runs import Run, sha256_of
-from spikeproof.specs import from_config, to_config
 from spikeproof.training.loop import _State, train
 
 DATA = sp.Digits(train_images=192, validation_images=48, augmentation=(sp.RandomCrop(padding=1),))

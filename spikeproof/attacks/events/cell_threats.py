@@ -14,9 +14,9 @@ from spikeproof.attacks.events.edits import Edits, joined, moves, singles
 from spikeproof.attacks.events.moves import drawn, with_moves
 from spikeproof.attacks.events.whole_events import EventThreat, check_binary
 from spikeproof.attacks.inputs import check_frames
+from spikeproof.choices import Pixels, UserError
 from spikeproof.edit_counts import edit_counts
 from spikeproof.randomness import Streams
-from spikeproof.specs import Pixels, UserError
 
 __all__ = ["EventEdits", "EventFlips"]
 

@@ -12,8 +12,8 @@ from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.events.scg import on_cells
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.query import Query, per_image
+from spikeproof.choices import UserError
 from spikeproof.randomness import Streams
-from spikeproof.specs import UserError
 
 WORTHWHILE = 4  # times as many cells as the budget has are worth a change, where its price is not set
 

@@ -18,7 +18,7 @@ from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.query import Query
 from spikeproof.attacks.threats import Threat
-from spikeproof.specs import UserError, short
+from spikeproof.choices import UserError, short
 
 __all__ = ["CornerPattern", "DashPattern", "FramePattern"]
 

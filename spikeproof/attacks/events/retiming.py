@@ -8,8 +8,8 @@ from torch import Tensor
 
 from spikeproof.attacks.events.moves import affordable, chosen, placed, written
 from spikeproof.attacks.events.whole_events import EventThreat, check_binary
+from spikeproof.choices import Pixels, UserError
 from spikeproof.randomness import Streams
-from spikeproof.specs import Pixels, UserError
 
 __all__ = ["Retiming"]
 

@@ -11,8 +11,8 @@ from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.query import Query, per_image
 from spikeproof.attacks.threats import Threat
+from spikeproof.choices import UserError
 from spikeproof.randomness import Streams
-from spikeproof.specs import UserError
 
 
 class State(NamedTuple):

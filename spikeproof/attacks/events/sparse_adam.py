@@ -12,7 +12,7 @@ from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.losses import AttackLoss
 from spikeproof.attacks.query import Query
 from spikeproof.attacks.threats import Threat
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 FLOOR = 1e-6  # of probabilities and sizes, as published
 

@@ -12,7 +12,7 @@ from spikeproof.attacks.events.scg import on_cells
 from spikeproof.attacks.losses import Margin, TargetedMargin
 from spikeproof.attacks.nearest import Nearest, offer, pairs
 from spikeproof.attacks.query import Query, per_image
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 
 class State(NamedTuple):

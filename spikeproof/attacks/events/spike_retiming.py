@@ -13,7 +13,7 @@ from spikeproof.attacks.events.scg import normalised
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy, Margin
 from spikeproof.attacks.query import Query, per_image
 from spikeproof.attacks.threats import Threat
-from spikeproof.specs import UserError
+from spikeproof.choices import UserError
 
 NEAR, FAR, MOST = 4.0, 0.0, 10.0  # log odds at first, of shifts by one frame at most and of others; their largest size
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spikeproof.attacks.inputs import check_frames
 from spikeproof.attacks.threats import Threat
-from spikeproof.specs import UserError, pixels
+from spikeproof.choices import UserError, pixels
 
 
 class EventThreat(Threat):

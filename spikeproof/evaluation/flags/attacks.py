@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import torch
 
+from spikeproof.choices import short
 from spikeproof.evaluation.flags.flag import Measured, check
 from spikeproof.evaluation.flags.statistics import by_chance, limit, share
 from spikeproof.evaluation.flags.trials import Trials, Tried
-from spikeproof.specs import short
 
 RESTARTS = 5
 

@@ -11,11 +11,11 @@ from spikeproof.attacks import Linf, Margin
 from spikeproof.attacks.adaptive import followed
 from spikeproof.attacks.query import Query, Task
 from spikeproof.calling import as_evaluated, checked_logits, in_full_precision, is_stochastic
+from spikeproof.choices import short
 from spikeproof.evaluation.flags.activity import Activity, activity
 from spikeproof.evaluation.flags.statistics import share
 from spikeproof.randomness import Streams, seeded
 from spikeproof.snn import GradientPath, attack_view, view
-from spikeproof.specs import short
 
 CHECKED = 64  # images that are enough for these checks
 CHANGED = 1e-3  # a relative change of logits that rounding alone does not explain

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from spikeproof.attacks import Attack
+from spikeproof.choices import short
 from spikeproof.evaluation.flags.flag import Measured, check
 from spikeproof.evaluation.flags.statistics import limit
-from spikeproof.specs import short
 
 
 class Credited(NamedTuple):

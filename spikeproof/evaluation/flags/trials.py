@@ -21,11 +21,11 @@ from spikeproof.attacks import (
     TwinTransfer,
     UniformNoise,
 )
+from spikeproof.choices import short
 from spikeproof.evaluation.flags.statistics import share
 from spikeproof.evaluation.judging import Judge
 from spikeproof.randomness import seed_from
 from spikeproof.snn import SpikingNetwork, has_spikes
-from spikeproof.specs import short
 
 STEPS = (10, 50, 100, 500)  # few, more, usual, most
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from spikeproof.choices import UserError
 from spikeproof.reports.forms.as_json import as_json
 from spikeproof.reports.forms.as_markdown import as_markdown
 from spikeproof.reports.forms.pages import page
 from spikeproof.reports.reading.contenders import Standings
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run, written_whole
-from spikeproof.specs import UserError
 
 TITLE = "Which spiking networks hold under attack?"
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from spikeproof.choices import UserError
 from spikeproof.reports.reading.conditions import Conditions, as_tested, conditions, images_met, without
 from spikeproof.reports.reading.intervals import Estimate
 from spikeproof.reports.wording import Noun, counted, noun, spelled
 from spikeproof.runs import Run
 from spikeproof.runs.intervals import Interval
 from spikeproof.runs.records import Epoch, ProbesRecord, RunRecord, VerdictsRecord
-from spikeproof.specs import UserError
 
 
 @dataclass(frozen=True, eq=False)

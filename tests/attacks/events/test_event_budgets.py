@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from spikeproof.attacks import Along, Attack, Transfer, TwinTransfer
-from spikeproof.specs import short
+from spikeproof.choices import short
 from tests.attacks.events.test_event_contract import ATTACKS, knows
 from tests.attacks.events.test_event_threats import KINDS, recordings
 

@@ -26,9 +26,10 @@ from spikeproof.attacks import (
     TwinTransfer,
     UniformNoise,
 )
-from spikeproof.cli import choices
+from spikeproof.choices import UserError, short
+from spikeproof.configs import from_config, to_config
+from spikeproof.registry import known
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError, from_config, short, to_config
 from tests.attacks.outcomes import broken, in_disorder, state_of
 
 Bars = tuple[Tensor, Tensor]
@@ -49,7 +50,7 @@ def needs_nothing(kind: type[Attack]) -> bool:
     return not any(field.default is missing and field.default_factory is missing for field in dataclasses.fields(kind))
 
 
-ATTACKS = [cheap(kind()) for kind in choices(Attack).values() if needs_nothing(kind)]
+ATTACKS = [cheap(kind()) for kind in known(Attack).values() if needs_nothing(kind)]
 ATTACKS += [cheap(Transfer(file="another run", attack=PGD()))]
 THREATS: list[Threat] = [
     FrameLinf(0.5),
@@ -107,7 +108,7 @@ def test_attacks_on_whole_events_are_found() -> None:
     assert kinds == {"frames", "events", "retiming"}
     for kind in kinds:
         assert any(kind in attack.under for attack in ATTACKS)
-    assert set(choices(Attack)) == {type(attack).__name__ for attack in ATTACKS}
+    assert set(known(Attack)) == {type(attack).__name__ for attack in ATTACKS}
 
 
 @pairs(THREATS)

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from spikeproof.attacks import EventEdits, EventFlips, FrameL2, FrameLinf, Linf, Retiming, Threat
 from spikeproof.attacks.events.moves import affordable, chosen, placed, written
-from spikeproof.specs import UserError, from_config, to_config
+from spikeproof.choices import UserError
+from spikeproof.configs import from_config, to_config
 
 TRIALS = 10_000  # of each kind of threat
 BATCH = 200  # trials an example

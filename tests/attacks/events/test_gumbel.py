@@ -6,9 +6,9 @@ from torch import Tensor
 
 from spikeproof.attacks import EventEdits, EventFlips, Gumbel, UniformNoise
 from spikeproof.attacks.events.gumbel import WORTHWHILE, even_odds
+from spikeproof.choices import UserError
 from spikeproof.randomness import Streams
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError
 from tests.attacks.events.linear import Linear
 from tests.attacks.outcomes import broken
 

@@ -18,8 +18,8 @@ from spikeproof.attacks import (
     UniformNoise,
 )
 from spikeproof.attacks.events.patterns import drawn_on, ends, insertable, rings
+from spikeproof.choices import UserError
 from spikeproof.snn import HotPixels, SpikingNetwork
-from spikeproof.specs import UserError
 from tests.attacks.outcomes import asked
 
 Bars = tuple[Tensor, Tensor]

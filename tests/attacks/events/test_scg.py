@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import SCG, EventEdits, EventFlips, Linf, UniformNoise
 from spikeproof.attacks.events.scg import any_way, normalised, on_cells
+from spikeproof.choices import UserError
 from spikeproof.randomness import Streams
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError
 from tests.attacks.outcomes import broken
 
 Bars = tuple[Tensor, Tensor]

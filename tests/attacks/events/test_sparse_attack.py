@@ -6,8 +6,8 @@ from torch import Tensor
 
 from spikeproof.attacks import EventEdits, EventFlips, FrameL2, FrameLinf, SparseAttack, UniformNoise
 from spikeproof.attacks.events.sparse_adam import Unlikelihood, growth
+from spikeproof.choices import UserError
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError
 from tests.attacks.events.linear import Linear
 from tests.attacks.outcomes import broken
 

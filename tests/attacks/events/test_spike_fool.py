@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import EventEdits, EventFlips, SpikeFool, UniformNoise
 from spikeproof.attacks.events.spike_fool import beyond
+from spikeproof.choices import UserError
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError
 from tests.attacks.outcomes import broken
 
 Bars = tuple[Tensor, Tensor]

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import EventFlips, Retiming, SpikeRetiming, SteepestRetiming, UniformNoise
 from spikeproof.attacks.events.spike_retiming import on_events, reach_of
+from spikeproof.choices import UserError
 from spikeproof.snn import SpikingNetwork
-from spikeproof.specs import UserError
 from tests.attacks.outcomes import broken
 
 Bars = tuple[Tensor, Tensor]
