@@ -6,6 +6,7 @@ from torch import nn
 import spikeproof as sp
 from spikeproof.controls import CONTROLS, Outside
 from spikeproof.evaluation.judging import Judge
+from spikeproof.randomness import seed_from, seeded
 
 SMALL = sp.Suite(name="small", attacks=(sp.PGD(steps=5),))
 THREAT = sp.Linf(0.1)
@@ -99,5 +100,6 @@ def test_noise_that_was_attacked_does_not_judge(trained, images):
         same = []
         for seed in range(6):
             found = sp.FGSM()(judge.attacked, x, y, threat, seed=seed)
-            same.append(sp.predict(noisy, found, seed=seed).argmax(1) != y)
+            with seeded(seed_from(seed, 0), x.device):  # as the attack's one pass was
+                same.append(judge.attacked(found).argmax(1) != y)
     assert broken < torch.stack(same).float().mean()
