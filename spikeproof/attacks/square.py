@@ -124,7 +124,8 @@ class Window(NamedTuple):
     def drawn(z: Tensor, side: Tensor, streams: Streams) -> "Window":
         """Anywhere inside the images ``[B, C, H, W]``."""
         ends = torch.stack([length + 1 - side for length in z.shape[2:]], 1)
-        return Window(*streams.below(ends, 2).unbind(1), side)
+        row, column = streams.below(ends, 2).unbind(1)
+        return Window(row, column, side)
 
     def places(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Row and column of each pixel from the corner on, and whether it is inside ``[B, H, W]``."""
