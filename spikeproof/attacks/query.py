@@ -138,7 +138,7 @@ class Query:
     @property
     def streams(self) -> Streams:
         """The random numbers of this step, the same each time that they are asked for."""
-        return Streams(self.slots.key).turn((self.slots.leg << 32) + self.slots.number)
+        return Streams(self.slots.key).at((self.slots.leg << 32) + self.slots.number)
 
     def gradient(
         self,
@@ -207,6 +207,10 @@ class Query:
                 old.index_put((rows,), new) for old, new in ((s.found, found), (s.loss, loss), (s.broken, broken))
             )
         self.slots = s._replace(found=found, loss=loss, broken=broken)
+
+    def best(self, found: Tensor, loss: Tensor, broken: Tensor) -> None:
+        """These are the best images so far: the attack has compared them by itself."""
+        self.slots = self.slots._replace(found=found, loss=loss, broken=broken)
 
     def finish(self, mask: Tensor) -> None:
         """Nothing more is to be done for these images ``[B]``."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,19 +73,26 @@ class Square(Iterative, BlackBox):
         square = Squares(self.share, halvings(number, self.queries), query.streams)
         changed = MOVES[threat.norm].move(pictures(state.z), pictures(x), threat.eps, square)
         z = torch.where(per_image(number > 0, x), threat.project(changed.view_as(x), x), state.z)
-        answer = query.answer(z, self.loss)
+        answer = query.answer(z, self.loss, offer=self.restarts > 1)
         better = (answer.broken & ~state.broken) | ((answer.broken == state.broken) & (answer.loss > state.loss))
-        return State(
+        best = State(
             torch.where(per_image(better, x), z, state.z),
             torch.where(better, answer.loss.to(state.loss.dtype), state.loss),
             torch.where(better, answer.broken, state.broken),
         )
+        if self.restarts == 1:  # then the best of this walk is the best of all
+            query.best(*best)
+        return best
 
 
 def halvings(number: Tensor, queries: int) -> Tensor:
     """How often the share of the image that a square covers was halved before query `number` ``[B]``."""
-    ends = torch.tensor(HALVED_AFTER, device=number.device)
-    return (number.unsqueeze(1) * 10000 > ends * queries).sum(1)
+    return torch.from_numpy(_schedule(queries)).to(number.device)[number]
+
+
+@lru_cache
+def _schedule(queries: int) -> np.ndarray:
+    return (np.arange(queries)[:, None] * 10000 > np.array(HALVED_AFTER) * queries).sum(1)
 
 
 class Squares(NamedTuple):
