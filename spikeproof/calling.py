@@ -5,7 +5,7 @@ a spike at its threshold may flip with it. In one shape, and in a row that the i
 on nothing but the image, bit for bit.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -47,7 +47,12 @@ def predict(
     probabilities.
     """
     passes = _passes(model, x, draws, width, seed)
-    return (_shares(passes) if vote else passes.mean(0)).float()
+    return (_shares(passes) if vote else mean_of(passes.unbind())).float()
+
+
+def mean_of(passes: Sequence[Tensor]) -> Tensor:
+    """The mean logits ``[B, K]`` of some passes, along which gradients flow too."""
+    return torch.stack(tuple(passes)).mean(0) if len(passes) > 1 else passes[0]
 
 
 def votes(model: nn.Module, x: Tensor, draws: int, *, width: int | None = None, seed: int = 0) -> Tensor:

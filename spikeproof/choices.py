@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Self, TypeVar, get_type_hints
 
 from spikeproof.fitting import Build, Unfit, as_it_is, fit
-from spikeproof.ranges import Above, AtLeast, Count, NonNegative, Pixels, Positive, Seed, Share, Within
+from spikeproof.ranges import Above, AtLeast, Count, EventCount, NonNegative, Pixels, Positive, Seed, Share, Within
 
 __all__ = [
     "Above",
     "AtLeast",
     "Choice",
     "Count",
+    "EventCount",
     "NonNegative",
     "Pixels",
     "Positive",

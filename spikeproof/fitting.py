@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from spikeproof.ranges import InPixels
+from spikeproof.ranges import InEvents, InPixels
 
 
 class Word(str):
@@ -101,6 +101,8 @@ def _number_of(value: Any, kind: type, conditions: tuple[Any, ...]) -> float | N
     """`value` as an int or a finite float, or None if it is none: True is no number, and 1.0 no whole one."""
     if isinstance(value, str) and any(isinstance(condition, InPixels) for condition in conditions):
         value = _fraction(value)
+    if isinstance(value, float) and value.is_integer() and any(isinstance(c, InEvents) for c in conditions):
+        value = int(value)  # of events, 10.0 is half of 20
     if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real):
         return None
     try:

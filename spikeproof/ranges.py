@@ -54,12 +54,20 @@ class InPixels(AtLeast):
         return f"{super().__str__()} (write 8/255 or 0.031)"
 
 
+class InEvents(InPixels):
+    """Whole numbers of events, from 0 on; they may be written as a text, as pixel sizes may."""
+
+    def __str__(self) -> str:
+        return AtLeast.__str__(self)
+
+
 Count = Annotated[int, AtLeast(1)]
 Seed = Annotated[int, AtLeast(0)]
 Share = Annotated[float, Within(0, 1)]
 Positive = Annotated[float, Above(0)]
 NonNegative = Annotated[float, AtLeast(0)]
 Pixels = Annotated[float, InPixels(0)]
+EventCount = Annotated[int, InEvents(0)]
 
 
 def _number(value: float) -> str:

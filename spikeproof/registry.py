@@ -96,21 +96,23 @@ def _foreign(name: str, kind: type, trust: bool) -> type:
             f"{name!r} is code from outside spikeproof; it is only used with --trust, and only if you know who wrote it"
         )
     package, _, last = name.rpartition(".")
-    found = getattr(_imported(package), last, None)
+    found = getattr(imported(package), last, None)
     if found is None:
         raise UserError(f"{package} holds no class {last!r}")
     return _checked(found, kind)
 
 
-def _imported(package: str) -> ModuleType:
-    """A module of the user's own; the current folder is looked in first."""
+def imported(module: str) -> ModuleType:
+    """A module of the user's own; the current folder is looked in first. Raises `UserError` where that fails."""
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     importlib.invalidate_caches()
     try:
-        return importlib.import_module(package)
+        return importlib.import_module(module)
     except Exception as error:  # whatever that code raises
-        raise UserError(f"{package} cannot be imported: {type(error).__name__}: {error}") from error
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise UserError(f"there is no module {error.name!r}, neither in {here} nor installed") from error
+        raise UserError(f"{module} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _checked(cls: type, kind: type) -> type:

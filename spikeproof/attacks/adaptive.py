@@ -28,6 +28,7 @@ class Along(Attack):
     paths: tuple[GradientPath, ...] = (Triangle(), ATan(), Triangle(width=0.5))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.paths:
             raise UserError("Along needs at least one gradient path, Triangle for example")
 

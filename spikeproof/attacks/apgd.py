@@ -10,7 +10,7 @@ from torch import Tensor
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
 from spikeproof.attacks.query import Answer, Query, per_image
-from spikeproof.choices import UserError
+from spikeproof.choices import Count, Share
 
 MOMENTUM = 0.75
 FIRST, SHORTER, SHORTEST = 0.22, 0.03, 0.06  # shares of the steps: the first period, by how much less each next, least
@@ -43,16 +43,11 @@ class APGD(Iterative):
 
     under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
-    steps: int = 100
+    steps: Count = 100
     loss: AttackLoss = CrossEntropy()
-    restarts: int = 1
-    rho: float = 0.75
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "restarts", "eot")
-        if not 0 <= self.rho <= 1:
-            raise UserError(f"rho is a share of steps in [0, 1], not {self.rho}")
+    restarts: Count = 1
+    rho: Share = 0.75
+    eot: Count = 1
 
     @property
     def length(self) -> int:

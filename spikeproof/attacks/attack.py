@@ -71,13 +71,6 @@ class Attack(Choice):
         return replace(self, eot=draws) if alone else self  # type: ignore[type-var]
 
     @final
-    def refuse_below_one(self, *fields: str) -> None:
-        """Raise `UserError` for the first of these fields, which count something, that is below 1."""
-        for name in fields:
-            if getattr(self, name) < 1:
-                raise UserError(f"{type(self).__name__} needs {name} of at least 1, not {getattr(self, name)}")
-
-    @final
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, seed: int = 0) -> Tensor:
         """Perturbed images ``[B, C, H, W]`` inside the threat; `x` in [0, 1], `y` labels (or what the loss takes)."""
         return self.run(model, x, y, threat, seed=seed).x

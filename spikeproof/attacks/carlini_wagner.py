@@ -10,7 +10,7 @@ from spikeproof.attacks.adam import Moments
 from spikeproof.attacks.losses import Margin
 from spikeproof.attacks.nearest import Nearest, offer
 from spikeproof.attacks.query import Query, per_image
-from spikeproof.choices import UserError
+from spikeproof.choices import Count, NonNegative, Positive
 
 HEAVIEST = 1e10  # weight
 INSIDE = 0.999999  # tanh takes black and white pixels to infinity
@@ -39,20 +39,12 @@ class CarliniWagner(Nearest):
     without its code's early abort, for which the whole batch decides.
     """
 
-    steps: int = 200
-    searches: int = 9
-    learning_rate: float = 0.01
-    confidence: float = 0.0
-    initial_weight: float = 1e-3
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "searches", "eot")
-        for name in ("learning_rate", "initial_weight"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UserError(f"{name} is positive, not {getattr(self, name)}")
-        if not 0 <= self.confidence < float("inf"):
-            raise UserError(f"confidence is a margin of logits, 0 or more; not {self.confidence}")
+    steps: Count = 200
+    searches: Count = 9
+    learning_rate: Positive = 0.01
+    confidence: NonNegative = 0.0
+    initial_weight: Positive = 1e-3
+    eot: Count = 1
 
     @property
     def length(self) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 from spikeproof.attacks.losses import Margin, TargetedMargin
 from spikeproof.attacks.nearest import Nearest, offer, pairs
 from spikeproof.attacks.query import Query, per_image
-from spikeproof.choices import UserError
+from spikeproof.choices import Count, NonNegative
 
 BEYOND = 1e-4  # added to each step, in the threat's norm, as in the published code: a step of 0 would stay a step of 0
 
@@ -31,15 +31,10 @@ class DeepFool(Nearest):
     `classes` gradients a step. Source: Moosavi-Dezfooli et al., CVPR 2016, algorithm 2 and section 3.3, within [0, 1].
     """
 
-    steps: int = 50
-    classes: int = 10
-    overshoot: float = 0.02
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "classes", "eot")
-        if not 0 <= self.overshoot < float("inf"):
-            raise UserError(f"overshoot is a share of the change, and 0 or more; not {self.overshoot}")
+    steps: Count = 50
+    classes: Count = 10
+    overshoot: NonNegative = 0.02
+    eot: Count = 1
 
     @property
     def length(self) -> int:

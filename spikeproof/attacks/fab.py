@@ -1,7 +1,7 @@
 """FAB: along the decision boundary to the nearest adversarial image."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from spikeproof.attacks.hyperplanes import least_change
 from spikeproof.attacks.losses import Margin, TargetedMargin
 from spikeproof.attacks.nearest import Nearest, offer, pairs
 from spikeproof.attacks.query import Query, per_image
-from spikeproof.choices import UserError
+from spikeproof.choices import AtLeast, Count, Share, Within
 
 
 class State(NamedTuple):
@@ -31,22 +31,13 @@ class FAB(Nearest):
     ICML 2020 (Minimally distorted adversarial examples), algorithm 1, and AutoAttack's code: without the final search.
     """
 
-    steps: int = 100
-    classes: int = 9
-    restarts: int = 1
-    alpha_max: float = 0.1
-    eta: float = 1.05
-    beta: float = 0.9
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "classes", "restarts", "eot")
-        if not 0 <= self.alpha_max <= 1:
-            raise UserError(f"alpha_max is a share in [0, 1], not {self.alpha_max}")
-        if not 1 <= self.eta < float("inf"):
-            raise UserError(f"eta overshoots the boundary and is 1 or more, not {self.eta}")
-        if not 0 < self.beta < 1:
-            raise UserError(f"beta is the share of the distance that is kept, in (0, 1), not {self.beta}")
+    steps: Count = 100
+    classes: Count = 9
+    restarts: Count = 1
+    alpha_max: Share = 0.1
+    eta: Annotated[float, AtLeast(1)] = 1.05
+    beta: Annotated[float, Within(0, 1, "()")] = 0.9
+    eot: Count = 1
 
     @property
     def length(self) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
 from spikeproof.attacks.query import Query
-from spikeproof.choices import UserError
+from spikeproof.choices import Count, Share
 
 
 class State(NamedTuple):
@@ -24,7 +24,7 @@ class OneStep(Iterative):
     under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
     loss: AttackLoss = CrossEntropy()
-    eot: int = 1
+    eot: Count = 1
 
     @property
     def length(self) -> int:
@@ -50,9 +50,6 @@ class FGSM(OneStep):
     Source: Goodfellow et al., ICLR 2015.
     """
 
-    def __post_init__(self) -> None:
-        self.refuse_below_one("eot")
-
     def begin(self, query: Query) -> State:
         return State(query.x)
 
@@ -64,12 +61,7 @@ class FGSM(OneStep):
 class RFGSM(OneStep):
     """A random step of `relative_start` eps, then a gradient step of the rest. Source: Tramer et al., ICLR 2018."""
 
-    relative_start: float = 0.5
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("eot")
-        if not 0 <= self.relative_start <= 1:
-            raise UserError(f"relative_start is a share of eps in [0, 1], not {self.relative_start}")
+    relative_start: Share = 0.5
 
     def begin(self, query: Query) -> State:
         x, threat = query.x, query.threat

@@ -11,7 +11,7 @@ from spikeproof.attacks.attack import BlackBox, Whole
 from spikeproof.attacks.losses import labels_of
 from spikeproof.attacks.query import Query, per_image
 from spikeproof.attacks.threats import Threat
-from spikeproof.choices import UserError, short
+from spikeproof.choices import Count, UserError, short
 from spikeproof.randomness import Streams
 
 STARTS = 100  # random images tried for each image
@@ -32,13 +32,10 @@ class HopSkipJump(Whole, BlackBox):
     Wainwright, S&P 2020, algorithm 2.
     """
 
-    steps: int = 40
-    draws: int = 100
-    most_draws: int = 10000
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "draws", "most_draws", "eot")
+    steps: Count = 40
+    draws: Count = 100
+    most_draws: Count = 10000
+    eot: Count = 1
 
     def check(self, threat: Threat) -> None:
         super().check(threat)

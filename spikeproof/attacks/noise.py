@@ -10,7 +10,7 @@ from spikeproof.attacks.attack import BlackBox
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import KullbackLeibler, Margin
 from spikeproof.attacks.query import Query
-from spikeproof.choices import UserError
+from spikeproof.choices import Count, Positive
 
 
 class State(NamedTuple):
@@ -21,11 +21,8 @@ class State(NamedTuple):
 class Noise(Iterative, BlackBox):
     """The best of `draws` images; each is judged by the mean of `eot` passes."""
 
-    draws: int = 1
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("draws", "eot")
+    draws: Count = 1
+    eot: Count = 1
 
     @property
     def length(self) -> int:
@@ -60,12 +57,7 @@ class GaussianNoise(Noise):
 
     under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
-    relative_sigma: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.relative_sigma > 0:
-            raise UserError(f"relative_sigma is the deviation in units of eps, and positive; not {self.relative_sigma}")
+    relative_sigma: Positive = 1.0
 
     def drawn(self, query: Query) -> Tensor:
         x, threat = query.x, query.threat

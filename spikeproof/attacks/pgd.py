@@ -9,7 +9,7 @@ from torch import Tensor
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
 from spikeproof.attacks.query import Query, per_image
-from spikeproof.choices import UserError
+from spikeproof.choices import Count, NonNegative, Positive, UserError
 
 
 class State(NamedTuple):
@@ -33,28 +33,20 @@ class PGD(Iterative):
 
     under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
-    steps: int = 10
-    relative_step: float | None = None
+    steps: Count = 10
+    relative_step: Positive | None = None
     loss: AttackLoss = CrossEntropy()
-    momentum: float = 0.0
+    momentum: NonNegative = 0.0
     nesterov: bool = False
-    restarts: int = 1
-    eot: int = 1
+    restarts: Count = 1
+    eot: Count = 1
     start: Literal["random", "near", "clean"] = "random"
     keep: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "restarts", "eot")
-        if self.relative_step is not None and not self.relative_step > 0:
-            raise UserError(f"relative_step is the step size in units of eps, and positive; not {self.relative_step}")
-        if not 0 <= self.momentum < float("inf"):
-            raise UserError(f"momentum weighs the past gradients and is 0 or more, not {self.momentum}")
+        super().__post_init__()
         if self.nesterov and not self.momentum:
             raise UserError("nesterov looks ahead along the momentum, which is 0: set it to 1 for NI-FGSM")
-        if self.start not in ("random", "near", "clean"):
-            raise UserError(f"unknown start {self.start!r}: it is 'random', 'near' or 'clean'")
-        if self.keep not in ("best", "last"):
-            raise UserError(f"unknown keep {self.keep!r}: it is 'best' or 'last'")
         if self.keep == "last" and self.restarts > 1:
             raise UserError("with several restarts the best iterate has to be kept: set keep to 'best'")
 

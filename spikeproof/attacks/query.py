@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeproof.attacks.losses import AttackLoss, labels_of
 from spikeproof.attacks.threats import Threat
-from spikeproof.calling import check_logits, check_targets, check_unwritten
+from spikeproof.calling import check_logits, check_targets, check_unwritten, mean_of
 from spikeproof.randomness import Streams
 
 Rows = TypeVar("Rows", bound=tuple[Any, ...])
@@ -240,7 +240,7 @@ class Query:
         """Mean logits ``[b, K]``, checked once."""
         given = z if self.checked else z.clone()
         passes = [self.model(given) for _ in range(draws or self.eot)]
-        logits = torch.stack(passes).mean(0) if len(passes) > 1 else passes[0]
+        logits = mean_of(passes)
         if not self.checked:
             check_unwritten(given, z)
             check_logits(logits, z)
@@ -260,7 +260,7 @@ class Query:
             recall(self.model, memory, learn=False)
             passes.append(self._passes(z, y, draws=1))
         self._remember(memory, rows)
-        return torch.stack(passes).mean(0) if self.eot > 1 else passes[0]
+        return mean_of(passes)
 
     def _remember(self, memory: tuple[Tensor, ...], rows: Tensor | None) -> None:
         if rows is not None:

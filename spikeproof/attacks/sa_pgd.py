@@ -10,6 +10,7 @@ from spikeproof.attacks.apgd import lengths
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy
 from spikeproof.attacks.query import Query, per_image
+from spikeproof.choices import Count
 
 MOMENTUM, DECAY = 0.5, 0.8
 
@@ -33,13 +34,10 @@ class SAPGD(Iterative):
 
     under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
-    steps: int = 100
+    steps: Count = 100
     loss: AttackLoss = CrossEntropy()
-    restarts: int = 1
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "restarts", "eot")
+    restarts: Count = 1
+    eot: Count = 1
 
     @property
     def length(self) -> int:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.query import Query, per_image
 from spikeproof.attacks.threats import Threat
-from spikeproof.choices import UserError, short
+from spikeproof.choices import Count, UserError, Within, short
 from spikeproof.randomness import Streams
 
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries
@@ -42,16 +42,11 @@ class Square(Iterative, BlackBox):
 
     under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
-    queries: int = 5000
-    share: float = 0.8
-    restarts: int = 1
+    queries: Count = 5000
+    share: Annotated[float, Within(0, 1, "(]")] = 0.8
+    restarts: Count = 1
     loss: AttackLoss = Margin()
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("queries", "restarts", "eot")
-        if not 0 < self.share <= 1:
-            raise UserError(f"share is the part of the image that a square covers, in (0, 1], not {self.share}")
+    eot: Count = 1
 
     def check(self, threat: Threat) -> None:
         super().check(threat)

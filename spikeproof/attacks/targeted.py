@@ -10,7 +10,7 @@ from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.losses import Margin, TargetedDLR, TargetedLoss, others
 from spikeproof.attacks.query import Query, Task
 from spikeproof.attacks.threats import Threat
-from spikeproof.choices import UserError
+from spikeproof.choices import Count, UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +22,10 @@ class Targeted(Attack):
     """
 
     attack: Attack = APGD(loss=TargetedDLR())
-    classes: int = 9
+    classes: Count = 9
 
     def __post_init__(self) -> None:
-        self.refuse_below_one("classes")
+        super().__post_init__()
         if not isinstance(loss := getattr(self.attack, "loss", None), TargetedLoss):
             raise UserError(
                 f"Targeted leads an attack to a class, which {type(loss or self.attack).__name__} cannot: give it a "

@@ -71,6 +71,10 @@ class Threat(Choice):
 class Ball(Threat):
     """A ball in a norm, inside a box: pixels lie in [0, 1], and counts of event frames from 0 to the largest."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_bytes(self.eps, self.largest, self.norm)
+
     @property
     def box(self) -> Box:
         """Which values there can be at all."""
@@ -104,10 +108,6 @@ class Linf(Ball):
     norm: ClassVar[str] = "Linf"
     largest: ClassVar[float] = 1.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_bytes(self.eps, self.largest, "Linf")
-
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
         wanted = self.box.finite(perturbed, x)
         near = torch.maximum(torch.minimum(wanted, x + self.eps), x - self.eps)
@@ -134,10 +134,6 @@ class L2(Ball):
     eps: Pixels = 0.5
     norm: ClassVar[str] = "L2"
     largest: ClassVar[float] = 10.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_bytes(self.eps, self.largest, "L2")
 
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
         """Exact: the nearest point of ball and box together is clip(x + c (perturbed - x)) for one c in [0, 1]."""
@@ -170,10 +166,6 @@ class L1(Ball):
     eps: Pixels = 12.0
     norm: ClassVar[str] = "L1"
     largest: ClassVar[float] = 1000.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_bytes(self.eps, self.largest, "L1")
 
     def project(self, perturbed: Tensor, x: Tensor) -> Tensor:
         """Exact: the nearest point of ball and box together shrinks every change by the same amount, and clips it.

@@ -21,6 +21,7 @@ class Transfer(BlackBox):
     attack: Attack = APGD()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.file:
             raise UserError("Transfer needs the run folder of another network: set file")
 

@@ -1,6 +1,5 @@
 """What does each command do? One typed function for each; its parameters are the options."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -8,13 +7,13 @@ from typing import Annotated
 from spikeproof.attacks import Linf, Threat
 from spikeproof.choices import AtLeast, Count, Seed, UserError
 from spikeproof.cli import tables
-from spikeproof.cli.files import recipe_in, suite_of
-from spikeproof.cli.given import device_of, kept, runs_of, threats_of
+from spikeproof.cli.files import recipe_in
+from spikeproof.cli.given import device_of, kept, protocol_of, runs_of, threats_of
 from spikeproof.comparison import compare as compare_recipes
 from spikeproof.conversion import Calibration, Conversion
 from spikeproof.data import DataSet, PartName
 from spikeproof.data import download as fetch
-from spikeproof.evaluation import Protocol, evaluate_run, probe_run
+from spikeproof.evaluation import evaluate_run, probe_run
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar
 from spikeproof.reports import ranking, write_report
@@ -58,14 +57,15 @@ def evaluate(
     weights: Path | None = None,
     data: DataSet | None = None,
     out: Path | None = None,
+    protocol: Path | None = None,
     threat: Threat | None = None,
     eps: str | None = None,
-    suite: str = "quick",
+    suite: str | None = None,
     images: Count | None = None,
-    part: PartName = "test",
+    part: PartName | None = None,
     batch: Count = 256,
     draws: Count | None = None,
-    seed: Seed = 0,
+    seed: Seed | None = None,
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
@@ -80,33 +80,28 @@ def evaluate(
         weights: its state dict, safetensors or what torch.save wrote (default: the weights that it is built with)
         data: the data set that it is tested on
         out: its run folder (default: runs/FUNCTION)
+        protocol: a YAML file that says how it is done, in the place of the next options but --batch
         threat: what the adversary may do (default: Linf)
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
-        suite: name of a suite, or a YAML file with a name and attacks; quick is for development, standard for a claim
+        suite: name of a suite, or a YAML file with a name and attacks (default: quick, for development; standard is
+            for a claim)
         images: how many images, from the first on (default: all)
-        part: which part of the data
+        part: which part of the data (default: test)
         batch: images attacked at once
         draws: passes that a stochastic network's logits and gradients are averaged over
-        seed: for random starts
+        seed: for random starts (default: 0)
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a run, a suite or an option names
     """
-    protocol = Protocol(
-        threats=threats_of(threat, eps),
-        suite=suite_of(suite, trust=trust),
-        part=part,
-        images=images,
-        draws=draws,
-        seed=seed,
-    )
+    done = protocol_of(protocol, threat, eps, suite, trust, part=part, images=images, draws=draws, seed=seed)
     device = device_of(device)
     found = runs_of(runs or [], model, weights, data, out, device)
     for run in found:
         with bar(run.name) as progress:
             evaluate_run(
                 run,
-                protocol,
+                done,
                 batch=batch,
                 data_root=data_root,
                 device=device,
@@ -214,9 +209,10 @@ def probe(
 def compare(
     configs: list[Path],
     out: Path = Path("runs/comparison"),
+    protocol: Path | None = None,
     threat: Threat | None = None,
     eps: str | None = None,
-    suite: str = "quick",
+    suite: str | None = None,
     images: Count | None = None,
     draws: Count | None = None,
     seeds: Count = 1,
@@ -232,9 +228,10 @@ def compare(
     Args:
         configs: YAML files, one a network
         out: folder for the run folders and report.html
+        protocol: a YAML file that says how networks are attacked, in the place of the options up to --draws
         threat: what the adversary may do (default: Linf)
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
-        suite: name of a suite, or a YAML file with a name and attacks
+        suite: name of a suite, or a YAML file with a name and attacks (default: quick)
         images: how many test images, from the first on (default: all)
         draws: passes that a stochastic network's logits and gradients are averaged over (default: 16)
         seeds: how many training seeds, counted up from each configuration's own
@@ -243,15 +240,13 @@ def compare(
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a configuration, the suite or an option names
     """
-    protocol = Protocol(threats=threats_of(threat, eps), suite=suite_of(suite, trust=trust), images=images, draws=draws)
+    done = protocol_of(protocol, threat, eps, suite, trust, images=images, draws=draws)
     device = device_of(device)
     recipes = [recipe_in(path, trust=trust) for path in configs]
     if download:
         for data in {recipe.data for recipe in recipes}:
             fetch(data, data_root)
-    found = compare_recipes(
-        recipes, protocol, out, seeds, data_root=data_root, device=device, trust=trust, progress=bar
-    )
+    found = compare_recipes(recipes, done, out, seeds, data_root=data_root, device=device, trust=trust, progress=bar)
     tables.show(ranking(found))
     tables.say(f"report: {out / 'report.html'}")
 
@@ -292,15 +287,3 @@ def doctor(data_root: Path | None = None, controls: bool = False) -> None:
     if wrong := [one.control.name for one in found if not one.right]:
         raise UserError(f"the evaluation was wrong about {len(wrong)} of {len(found)} controls: {', '.join(wrong)}")
     tables.say(f"all {len(found)} controls are told apart")
-
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "train": train,
-    "convert": convert,
-    "evaluate": evaluate,
-    "probe": probe,
-    "compare": compare,
-    "report": report,
-    "list": list_names,
-    "doctor": doctor,
-}

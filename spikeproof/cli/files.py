@@ -8,7 +8,7 @@ import yaml
 
 from spikeproof.choices import UserError, fields_of, nearest
 from spikeproof.configs import from_config
-from spikeproof.evaluation import Suite, suite_named
+from spikeproof.evaluation import Protocol, Suite, suite_named
 from spikeproof.training import Recipe
 
 T = TypeVar("T")
@@ -35,8 +35,19 @@ def suite_of(name: str, *, trust: bool = False) -> Suite:
     return _choice_in(path, Suite, "suite", trust) if path.suffix in (".yaml", ".yml") else suite_named(name)
 
 
+def protocol_in(path: Path, *, trust: bool = False) -> Protocol:
+    """The protocol in a YAML file; its `suite` may be the name of one of spikeproof's."""
+    fields = fields_in(path, Protocol, "protocol")
+    if isinstance(name := fields.get("suite"), str):
+        fields["suite"] = suite_of(name, trust=trust)
+    return _made(path, fields, Protocol, trust)
+
+
 def _choice_in(path: Path, kind: type[T], what: str, trust: bool) -> T:
-    fields = fields_in(path, kind, what)
+    return _made(path, fields_in(path, kind, what), kind, trust)
+
+
+def _made(path: Path, fields: dict[str, Any], kind: type[T], trust: bool) -> T:
     try:
         choice: T = from_config({"init_args": fields}, kind, trust=trust)
     except UserError as error:

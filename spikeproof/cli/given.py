@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from spikeproof.attacks import Linf, Threat
 from spikeproof.choices import UserError
+from spikeproof.cli.files import protocol_in, suite_of
 from spikeproof.data import DataSet
+from spikeproof.evaluation import Protocol
 from spikeproof.evaluation.foreign_runs import adopt_foreign
 from spikeproof.runs import Run, find_runs
 
@@ -39,6 +42,21 @@ def threats_of(threat: Threat | None, eps: str | None) -> tuple[Threat, ...]:
     if eps is None:
         return (threat,) if threat is not None else tuple(Linf(k / 255) for k in (2, 4, 8))
     return tuple(replace(threat or Linf(), eps=part.strip()) for part in eps.split(","))  # type: ignore[type-var]
+
+
+def protocol_of(
+    file: Path | None, threat: Threat | None, eps: str | None, suite: str | None, trust: bool, **others: Any
+) -> Protocol:
+    """The protocol in a YAML file, or the one that the options name together; raises `UserError` for both."""
+    others = {name: value for name, value in others.items() if value is not None}
+    if file is None:
+        if suite is not None:
+            others["suite"] = suite_of(suite, trust=trust)
+        return Protocol(threats=threats_of(threat, eps), **others)
+    named = {"threat": threat, "eps": eps, "suite": suite} | others
+    if beside := [f"--{name}" for name, value in named.items() if value is not None]:
+        raise UserError(f"the protocol in {file} says all of this: leave out {', '.join(beside)}, or --protocol")
+    return protocol_in(file, trust=trust)
 
 
 def device_of(name: str | None) -> str | None:

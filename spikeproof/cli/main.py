@@ -6,10 +6,21 @@ from typing import Any
 
 import spikeproof
 from spikeproof.choices import UserError, nearest
-from spikeproof.cli.commands import COMMANDS
+from spikeproof.cli import commands
 from spikeproof.cli.helping import help_for, overview
 from spikeproof.cli.parsing import Command, sorted_words, understood
 from spikeproof.cli.tables import console, fail, say
+
+COMMANDS: dict[str, Command] = {
+    "train": commands.train,
+    "convert": commands.convert,
+    "evaluate": commands.evaluate,
+    "probe": commands.probe,
+    "compare": commands.compare,
+    "report": commands.report,
+    "list": commands.list_names,
+    "doctor": commands.doctor,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:

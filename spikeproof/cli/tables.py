@@ -18,6 +18,7 @@ from spikeproof.conversion import Conversion
 from spikeproof.data import Augmentation, DataSet
 from spikeproof.data.published_files import data_root as folder_of_data
 from spikeproof.evaluation import SUITES
+from spikeproof.evaluation.flags import rows
 from spikeproof.objectives import Objective
 from spikeproof.registry import known
 from spikeproof.reports import Estimate, Row
@@ -95,6 +96,15 @@ def show_choices() -> None:
     console.print("[bold]suites[/]")
     for suite in SUITES.values():
         console.print(f"{suite.name}: {', '.join(map(short, suite.attacks))}", highlight=False)
+    show_flags()
+
+
+def show_flags() -> None:
+    """Every red flag: above its threshold it spoils a robust accuracy, or warns."""
+    table = Table("", "above", "", "", title="red flags", title_justify="left", title_style="bold", box=None)
+    for key, meaning, threshold, consequence in rows():
+        table.add_row(key, threshold, consequence, escape(meaning))
+    console.print("", table)
 
 
 def show_installation(data_root: Path | None) -> None:

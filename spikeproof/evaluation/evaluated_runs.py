@@ -7,7 +7,7 @@ import torch
 
 from spikeproof.configs import to_config
 from spikeproof.evaluation.examples import examples, strongest
-from spikeproof.evaluation.ledger import STATE, Kept, fingerprint
+from spikeproof.evaluation.ledger import STATE, Kept, fingerprint_of_verdicts
 from spikeproof.evaluation.opened_runs import opened
 from spikeproof.evaluation.predictions import taken
 from spikeproof.evaluation.protocol import Protocol
@@ -39,7 +39,7 @@ def evaluate_run(
     batch = usable(batch)
     model, data = opened(run, "evaluate", device=device, trust=trust)
     chosen = protocol.part_of(data, data_root)
-    print_ = fingerprint(model, chosen, protocol, batch)
+    print_ = fingerprint_of_verdicts(model, chosen, protocol, batch)
     if _is_there(run, print_):
         return
     started = time.monotonic()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Transfer
-from spikeproof.calling import is_stochastic, predict
+from spikeproof.calling import device_of, is_stochastic, predict, width_for
 from spikeproof.evaluation.diagnosis import Diagnosis, diagnose, judged
 from spikeproof.evaluation.flags import Flag
 from spikeproof.evaluation.predictions import Pool, taken
@@ -21,6 +21,7 @@ from spikeproof.runs.weights import load_model, tensors_of
 
 STATE = "verdicts.partial.npz"
 DIAGNOSED = 256  # images, whatever the batch
+HASHED = 256  # images at once
 ANSWERED = 64  # images whose logits tell networks apart that share their weights
 
 
@@ -68,6 +69,7 @@ class Ledger:
             suite=suite,
             draws=draws,
             draws_if_stochastic=draws_if_stochastic,
+            width=width_for(device_of(model)),
             diagnosis=diagnosis,
             label=label,
             clean_prediction=prediction,
@@ -125,18 +127,23 @@ class Ledger:
         return replace(self.verdicts, diagnosis=self.diagnosis)
 
 
-def fingerprint(model: nn.Module, pool: Pool, protocol: Protocol, batch: int) -> str:
-    """A digest of all that verdicts depend on: the network, its weights, what it answers to the first images, images,
-    labels, the networks that images are transferred from, and the protocol."""
+def fingerprint_of_verdicts(model: nn.Module, pool: Pool, protocol: Protocol, batch: int) -> str:
+    """The `fingerprint` of an evaluation; the verdicts of a deterministic network are the same for any batch."""
+    return fingerprint(model, pool, protocol, batch if is_stochastic(model) else None)
+
+
+def fingerprint(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None) -> str:
+    """A digest of all that numbers depend on: the network, its weights, what it answers to the first images, images,
+    labels, the networks that images are transferred from, the protocol, and, unless None, the `batch`."""
     suite, seed = protocol.suite, protocol.seed
     how = f"{protocol.fingerprint} {batch} {is_stochastic(model)} {model}"
     digest = hashlib.sha256(how.encode())
-    first, _ = pool.batch(torch.arange(min(len(pool), batch, ANSWERED)))
+    first, _ = pool.batch(torch.arange(min(len(pool), ANSWERED)))
     sources = [load_model(attack.file) for attack in suite.attacks if isinstance(attack, Transfer)]
     tensors = [tensor for network in (model, *sources) for tensor in tensors_of(network).values()]
     for tensor in (predict(model, first, seed=seed), *tensors):
         digest.update(_bytes(tensor))
-    for indices in torch.arange(len(pool)).split(batch):
+    for indices in torch.arange(len(pool)).split(HASHED):
         for tensor in pool.batch(indices):
             digest.update(_bytes(tensor))
     return digest.hexdigest()

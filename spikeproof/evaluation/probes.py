@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from spikeproof.attacks import PGD, Attack, Threat
 from spikeproof.attacks.losses import pairwise_probability, strongest_rival
 from spikeproof.attacks.query import per_image
-from spikeproof.calling import as_evaluated, check_logits, check_targets
+from spikeproof.calling import as_evaluated, check_targets, checked_logits, is_stochastic, mean_of
 from spikeproof.choices import UserError, short
 from spikeproof.configs import to_config
 from spikeproof.evaluation.predictions import Given, taken
@@ -112,7 +112,7 @@ def probe(
     if not isinstance(threat, Threat):
         raise UserError(f"a probe takes one threat, for example Linf(8/255), not {threat!r}")
     if draws is None:
-        draws = 16 if getattr(model, "stochastic", False) else 1
+        draws = 16 if is_stochastic(model) else 1
     for name, value, least in (("batch", batch, 1), ("draws", draws, 1), ("seed", seed, 0)):
         if value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
@@ -158,14 +158,9 @@ def _gradient(model: nn.Module, x: Tensor, y: Tensor, draws: int, seed: int) -> 
 
 def _logits(model: nn.Module, x: Tensor, y: Tensor, draws: int) -> Tensor:
     """Mean logits ``[B, K]`` of `draws` passes, checked."""
-    total: Tensor | None = None
-    for _ in range(draws):
-        logits = model(x)
-        check_logits(logits, x)
-        total = logits if total is None else total + logits
-    assert total is not None
-    check_targets(y, x, total.shape[1])
-    return total / draws
+    logits = mean_of([checked_logits(model, x) for _ in range(draws)])
+    check_targets(y, x, logits.shape[1])
+    return logits
 
 
 def _perturbed(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, attack: Attack, seed: int) -> dict[str, Tensor]:
@@ -181,18 +176,19 @@ def _watched(
     model: nn.Module, x: Tensor, y: Tensor, moved: dict[str, Tensor], draws: int, seed: int
 ) -> dict[str, Tensor]:
     """Sums over the images of loss, right answers and squared potential perturbations, clean and moved."""
-    logits, sums = dict[str, Tensor](), dict[str, Tensor]()
+    passes: dict[str, list[Tensor]] = {kind: [] for kind in ("clean", *moved)}
+    sums: dict[str, Tensor] = {}
     with torch.no_grad(), as_evaluated(model):
         for draw in range(draws):
             run = _same_noise(model, seed_from(seed, draw))
             answer, clean = run(x)
-            _add(logits, {"clean": answer})
+            passes["clean"].append(answer)
             for kind, images in moved.items():
                 answer, squares = _off_course(run(images), clean)
-                _add(logits, {kind: answer})
+                passes[kind].append(answer)
                 _add(sums, {f"{POTENTIAL}{kind} {name}": value / draws for name, value in squares.items()})
-    for kind, total in logits.items():
-        mean = total / draws
+    for kind, answers in passes.items():
+        mean = mean_of(answers)
         sums[f"{kind} loss"] = F.cross_entropy(mean.double(), y, reduction="sum")
         sums[f"{kind} right"] = (mean.argmax(1) == y).double().sum()
     return {name: total.cpu() for name, total in sums.items()}

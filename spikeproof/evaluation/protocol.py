@@ -5,12 +5,11 @@ import json
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 from torch import Tensor
 
 from spikeproof.attacks import Threat
-from spikeproof.choices import UserError, nearest, short
+from spikeproof.choices import Choice, Count, Seed, UserError, short
 from spikeproof.configs import to_config
 from spikeproof.data import DataSet, Images, PartName
 from spikeproof.evaluation.predictions import Given
@@ -20,7 +19,7 @@ __all__ = ["Protocol"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
+class Protocol(Choice):
     """All that two evaluations must share if their numbers are compared.
 
     `threats` differ in size only; they are kept sorted by eps, and one alone may be given without brackets. `images`
@@ -32,20 +31,18 @@ class Protocol:
     threats: tuple[Threat, ...]
     suite: Suite = QUICK
     part: PartName = "test"
-    images: int | None = None
-    draws: int | None = None
-    seed: int = 0
+    images: Count | None = None
+    draws: Count | None = None
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
+        given = (self.threats,) if isinstance(self.threats, Threat) else self.threats
+        object.__setattr__(self, "threats", given)
+        super().__post_init__()
         object.__setattr__(self, "threats", _in_order(self.threats))
         for member in self.suite.members:
             for threat in self.threats:
                 member.check(threat)
-        if self.part not in get_args(PartName):
-            raise UserError(f"unknown part {self.part!r}; {nearest(str(self.part), get_args(PartName))}")
-        for name, value, least in (("images", self.images, 1), ("draws", self.draws, 1), ("seed", self.seed, 0)):
-            if value is not None and value < least:
-                raise UserError(f"{name} must be at least {least}, not {value}")
 
     @property
     def fingerprint(self) -> str:
@@ -73,13 +70,9 @@ class Protocol:
         return self.images
 
 
-def _in_order(threats: Sequence[Threat] | Threat) -> tuple[Threat, ...]:
-    threats = (threats,) if isinstance(threats, Threat) else tuple(threats)
+def _in_order(threats: Sequence[Threat]) -> tuple[Threat, ...]:
     if not threats:
         raise UserError("an evaluation needs at least one threat, for example Linf(8/255)")
-    for threat in threats:
-        if not isinstance(threat, Threat):
-            raise UserError(f"{threat!r} is no threat: give Linf(8/255), for example")
     kinds = {replace(threat, eps=0): threat for threat in threats}  # type: ignore[type-var]
     if len(kinds) > 1:
         these = ", ".join(sorted(map(short, kinds.values())))

@@ -18,7 +18,7 @@ from spikeproof.data import DataSet, Images
 from spikeproof.evaluation.diagnosis import judged
 from spikeproof.evaluation.flags import CHECKED, Credited, Inspection, Trials, examine
 from spikeproof.evaluation.judging import Judge
-from spikeproof.evaluation.ledger import Kept, Ledger, fingerprint
+from spikeproof.evaluation.ledger import Kept, Ledger, fingerprint_of_verdicts
 from spikeproof.evaluation.predictions import Pool, predictions, taken
 from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.suites import Suite
@@ -55,7 +55,7 @@ def evaluate(
     labels or logits.
     """
     model, batch, pool = adapt(model), usable(batch), protocol.pool(data)
-    kept = None if state is None else Kept(state, fingerprint(model, pool, protocol, batch))
+    kept = None if state is None else Kept(state, fingerprint_of_verdicts(model, pool, protocol, batch))
     return evaluate_pool(model, pool, protocol, batch, kept, progress)
 
 

@@ -1,7 +1,7 @@
 """Which attacks make an evaluation? Suites: short readable lists, cheapest first."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from spikeproof.attacks import (
     APGD,
@@ -25,7 +25,7 @@ from spikeproof.attacks import (
     TwinTransfer,
     UniformNoise,
 )
-from spikeproof.choices import Choice, UserError, nearest
+from spikeproof.choices import AtLeast, Choice, UserError, nearest
 from spikeproof.snn import (
     ASSG,
     BPTR,
@@ -59,15 +59,12 @@ class Suite(Choice):
     name: str
     attacks: tuple[Attack, ...] = ()
     judged_by: Literal["mean", "vote"] = "mean"
-    examined: int = 0
+    examined: Annotated[int, AtLeast(0)] = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.attacks:
             raise UserError(f"the suite {self.name!r} has no attacks")
-        if self.judged_by not in ("mean", "vote"):
-            raise UserError(f"unknown judged_by {self.judged_by!r}: it is 'mean' or 'vote'")
-        if self.examined < 0:
-            raise UserError(f"examined counts images and is 0 or more, not {self.examined}")
 
     @property
     def members(self) -> tuple[Attack, ...]:

@@ -30,13 +30,14 @@ class Verdicts:
     the clean prediction is wrong already; `broken_by` is the index of the suite's member that did it, -1 where none.
     `draws` passes are averaged in every judgement and gradient; a stochastic network in its place would have had
     `draws_if_stochastic`. `gradients` and `forwards` count evaluations of the suite; `spent_on_flags` those of all
-    images together that red flags took.
+    images together that red flags took. Judged batches had `width` images.
     """
 
     threats: Sequence[Threat]
     suite: Suite
     draws: int
     draws_if_stochastic: int
+    width: int
     diagnosis: Diagnosis
     label: np.ndarray
     clean_prediction: np.ndarray
@@ -94,6 +95,7 @@ class Verdicts:
             "flags": tuple(_flag(flag) for flag in self.flags),
             "draws": self.draws,
             "draws_if_stochastic": self.draws_if_stochastic,
+            "width": self.width,
             "clean_accuracy": self.clean_accuracy(),
             "qte": self.qte(),
             "threats": tuple(self._at(index, threat, suite) for index, threat in enumerate(self.threats)),

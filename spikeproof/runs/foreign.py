@@ -1,12 +1,11 @@
 """How is a network from elsewhere built again? By the function that built it, which ``model.json`` names."""
 
-import importlib
-import sys
 from pathlib import Path
 
 from torch import nn
 
 from spikeproof.choices import UserError, nearest
+from spikeproof.registry import imported
 
 
 def needs_trust(folder: Path, factory: str) -> UserError:
@@ -26,17 +25,7 @@ def built_by(factory: str) -> nn.Module:
     module, _, name = factory.partition(":")
     if not (module and name):
         raise UserError(f"{factory!r} names no function: write package.module:function, for example mynets.vgg:build")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    importlib.invalidate_caches()
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if f"{module}.".startswith(f"{error.name}."):
-            raise UserError(f"there is no module {error.name!r}, neither in {here} nor installed") from error
-        raise UserError(f"{module} cannot be imported: {_said(error)}") from error
-    except Exception as error:  # whatever that code raises
-        raise UserError(f"{module} cannot be imported: {_said(error)}") from error
+    found = imported(module)
     function = getattr(found, name, None)
     if not callable(function) or isinstance(function, nn.Module):
         known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
@@ -45,11 +34,7 @@ def built_by(factory: str) -> nn.Module:
     try:
         model = function()
     except Exception as error:
-        raise UserError(f"{factory}, called without arguments, fails: {_said(error)}") from error
+        raise UserError(f"{factory}, called without arguments, fails: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise UserError(f"{factory} returned a {type(model).__name__}, and a network is a torch.nn.Module")
     return model
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

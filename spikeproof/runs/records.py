@@ -102,8 +102,8 @@ class ThreatRecord:
 class VerdictsRecord:
     """``verdicts.json``: the summary of an evaluation; what happened to each image is in ``verdicts.npz``.
 
-    Costs are counts of gradients and of forward passes, of the suite and of the flags. `protocol` is the whole
-    `Protocol`; None if it is not known.
+    Costs are counts of gradients and of forward passes, of the suite and of the flags. `width` is how many images a
+    judged batch had, and `protocol` the whole `Protocol`; None if they are not known.
     """
 
     FILE: ClassVar[str] = "verdicts.json"
@@ -114,6 +114,7 @@ class VerdictsRecord:
     flags: tuple[FlagRecord, ...] = ()
     draws: int
     draws_if_stochastic: int
+    width: int | None = None
     clean_accuracy: Interval
     qte: float | None = None
     threats: tuple[ThreatRecord, ...]

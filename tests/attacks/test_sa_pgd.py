@@ -139,5 +139,5 @@ def test_stopped_images_cost_no_more(trained: SpikingNetwork, digits: Examples) 
 
 @pytest.mark.parametrize("settings", [{"steps": 0}, {"restarts": 0}, {"eot": 0}], ids=str)
 def test_impossible_settings_are_refused(settings: dict[str, int]) -> None:
-    with pytest.raises(UserError, match=f"{next(iter(settings))} of at least 1"):
+    with pytest.raises(UserError, match=f"{next(iter(settings))} of SAPGD must be a whole number from 1 on, not 0"):
         SAPGD(**settings)

@@ -7,7 +7,10 @@ import yaml
 
 import spikeproof as sp
 from spikeproof.cli import main
+from spikeproof.configs import to_config
+from spikeproof.evaluation import flags
 from spikeproof.evaluation.ledger import Ledger
+from spikeproof.runs.records import VerdictsRecord
 
 TINY = {
     "name": "tiny",
@@ -194,3 +197,51 @@ def test_a_users_own_suite(config, tmp_path, fails):
     assert json.loads((out / "tiny" / "verdicts.json").read_text())["suite"]["name"] == "mine"
     suite.write_text("name: mine\nattacks:\n- PGGD\n")
     assert "did you mean 'PGD'" in fails("compare", config(), "--suite", str(suite))
+
+
+def test_list_shows_every_red_flag_and_what_it_does_to_the_number(capsys):
+    main(["list"])
+    rows = {words[0]: words for line in capsys.readouterr().out.splitlines() if len(words := line.split()) > 2}
+    assert {key: (threshold, consequence) for key, _, threshold, consequence in flags.rows()} == {
+        key: tuple(rows[key][1:3]) for key, *_ in flags.rows()
+    }
+
+
+@pytest.fixture
+def protocol(tmp_path):
+    path = tmp_path / "protocol.yaml"
+    threats = [{"class_path": "L2", "init_args": {"eps": eps}} for eps in (0.5, "1/4")]
+    path.write_text(yaml.safe_dump({"threats": threats, "suite": "habit", "images": 20, "seed": 3}))
+    return path
+
+
+def test_a_protocol_file_says_how_networks_are_attacked(config, protocol, tmp_path):
+    out = tmp_path / "out"
+    main(["compare", config(), "--out", str(out), "--protocol", str(protocol)])
+    assert sp.Run(out / "tiny").read(VerdictsRecord).protocol == to_config(
+        sp.Protocol(threats=[sp.L2(0.25), sp.L2(0.5)], suite=sp.suite_named("habit"), images=20, seed=3)
+    )
+    before = (out / "tiny" / "verdicts.json").read_text()
+    main(["evaluate", str(out / "tiny"), "--protocol", str(protocol)])
+    assert (out / "tiny" / "verdicts.json").read_text() == before  # the same evaluation, and so not done again
+
+
+def test_mistakes_in_a_protocol_and_options_beside_it_are_refused(config, protocol, tmp_path, fails):
+    command = ["compare", config(), "--out", str(tmp_path / "out"), "--protocol"]
+    assert "leave out --eps, --images, or --protocol" in fails(*command, str(protocol), "--eps=0.1", "--images=9")
+    assert "leave out --part, --seed, or --protocol" in fails(
+        "evaluate", "nowhere", "--protocol", str(protocol), "--seed=0", "--part=test"
+    )
+    assert "no protocol file nowhere.yaml" in fails(*command, "nowhere.yaml")
+    for written, said in (
+        ("threats: [Linf]\nsuites: quick\n", "did you mean 'suite'"),
+        ("threats: [Linf]\nsuite: quik\n", "did you mean 'quick'"),
+        ("threats: [Linf, L2]\n", "differ in size only"),
+        ("threats: [Linf]\nimages: 0\n", "images of Protocol must be a whole number from 1 on or None, not 0"),
+        ("suite: quick\n", "Protocol needs 'threats'"),
+    ):
+        protocol.write_text(written)
+        said_there = fails(*command, str(protocol))
+        assert said in said_there
+        assert str(protocol) in said_there or "quik" in written
+    assert not (tmp_path / "out").exists()

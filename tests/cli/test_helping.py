@@ -8,7 +8,7 @@ import pytest
 
 import spikeproof as sp
 from spikeproof.cli import main
-from spikeproof.cli.commands import COMMANDS
+from spikeproof.cli.main import COMMANDS
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ def test_a_mistake_gets_the_same_lines_everywhere(fields, words, call, says, con
         (["evaluate", "run", "--images", "few"], "--images must be a whole number from 1 on or None, not 'few'"),
         (["evaluate", "run", "--images"], "--images needs a value"),
         (["evaluate", "run", "--images.first", "3"], "--images has no fields, and --images.first names one"),
-        (["evaluate", "run", "--part=tests"], "--part must be 'train' or 'validation' or 'test', not 'tests'"),
+        (["evaluate", "run", "--part=tests"], "--part must be 'train' or 'validation' or 'test' or None, not 'tests'"),
         (
             ["evaluate", "run", "--threat.eps", "0.1"],
             "say by its name (class_path) which Threat is meant: EventEdits, ",

@@ -12,7 +12,7 @@ from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.events.scg import on_cells
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.query import Query, per_image
-from spikeproof.choices import UserError
+from spikeproof.choices import Count, NonNegative, Positive
 from spikeproof.randomness import Streams
 
 WORTHWHILE = 4  # times as many cells as the budget has are worth a change, where its price is not set
@@ -44,22 +44,14 @@ class Gumbel(Iterative):
     under: ClassVar[tuple[str, ...]] = ("events",)
     static: ClassVar[bool] = False  # the edits of a recording are listed
 
-    steps: int = 50
-    draws: int = 1
-    learning_rate: float = 1.0
-    temperature: float = 1.0
-    weight: float | None = None
+    steps: Count = 50
+    draws: Count = 1
+    learning_rate: Positive = 1.0
+    temperature: Positive = 1.0
+    weight: NonNegative | None = None
     loss: AttackLoss = Margin()
-    restarts: int = 1
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "draws", "restarts", "eot")
-        for name in ("learning_rate", "temperature"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UserError(f"{name} is positive, not {getattr(self, name)}")
-        if self.weight is not None and not 0 <= self.weight < float("inf"):
-            raise UserError(f"weight is the price of a change in units of the loss, and 0 or more; not {self.weight}")
+    restarts: Count = 1
+    eot: Count = 1
 
     @property
     def length(self) -> int:

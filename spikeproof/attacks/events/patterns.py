@@ -18,7 +18,7 @@ from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.query import Query
 from spikeproof.attacks.threats import Threat
-from spikeproof.choices import UserError, short
+from spikeproof.choices import Count, UserError, short
 
 __all__ = ["CornerPattern", "DashPattern", "FramePattern"]
 
@@ -33,10 +33,7 @@ class DrawnPattern(Whole, BlackBox):
     under: ClassVar[tuple[str, ...]] = ("events",)
 
     loss: AttackLoss = Margin()
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("eot")
+    eot: Count = 1
 
     def check(self, threat: Threat) -> None:
         super().check(threat)
@@ -108,12 +105,8 @@ class DashPattern(DrawnPattern):
     polarity is drawn after the other, and that the recording's own events count in `most`, is ours too.
     """
 
-    most: int | None = None
-    positions: int = 100
-
-    def __post_init__(self) -> None:
-        DrawnPattern.__post_init__(self)
-        self.refuse_below_one("positions", *(("most",) if self.most is not None else ()))
+    most: Count | None = None
+    positions: Count = 100
 
     def drawings(self, query: Query, threat: CellThreat) -> Drawings:
         x = query.x

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spikeproof.attacks.events.moves import affordable, chosen, placed, written
 from spikeproof.attacks.events.whole_events import EventThreat, check_binary
-from spikeproof.choices import Pixels, UserError
+from spikeproof.choices import EventCount
 from spikeproof.randomness import Streams
 
 __all__ = ["Retiming"]
@@ -23,14 +23,9 @@ class Retiming(EventThreat):
     pairing of events before and after that needs least. Source: Spike-Retiming Attacks, ICLR 2026 (Binf, B1 and B0).
     """
 
-    eps: Pixels = 1
+    eps: EventCount = 1
     by: Literal["jitter", "delay", "moved"] = "jitter"
     kind: ClassVar[str] = "retiming"
-
-    def __post_init__(self) -> None:
-        self._count()
-        if self.by not in ("jitter", "delay", "moved"):
-            raise UserError(f"unknown by {self.by!r}: it is 'jitter', 'delay' or 'moved'")
 
     @property
     def norm(self) -> str:  # type: ignore[override]

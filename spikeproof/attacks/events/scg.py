@@ -1,7 +1,7 @@
 """SCG: gradients made compatible with events, by drawing which of them become one event more or less."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.query import Query, per_image
 from spikeproof.attacks.threats import Threat
-from spikeproof.choices import UserError
+from spikeproof.choices import Count, NonNegative, UserError, Within
 from spikeproof.randomness import Streams
 
 
@@ -39,21 +39,12 @@ class SCG(Iterative):
     under: ClassVar[tuple[str, ...]] = ("events",)
     static: ClassVar[bool] = False  # the edits of a recording are listed
 
-    steps: int = 20
-    momentum: float = 0.9
-    turnover: float = 0.05
+    steps: Count = 20
+    momentum: NonNegative = 0.9
+    turnover: Annotated[float, Within(0, 1, "(]")] = 0.05
     loss: AttackLoss = Margin()
-    restarts: int = 1
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "restarts", "eot")
-        if not 0 <= self.momentum < float("inf"):
-            raise UserError(f"momentum weighs the past gradients and is 0 or more, not {self.momentum}")
-        if not 0 < self.turnover <= 1:
-            raise UserError(
-                f"turnover is the share of cells that change without a gradient, in (0, 1]; not {self.turnover}"
-            )
+    restarts: Count = 1
+    eot: Count = 1
 
     @property
     def length(self) -> int:

@@ -13,6 +13,7 @@ from spikeproof.attacks.events.edits import Edits, spent_before
 from spikeproof.attacks.events.scg import on_cells
 from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.query import Answer, Query, per_image
+from spikeproof.choices import Count
 from spikeproof.randomness import Streams
 
 TOGETHER = 64  # recordings in one pass: more are no faster on a processor
@@ -45,14 +46,11 @@ class SDA(Iterative):
     under: ClassVar[tuple[str, ...]] = ("events",)
     static: ClassVar[bool] = False  # there are as many trials as there are likely changes
 
-    steps: int = 12
-    first: int = 10
-    waves: int = 5
+    steps: Count = 12
+    first: Count = 10
+    waves: Count = 5
     loss: AttackLoss = Margin()
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "first", "waves", "eot")
+    eot: Count = 1
 
     @property
     def length(self) -> int:

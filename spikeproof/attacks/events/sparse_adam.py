@@ -12,7 +12,7 @@ from spikeproof.attacks.events.cell_threats import CellThreat
 from spikeproof.attacks.losses import AttackLoss
 from spikeproof.attacks.query import Query
 from spikeproof.attacks.threats import Threat
-from spikeproof.choices import UserError
+from spikeproof.choices import Count, NonNegative, Positive
 
 FLOOR = 1e-6  # of probabilities and sizes, as published
 
@@ -49,17 +49,10 @@ class SparseAttack(Iterative):
     under: ClassVar[tuple[str, ...]] = ("frames", "events")
     static: ClassVar[bool] = False  # the edits of a recording are listed
 
-    steps: int = 20
-    learning_rate: float = 0.1
-    weight: float = 1.0
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "eot")
-        if not 0 < self.learning_rate < float("inf"):
-            raise UserError(f"learning_rate is positive, not {self.learning_rate}")
-        if not 0 <= self.weight < float("inf"):
-            raise UserError(f"weight is that of the change's size, and 0 or more; not {self.weight}")
+    steps: Count = 20
+    learning_rate: Positive = 0.1
+    weight: NonNegative = 1.0
+    eot: Count = 1
 
     @property
     def loss(self) -> AttackLoss:  # type: ignore[override]

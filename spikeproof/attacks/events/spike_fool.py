@@ -1,7 +1,7 @@
 """SpikeFool: SparseFool for events, from one flat piece of the boundary to the next by the fewest cells."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from spikeproof.attacks.events.scg import on_cells
 from spikeproof.attacks.losses import Margin, TargetedMargin
 from spikeproof.attacks.nearest import Nearest, offer, pairs
 from spikeproof.attacks.query import Query, per_image
-from spikeproof.choices import UserError
+from spikeproof.choices import AtLeast, Count, NonNegative
 
 
 class State(NamedTuple):
@@ -41,23 +41,13 @@ class SpikeFool(Nearest):
     under: ClassVar[tuple[str, ...]] = ("events",)
     static: ClassVar[bool] = False  # its inner rounds are for those that are not over the boundary yet
 
-    steps: int = 10
-    inner: int = 10
-    classes: int = 9
-    overreach: float = 2.0
-    overshoot: float = 0.02
-    least: float = 0.1
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "inner", "classes", "eot")
-        if not 1 <= self.overreach < float("inf"):
-            raise UserError(
-                f"overreach is how far beyond the boundary to go, 1 or more times its way; not {self.overreach}"
-            )
-        for name in ("overshoot", "least"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UserError(f"{name} is 0 or more, not {getattr(self, name)}")
+    steps: Count = 10
+    inner: Count = 10
+    classes: Count = 9
+    overreach: Annotated[float, AtLeast(1)] = 2.0
+    overshoot: NonNegative = 0.02
+    least: NonNegative = 0.1
+    eot: Count = 1
 
     @property
     def length(self) -> int:

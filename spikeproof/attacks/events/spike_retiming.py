@@ -13,7 +13,7 @@ from spikeproof.attacks.events.scg import normalised
 from spikeproof.attacks.losses import AttackLoss, CrossEntropy, Margin
 from spikeproof.attacks.query import Query, per_image
 from spikeproof.attacks.threats import Threat
-from spikeproof.choices import UserError
+from spikeproof.choices import Count, NonNegative, Positive, UserError
 
 NEAR, FAR, MOST = 4.0, 0.0, 10.0  # log odds at first, of shifts by one frame at most and of others; their largest size
 
@@ -39,7 +39,7 @@ class Retimed(Iterative):
     under: ClassVar[tuple[str, ...]] = ("retiming",)
     static: ClassVar[bool] = False  # the events of a recording are listed
 
-    restarts: int = 1
+    restarts: Count = 1
 
     def check(self, threat: Threat) -> None:
         super().check(threat)
@@ -62,20 +62,12 @@ class SpikeRetiming(Retimed):
     asks: `SteepestRetiming` is stronger there.
     """
 
-    steps: int = 100
-    crowding: float = 20.0
-    overspending: float = 10.0
-    temperature: float = 1.0
+    steps: Count = 100
+    crowding: NonNegative = 20.0
+    overspending: NonNegative = 10.0
+    temperature: Positive = 1.0
     loss: AttackLoss = CrossEntropy()
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "restarts", "eot")
-        for name in ("crowding", "overspending"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UserError(f"{name} weighs a penalty and is 0 or more, not {getattr(self, name)}")
-        if not 0 < self.temperature < float("inf"):
-            raise UserError(f"temperature is positive, not {self.temperature}")
+    eot: Count = 1
 
     @property
     def length(self) -> int:
@@ -123,15 +115,10 @@ class SteepestRetiming(Retimed):
     likings of the size of one gradient. Ours: to SpikeRetiming what SCG is to Gumbel.
     """
 
-    steps: int = 30
-    momentum: float = 0.9
+    steps: Count = 30
+    momentum: NonNegative = 0.9
     loss: AttackLoss = Margin()
-    eot: int = 1
-
-    def __post_init__(self) -> None:
-        self.refuse_below_one("steps", "restarts", "eot")
-        if not 0 <= self.momentum < float("inf"):
-            raise UserError(f"momentum weighs the past gradients and is 0 or more, not {self.momentum}")
+    eot: Count = 1
 
     @property
     def length(self) -> int:

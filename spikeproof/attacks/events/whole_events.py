@@ -7,24 +7,18 @@ from torch import Tensor
 
 from spikeproof.attacks.inputs import check_frames
 from spikeproof.attacks.threats import Threat
-from spikeproof.choices import UserError, pixels
+from spikeproof.choices import EventCount, UserError
 
 
 class EventThreat(Threat):
     """A threat of whole events: frames hold whole numbers, and `eps` counts what is changed."""
 
+    eps: EventCount
     largest: ClassVar[float] = 2.0**31
 
     @property
     def budget(self) -> int:
-        return int(self.eps)
-
-    def _count(self) -> None:
-        """Make `eps`, which may be a text, a whole number."""
-        eps = pixels(self.eps, "eps")
-        if eps != int(eps):
-            raise UserError(f"eps of {type(self).__name__} counts whole events (or bins), not {eps:g}")
-        object.__setattr__(self, "eps", int(eps))
+        return self.eps
 
     def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
         raise UserError(f"{self} changes whole events: there is no step along a gradient")

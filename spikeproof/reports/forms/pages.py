@@ -148,7 +148,7 @@ def _settings(found: Standings) -> list[tuple[str, str, list[tuple[str, str]], d
             times = {"started": one.record.started, "finished": one.record.finished}
             made: dict[str, Any] = {"seed": one.seed, "training": times | around}
             if one.verdicts:
-                kept = ("seed", "draws", "gradient_evaluations", "forward_evaluations_per_image", "seconds")
+                kept = ("seed", "draws", "width", "gradient_evaluations", "forward_evaluations_per_image", "seconds")
                 found_there = to_json(one.verdicts.record)
                 made["evaluation"] = {name: found_there[name] for name in kept} | found_there["environment"]
             told.append((contender.row.name, one.run.name, origin_in_full(config), {"config": config} | made))

@@ -635,17 +635,17 @@ def test_a_cell_has_a_step_where_some_budget_allows_it(threat: EventFlips | Even
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: EventFlips(2.5), r"eps of EventFlips counts whole events \(or bins\), not 2.5"),
-        (lambda: EventFlips("1/2"), "counts whole events"),
-        (lambda: EventEdits(-1), "eps must be a number from 0 on"),
-        (lambda: EventEdits(math.nan), "eps must be a number from 0 on"),
-        (lambda: Retiming(math.inf), "eps must be a number from 0 on"),
-        (lambda: Retiming("many"), r"eps must be a number from 0 on \(write 8/255 or 0.031\), not 'many'"),
-        (lambda: EventFlips(only="both"), "unknown only 'both': it is 'insert', 'delete' or None"),
-        (lambda: Retiming(by="shift"), "unknown by 'shift': it is 'jitter', 'delay' or 'moved'"),
-        (lambda: EventEdits(add=-1), "add counts events and is 0 or more, or None; not -1"),
-        (lambda: EventEdits(move=-2), "move counts events"),
-        (lambda: EventEdits(most=0), "most is how many events a cell can hold, 1 or more, or None; not 0"),
+        (lambda: EventFlips(2.5), "eps of EventFlips must be a whole number from 0 on, not 2.5"),
+        (lambda: EventFlips("1/2"), "eps of EventFlips must be a whole number from 0 on, not '1/2'"),
+        (lambda: EventEdits(-1), "eps of EventEdits must be a whole number from 0 on, not -1"),
+        (lambda: EventEdits(math.nan), "eps of EventEdits must be a whole number from 0 on, not nan"),
+        (lambda: Retiming(math.inf), "eps of Retiming must be a whole number from 0 on, not inf"),
+        (lambda: Retiming("many"), "eps of Retiming must be a whole number from 0 on, not 'many'"),
+        (lambda: EventFlips(only="both"), "only of EventFlips must be 'insert' or 'delete' or None, not 'both'"),
+        (lambda: Retiming(by="shift"), "by of Retiming must be 'jitter' or 'delay' or 'moved', not 'shift'"),
+        (lambda: EventEdits(add=-1), "add of EventEdits must be a whole number from 0 on or None, not -1"),
+        (lambda: EventEdits(move=-2), "move of EventEdits must be a whole number from 0 on or None, not -2"),
+        (lambda: EventEdits(most=0), "most of EventEdits must be a whole number from 1 on or None, not 0"),
         (lambda: FrameLinf(-1), "eps of FrameLinf must be a number from 0 on"),
         (lambda: FrameLinf(most=0), "most of FrameLinf must be a number above 0 or None, not 0"),
         (lambda: FrameL2(most=math.inf), "most of FrameL2 must be a number above 0 or None, not inf"),
@@ -655,6 +655,29 @@ def test_a_cell_has_a_step_where_some_budget_allows_it(threat: EventFlips | Even
 def test_impossible_threats_are_refused(make: object, said: str) -> None:
     with pytest.raises(UserError, match=said):
         make()
+
+
+@pytest.mark.parametrize("kind", [EventFlips, EventEdits, Retiming])
+def test_events_are_counted_in_whole_numbers_however_they_are_written(kind: type[Threat]) -> None:
+    for eps in ("20", 20.0):
+        assert kind(eps=eps) == kind(eps=20)
+        assert type(kind(eps=eps).eps) is int
+    assert kind(eps=20).scaled(0.5) == kind(eps=10)
+    with pytest.raises(UserError, match=f"eps of {kind.__name__} must be a whole number from 0 on, not 5.5"):
+        kind(eps=10).scaled(0.55)
+
+
+@pytest.mark.parametrize("only", [None, "insert", "delete"])
+def test_flips_are_edits_of_binary_frames_without_moves(only: str | None) -> None:
+    torch.manual_seed(0)
+    caps = {"insert": {"remove": 0}, "delete": {"add": 0}, None: {}}[only]
+    for eps in (0, 3, 1000):
+        flips, edits = EventFlips(eps, only=only), EventEdits(eps, **caps, move=0, most=1)
+        x = recordings(flips, (4, 2, 3, 3))
+        for perturbed in (flips.start(x), torch.randn_like(x), 1 - x):
+            assert torch.equal(flips.project(perturbed, x), edits.project(perturbed, x))
+            assert torch.equal(flips.distance(perturbed, x), edits.distance(perturbed, x))
+            assert flips.contains(flips.project(perturbed, x), x).all()
 
 
 @every_threat

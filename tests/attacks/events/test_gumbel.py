@@ -94,9 +94,9 @@ def test_more_recordings_than_by_noise(bar_network: SpikingNetwork, bars: Bars) 
 
 def test_what_is_refused() -> None:
     for make, said in (
-        (lambda: Gumbel(learning_rate=0.0), "learning_rate"),
-        (lambda: Gumbel(temperature=float("nan")), "temperature"),
-        (lambda: Gumbel(weight=-0.1), "price of a change"),
+        (lambda: Gumbel(learning_rate=0.0), "learning_rate of Gumbel must be a number above 0, not 0.0"),
+        (lambda: Gumbel(temperature=float("nan")), "temperature of Gumbel must be a number above 0, not nan"),
+        (lambda: Gumbel(weight=-0.1), "weight of Gumbel must be a number from 0 on or None, not -0.1"),
     ):
         with pytest.raises(UserError, match=said):
             make()

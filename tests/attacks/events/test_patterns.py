@@ -301,5 +301,5 @@ def test_impossible_settings_are_refused() -> None:
         (lambda: DashPattern(positions=0), "positions"),
         (lambda: FramePattern(eot=0), "eot"),
     ):
-        with pytest.raises(UserError, match=f"{said} of at least 1, not 0"):
+        with pytest.raises(UserError, match=f"{said} of .* must be a whole number from 1 on"):
             make()
