@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,26 @@ def test_a_room_knows_only_whom_it_may(room):
 def test_every_room_is_in_the_plan():
     rooms = {p.stem for p in PACKAGE.glob("*.py")} | {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
     assert rooms - {"__init__"} == set(MAY_KNOW)
+
+
+def test_the_page_says_who_may_know_whom():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| .* \| (`.*`) \|$", page, re.MULTILINE))
+    said = {room: set(re.findall(r"`(\w+)`", known)) for room, known in rows.items()}
+    for room, known in said.items():
+        for word, meant in (("common", COMMON), ("choices", CHOICES)):
+            known |= meant if word in known else set()
+        assert known - {"common"} == MAY_KNOW[room], room
+    assert set(said) == set(MAY_KNOW) - {
+        *CHOICES,
+        "fitting",
+        "registry",
+        "randomness",
+        "progress",
+        "edit_counts",
+        "cli",
+        "__main__",
+    }
 
 
 def test_public_names_exist_and_are_documented():

@@ -34,8 +34,8 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class APGD(Iterative):
-    """Steps of 2 eps with momentum, halved for an image whose loss rose in fewer than `rho` of a period's steps, or
-    stayed at its best; it then goes on from its best point.
+    """Steps of 2 eps with momentum. They are halved for an image whose loss rose in fewer than `rho` of a period's
+    steps, or stayed at its best. It then goes on from its best point.
 
     Periods grow shorter, from 22 % of the steps down to 6 %. Source: Croce and Hein, ICML 2020, algorithm 1, and its
     code.

@@ -32,11 +32,11 @@ class CarliniWagner(Nearest):
     """Minimises |z - x|^2 + weight max(confidence - margin, 0) over w, where z = (tanh w + 1) / 2 lies in [0, 1].
 
     The weight starts at `initial_weight`; `searches` times, it grows tenfold until the image is misclassified by
-    `confidence` in the logits, and then its interval is halved. The change is minimised in L2 whatever the threat is;
-    the adversarial image kept is the nearest in the threat's own norm, and outside the threat it is projected into it.
-    In Linf the field's attack of this name is PGD with `Margin`. Black and white pixels begin at |w| = 7: images full
-    of them need more `steps`, or a larger `learning_rate`. Source: Carlini and Wagner, S&P 2017, the L2 attack,
-    without its code's early abort, for which the whole batch decides.
+    `confidence` in the logits, and then its interval is halved. The change is minimised in L2 whatever the threat is.
+    The adversarial image kept is the nearest in the threat's own norm. Outside the threat it is projected into it. In
+    Linf the field's attack of this name is PGD with `Margin`. Black and white pixels begin at |w| = 7: images full of
+    them need more `steps`, or a larger `learning_rate`. Source: Carlini and Wagner, S&P 2017, the L2 attack, without
+    its code's early abort, for which the whole batch decides.
     """
 
     steps: Count = 200

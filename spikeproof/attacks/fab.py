@@ -24,8 +24,8 @@ class State(NamedTuple):
 class FAB(Nearest):
     """Led to each of the `classes` likeliest wrong classes in turn, for `steps` steps: FAB-T, as in AutoAttack.
 
-    A step projects both the iterate and the image onto the linearised boundary, overshoots by `eta`, and mixes the two,
-    the image's share being `alpha_max` at most; a misclassified iterate goes back to `beta` of its distance. The first
+    A step projects both the iterate and the image onto the linearised boundary, overshoots by `eta`, and mixes the two.
+    The image's share is `alpha_max` at most. A misclassified iterate goes back to `beta` of its distance. The first
     start is the image itself, those of more `restarts` are random, at up to half the radius or half the distance found
     so far. The nearest adversarial image counts; one outside the threat is projected into it. Source: Croce and Hein,
     ICML 2020 (Minimally distorted adversarial examples), algorithm 1, and AutoAttack's code: without the final search.

@@ -23,12 +23,12 @@ class State(NamedTuple):
 class PGD(Iterative):
     """`steps` steps of steepest ascent, each projected back; the best iterate of all restarts is kept.
 
-    `relative_step` is the step size in units of eps (default 2.5 / steps); `start` is "random" in the threat,
-    "near" (0.001 times normal noise, as TRADES does) or "clean"; `momentum` averages L1-normalised gradients, taken,
-    with `nesterov`, where the momentum alone would lead (MI-FGSM and NI-FGSM are momentum 1 from a clean start);
-    `eot` is the number of passes a gradient is averaged over (EOT, for stochastic models). `keep="last"` returns
-    the last iterate and saves a pass, which is what training wants. Source: Madry et al., ICLR 2018; momentum:
-    Dong et al., CVPR 2018; Nesterov: Lin et al., ICLR 2020; EOT: Athalye et al., ICML 2018.
+    `relative_step` is the step size in units of eps (default 2.5 / steps). `start` is "random" in the threat, "near"
+    (0.001 times normal noise, as TRADES does) or "clean". `momentum` averages L1-normalised gradients. With `nesterov`
+    they are taken where the momentum alone would lead. MI-FGSM and NI-FGSM are momentum 1 from a clean start. `eot` is
+    the number of passes that a gradient is averaged over (EOT, for stochastic models). `keep="last"` returns the last
+    iterate and saves a pass, which is what training wants. Source: Madry et al., ICLR 2018; momentum: Dong et al., CVPR
+    2018; Nesterov: Lin et al., ICLR 2020; EOT: Athalye et al., ICML 2018.
     """
 
     under: ClassVar[tuple[str, ...]] = ("images", "frames")

@@ -61,9 +61,9 @@ class Answer(NamedTuple):
 class Slots(NamedTuple):
     """What is known of the images under attack, one row each.
 
-    `place` is the row in the task, `key` that of the random numbers. `number` is that of the step, from 1 on,
-    in this `leg`, a run from a start of its own. `found` is the best image so far - a broken one before an unbroken
-    one, then the larger loss -, `first` the logits ``[B, K]`` of the image itself where the attack looks there first.
+    `place` is the row in the task, `key` that of the random numbers. `number` is that of the step, from 1 on, in this
+    `leg`, a run from a start of its own. `found` is the best image so far: a broken one before an unbroken one, then
+    the larger loss. `first` are the logits ``[B, K]`` of the image itself, where the attack looks there first.
     """
 
     place: Tensor

@@ -46,8 +46,8 @@ class Threat(Choice):
 
     @abstractmethod
     def ascent(self, gradient: Tensor, z: Tensor) -> Tensor:
-        """The direction of length 1 (in the threat's norm) along which `gradient` grows fastest; `z` is where it was
-        taken, which matters where a pixel that is black or white already can go no further.
+        """The direction of length 1 (in the threat's norm) along which `gradient` leads up fastest. `z` is where it was
+        taken: a pixel that is black or white already can go no further.
         """
 
     @abstractmethod
@@ -213,8 +213,8 @@ def unit(rows: Tensor) -> Tensor:
 def shrunk_and_clipped(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) -> Tensor:
     """clip(c delta, lower, upper) ``[B, D]`` with the largest c <= 1 that makes its length at most `eps`.
 
-    Its squared length is a piecewise quadratic in c, with a break where an entry reaches its bound; sorting the
-    breaks finds the piece, and the piece gives c in closed form.
+    Its squared length is a piecewise quadratic in c, with a break where an entry reaches its bound. Sorting the breaks
+    finds the piece, and the piece gives c in closed form.
     """
     size = delta.abs().double()
     bound = torch.where(delta > 0, upper, lower).abs().double().minimum(size)  # as c <= 1, all that can be reached
@@ -237,8 +237,8 @@ def shrunk_and_clipped(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) 
 def lowered_and_clipped(delta: Tensor, lower: Tensor, upper: Tensor, eps: float) -> Tensor:
     """sign(delta) clip(|delta| - c, 0, bound) ``[B, D]`` with the least c >= 0 that makes its L1 length at most `eps`.
 
-    The length is a piecewise linear function of c, with breaks where an entry leaves its bound and where it vanishes;
-    sorting the breaks finds the piece, and the piece gives c in closed form. In double, whatever `delta` is in.
+    The length is a piecewise linear function of c, with breaks where an entry leaves its bound and where it vanishes.
+    Sorting the breaks finds the piece, and the piece gives c in closed form. In double, whatever `delta` is in.
     """
     size = delta.abs().double()
     bound = torch.where(delta > 0, upper, lower).abs().double().minimum(size)

@@ -37,8 +37,8 @@ class Transfer(BlackBox):
 
 @dataclass(frozen=True, kw_only=True)
 class TwinTransfer(BlackBox):
-    """`attack`, run to its end on the network's own ANN twin: its weights, one step, and for neurons ReLU or, with
-    `clipped`, the clipped and quantised rate of a neuron that integrates and fires.
+    """`attack`, run to its end on the network's own ANN twin: its weights, one step, and ReLU for neurons. With
+    `clipped` it has the clipped and quantised rate of a neuron that integrates and fires.
 
     A network without spiking neurons is its own twin. Source: the conversion-based attack of Ozdenizci and
     Legenstein, TMLR 2024, and of Bu et al., CVPR 2023.

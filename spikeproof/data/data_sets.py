@@ -17,15 +17,15 @@ PartName = Literal["train", "validation", "test"]
 class DataSet(Choice):
     """Images with labels, as published, and the choice of which of them train, validate and test.
 
-    `validation_images` images are taken out of the published training set, at random by `split_seed` and in
-    proportion to the classes; `train_images` of the others are for training (None: all of them), and
-    `augmentation` is applied to these only. The test part is the published test set, whole and in its order.
+    `validation_images` images are taken out of the published training set, at random by `split_seed` and in proportion
+    to the classes. `train_images` of the others are for training (None: all of them). `augmentation` is applied to
+    these only. The test part is the published test set, whole and in its order.
 
-    Each set knows, without its files: `shape` (C, H, W); `classes`, the name of each label; `mean` and `std`
-    of each channel in [0,1] pixel units; how many images were published (None: as many as there are files); and
-    where they are to be had. Where names come with the files only, `classes` are placeholders ("class 7"), and a part
-    has the real ones. Recordings of event cameras are images whose `shape` is (T, P, H, W). A set that is `resplit` has
-    no published test part: it draws one by `split_seed`, and each seed of a recipe another.
+    Each set knows, without its files: `shape` (C, H, W); `classes`, the name of each label; `mean` and `std` of each
+    channel in [0,1] pixel units. It knows how many images were published (None: as many as there are files), and where
+    they are to be had. Where names come with the files only, `classes` are placeholders ("class 7"), and a part has the
+    real ones. Recordings of event cameras are images whose `shape` is (T, P, H, W). A set that is `resplit` has no
+    published test part: it draws one by `split_seed`, and each seed of a recipe another.
 
     Raises `UserError` at once if there are not that many images.
     """

@@ -24,8 +24,8 @@ SUFFIXES = (".jpeg", ".jpg", ".png")
 class PixelsInFiles:
     """Images in `folder`, decoded when asked for to RGB of `size` x `size` pixels, by several threads.
 
-    With `resize`, the shorter side is first brought to that many pixels (bilinear, antialiased) and the
-    centre is cut out, as torchvision's Resize and CenterCrop do; without, a file must have the size already.
+    With `resize`, the shorter side is first brought to that many pixels (bilinear, antialiased) and the centre is cut
+    out, as torchvision's Resize and CenterCrop do. Without, a file must have the size already.
     """
 
     folder: Path

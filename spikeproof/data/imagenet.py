@@ -17,11 +17,11 @@ FOLDERS = ("ImageNet", "imagenet")
 class ImageNet(DataSet):
     """1,331,167 colour images of 1,000 classes, decoded when asked for: shorter side 256, centre 224 x 224.
 
-    The published validation set (50,000 images) is the test part, as everywhere, in the order of its file
-    names. Read from train/<wnid>/ and val/<wnid>/ in ImageNet or imagenet; the label of a class is its place
-    among the sorted WordNet ids. The default augmentation shifts the centre by up to an eighth of the side, as
-    for CIFAR; the usual random-resized crop needs the image before its centre is cut out, and is not offered.
-    Source: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 115(3), 2015.
+    The published validation set (50,000 images) is the test part, as everywhere, in the order of its file names. Read
+    from train/<wnid>/ and val/<wnid>/ in ImageNet or imagenet; the label of a class is its place among the sorted
+    WordNet ids. The default augmentation shifts the centre by up to an eighth of the side, as for CIFAR. The usual
+    random-resized crop needs the image before its centre is cut out, and is not offered. Source: Russakovsky et al.,
+    ImageNet Large Scale Visual Recognition Challenge, IJCV 115(3), 2015.
     """
 
     train_images: Count | None = None

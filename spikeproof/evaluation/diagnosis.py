@@ -42,9 +42,9 @@ def diagnose(
 ) -> Diagnosis:
     """What is wrong with `model` on images `x` ``[B, C, H, W]`` that keeps attacks from telling anything.
 
-    Looks at weights and logits that are not finite, at layers that never fire, at logits that are the same for all
-    images, and at input gradients of the margin that are exactly zero along the network's own path and all of `paths`.
-    `batch` bounds memory alone.
+    Looks at weights and logits that are not finite, at layers that never fire, and at logits that are the same for all
+    images. Looks at input gradients of the margin that are exactly zero along the network's own path and all of
+    `paths`. `batch` bounds memory alone.
     """
     model = adapt(model)
     for name, tensor in tensors_of(model).items():

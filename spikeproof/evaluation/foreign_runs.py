@@ -30,8 +30,8 @@ def adopt_foreign(
     """The run folder `out` of the network that `factory`, package.module:function, builds, with `weights` from a file.
 
     Without a file the network keeps the weights that it was built with. Called again it takes the network as it is now.
-    Runs the code that `factory` names. Raises `UserError` for what cannot be built or loaded, for a folder that holds
-    another run, and for a network that does not map images of `data` to logits of its classes.
+    Runs the code that `factory` names. Raises `UserError` for what cannot be built or loaded, and for a folder that
+    holds another run. Raises it too for a network that does not map images of `data` to logits of its classes.
     """
     model = built_by(factory)
     if weights is not None:

@@ -45,8 +45,8 @@ class Harm(NamedTuple):
 class Probes:
     """What was measured on `images` images; `draws` passes are averaged in every judgement and gradient.
 
-    `adversarial` is the harm of `attack` inside `threat`, `random` that of noise of the same size; `potentials` has
-    the spiking layers in the order of their call, and is empty where there are none.
+    `adversarial` is the harm of `attack` inside `threat`, `random` that of noise of the same size. `potentials` has the
+    spiking layers in the order of their call, and is empty where there are none.
     """
 
     images: int

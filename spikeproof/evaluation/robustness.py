@@ -46,13 +46,13 @@ def evaluate(
 ) -> Verdicts:
     """Verdicts on images ``(x [N, C, H, W], y [N])``, on a part of a data set, or on the protocol's part of a data set.
 
-    Networks of SpikingJelly, snnTorch and Norse are adapted (`adapt`); any other model has to forget by itself.
-    Images lie in [0, 1]; those of a data set are read batch by batch and never all held. A model that declares
-    itself stochastic is judged by the protocol's draws (default 16), one that declares the contrary by
-    one, any other by as many as are given (default 1); attacks with a field `eot` left at 1 average over as many, and
-    none stops at a first lucky draw. `batch` images are attacked at once (default 256). With `state`, a run folder,
-    finished batches are kept there and the same call, started again, goes on. Raises `UserError` for bad images,
-    labels or logits.
+    Networks of SpikingJelly, snnTorch and Norse are adapted (`adapt`); any other model has to forget by itself. Images
+    lie in [0, 1]; those of a data set are read batch by batch and never all held. A model that declares itself
+    stochastic is judged by the protocol's draws (default 16), and one that declares the contrary by one. Any other is
+    judged by as many as are given (default 1). Attacks with a field `eot` left at 1 average over as many, and none
+    stops at a first lucky draw. `batch` images are attacked at once (default 256). With `state`, a run folder, finished
+    batches are kept there and the same call, started again, goes on. Raises `UserError` for bad images, labels or
+    logits.
     """
     model, batch, pool = adapt(model), usable(batch), protocol.pool(data)
     kept = None if state is None else Kept(state, fingerprint_of_verdicts(model, pool, protocol, batch))

@@ -26,9 +26,9 @@ NEVER = -1
 class Verdicts:
     """Arrays ``[N]``, one entry an image, for `threats` of growing eps.
 
-    `broken_at` is the index of the smallest threat that breaks the image, ``len(threats)`` where none does, -1 where
-    the clean prediction is wrong already; `broken_by` is the index of the suite's member that did it, -1 where none.
-    `draws` passes are averaged in every judgement and gradient; a stochastic network in its place would have had
+    `broken_at` is the index of the smallest threat that breaks the image: ``len(threats)`` where none does, -1 where
+    the clean prediction is wrong already. `broken_by` is the index of the suite's member that did it, -1 where none
+    did. `draws` passes are averaged in every judgement and gradient; a stochastic network in its place would have had
     `draws_if_stochastic`. `gradients` and `forwards` count evaluations of the suite; `spent_on_flags` those of all
     images together that red flags took. Judged batches had `width` images.
     """

@@ -19,12 +19,12 @@ class Distillation(Objective):
     """CE(z(x), y) + a tau^2 KL(q_tau || p_tau) + b mean_l ||I_l - J_l||^2 / n_l, with a = `logit_weight`, b =
     `feature_weight`.
 
-    q and p are the teacher's and the student's softmax at `temperature` tau; J_l is what reaches layer l of the
-    teacher's units, and I_l the mean over time of the currents that reach the student's: pre-synaptic features, of the
-    last layer or of all. The teacher is in eval mode and sees x itself, the student codes x with its own noise.
-    Source: Wu et al., RSC-SNN, ACM MM 2024, arXiv 2407.20099 (E-RSCT): a KL term and a pre-synaptic loss are theirs;
-    the form of that loss, the weights and the temperature are not published, and are our choices. The divergence:
-    Hinton et al., 2015. The teacher is the `ann` of the recipe.
+    q and p are the teacher's and the student's softmax at `temperature` tau. J_l is what reaches layer l of the
+    teacher's units. I_l is the mean over time of the currents that reach the student's. These are pre-synaptic
+    features, of the last layer or of all. The teacher is in eval mode and sees x itself, the student codes x with its
+    own noise. Source: Wu et al., RSC-SNN, ACM MM 2024, arXiv 2407.20099 (E-RSCT): a KL term and a pre-synaptic loss are
+    theirs. The form of that loss, the weights and the temperature are not published, and are our choices. The
+    divergence: Hinton et al., 2015. The teacher is the `ann` of the recipe.
     """
 
     logit_weight: NonNegative = 1.0

@@ -16,9 +16,9 @@ MANY_ROWS, SHARE = 200, 0.3  # linear layers this large take the step on a rando
 
 @dataclass(frozen=True, kw_only=True)
 class RAT(Objective):
-    """The terms of `objective`; after each step of the optimiser every weight matrix W (one row an output) becomes
-    (1 + beta) W - beta W W' W, a gradient step towards orthonormal rows, and the two weights of every learned
-    shortcut are projected onto the simplex.
+    """The terms of `objective`. After each step of the optimiser every weight matrix W (one row an output) becomes (1 +
+    beta) W - beta W W' W, a gradient step towards orthonormal rows. The two weights of every learned shortcut are
+    projected onto the simplex.
 
     Train it without weight decay. Source: Ding et al., SNN-RAT, NeurIPS 2022, whose objective is adversarial
     training with two PGD steps at 2/255; beta 0.001 for VGG-11 and 0.004 for WRN-16.

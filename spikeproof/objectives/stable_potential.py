@@ -17,13 +17,13 @@ from spikeproof.snn import Internals, potential_perturbation, record
 class StablePotential(Objective):
     """w CE(z(x), y) + (1 - w) CE(z(x~), y) + weight mean Y[t]^2, with w = `clean_weight`.
 
-    Y[t] = leak Y[t-1] + I~[t] - I[t] is how far the currents of x~ move the potential of the last spiking layer off
-    its course, the reset left out; the clean currents I are held fixed, so the perturbed ones are pulled to them. Mean
-    over time, images and neurons; with `layers` "all" the mean over layers too. `penalty` "absolute" takes |Y[t]|.
-    x~ comes from `attack` within `threat`, or, where `attack` is None, is x + sigma n, not clamped. Source: Ding et
-    al., ICML 2024, arXiv 2405.20694 (weight rho, clean_weight chi); the absolute value: MPPD-TV, ICLR 2026. Theirs is
-    for DLIF neurons; a large weight hurts plain LIF. One step from x + 0.001 n is projected into the threat here,
-    in their code it is not.
+    Y[t] = leak Y[t-1] + I~[t] - I[t] is how far the currents of x~ move the potential of the last spiking layer off its
+    course, the reset left out. The clean currents I are held fixed, so the perturbed ones are pulled to them. Mean over
+    time, images and neurons; with `layers` "all" the mean over layers too. `penalty` "absolute" takes |Y[t]|. x~ comes
+    from `attack` within `threat`, or, where `attack` is None, is x + sigma n, not clamped. Source: Ding et al., ICML
+    2024, arXiv 2405.20694 (weight rho, clean_weight chi); the absolute value: MPPD-TV, ICLR 2026. Theirs is for DLIF
+    neurons; a large weight hurts plain LIF. One step from x + 0.001 n is projected into the threat here, in their code
+    it is not.
     """
 
     weight: NonNegative = 1.0

@@ -15,8 +15,8 @@ from spikeproof.snn import Internals, record
 class ThresholdGuarding(Objective):
     """CE(z(x), y) + weight sum over layers of mean max(0, distance - |u|), u = potential - threshold.
 
-    Potentials that keep their distance change their spikes less easily, but they also leave the window in which
-    surrogate slopes see them: without adversarial training it hides gradients, and most of the robustness that weak
+    Potentials that keep their distance change their spikes less easily. But they also leave the window in which
+    surrogate gradients see them. Without adversarial training it hides gradients, and most of the robustness that weak
     attacks report is not there. Inspired by TGO, ICLR 2026, arXiv 2602.20548, whose weight grows while training and
     whose noisy neurons are left out here; its distance is not known, the default is ours.
     """

@@ -31,9 +31,9 @@ class Selection(Choice):
 class Training(Choice):
     """The training loop's settings.
 
-    `warm_up` is in epochs, linear from 0; `average` is the decay of an exponential moving average of the weights,
-    which is then what is validated and kept (0: none); `gradient_clip` bounds the gradient's L2 norm (None: no
-    bound); `mixed_precision` is bfloat16 autocast (None: where the accelerator has it, never on a CPU).
+    `warm_up` is in epochs, linear from 0. `average` is the decay of an exponential moving average of the weights, which
+    is then what is validated and kept (0: none). `gradient_clip` bounds the gradient's L2 norm (None: no bound).
+    `mixed_precision` is bfloat16 autocast (None: where the accelerator has it, never on a CPU).
     """
 
     epochs: Annotated[int, AtLeast(0)] = 30
@@ -61,9 +61,9 @@ class Training(Choice):
 class Recipe(Choice):
     """All choices. `name` is the row in a comparison; runs of one name that differ in `seed` belong together.
 
-    `ann` is trained first: `conversion` makes the spiking network from it, which `objective` then fine-tunes for
-    `training.epochs` (0: not at all); and objectives that learn from a teacher are taught by it. `weights` from a file
-    may take the place of random ones.
+    `ann` is trained first. `conversion` makes the spiking network from it, which `objective` then fine-tunes for
+    `training.epochs` (0: not at all). Objectives that learn from a teacher are taught by it. `weights` from a file may
+    take the place of random ones.
     """
 
     name: str

@@ -9,9 +9,9 @@ from torch import Tensor
 class Edits(NamedTuple):
     """Changes of recordings ``[B, T, P, H, W]``, told apart [E].
 
-    Each is made `units` times: every time, `cells` ``[E, 2]`` of the flattened recording have so many events more as
-    `ways` ``[E, 2]`` says: 1 and -1 for a move; for a single event 1 or -1, and 0 in the same cell again. `worth` is
-    that of one time.
+    Each is made `units` times. Every time, `cells` ``[E, 2]`` of the flattened recording have as many events more as
+    `ways` ``[E, 2]`` says: 1 and -1 for a move. For a single event it is 1 or -1, and 0 in the same cell again. `worth`
+    is that of one time.
     """
 
     recording: Tensor
@@ -76,7 +76,7 @@ def moves(change: Tensor, worth: Tensor) -> Edits:
 
 
 def ranked(change: Tensor, worth: Tensor) -> tuple[Tensor, Tensor]:
-    """The frames of a pixel that have events more, those of the largest worth first, then all others; and how many
+    """The frames of a pixel that have events more, those of the largest worth first, then all others. And how many
     events more these frames have up to each of them, itself too ``[N, T]``."""
     order = worth.masked_fill(change <= 0, -torch.inf).argsort(dim=1, descending=True, stable=True)
     return order, change.clamp(min=0).gather(1, order).long().cumsum(1)

@@ -34,11 +34,11 @@ class Gumbel(Iterative):
     `temperature` instead (straight-through). What is maximised is the loss less `weight` for each change. Frames count
     as they are drawn, whole events, never as the softmax has them. Source: Yao et al., 2024 (Gumbel-softmax attack on
     raw events, targeted), here on the grid of frames: a cell of binary frames has two states, one of counts three. Not
-    given there, hence ours: of more changes than the budget has, those of the largest softmax stay; as many cells as
-    the budget has are expected to change at first, all alike; and unless a `weight` is given, a change costs what the
-    cell on rank 4 times the budget would gain, to first order. Adam makes all gains alike, and lifts too many cells
-    where a change costs less. Where events may move, a cell also gains what the best other end of its move does, and
-    what is drawn has that end added where it has none.
+    given there, hence ours: of more changes than the budget has, those of the largest softmax stay. As many cells as
+    the budget has are expected to change at first, all alike. Unless a `weight` is given, a change costs what the cell
+    on rank 4 times the budget would gain, to first order. Adam makes all gains alike, and lifts too many cells where a
+    change costs less. Where events may move, a cell also gains what the best other end of its move does, and what is
+    drawn has that end added where it has none.
     """
 
     under: ClassVar[tuple[str, ...]] = ("events",)

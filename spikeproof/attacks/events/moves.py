@@ -32,11 +32,12 @@ def written(events: Placed, frame: Tensor, x: Tensor) -> Tensor:
 def chosen(events: Placed, liking: Tensor, shifts: Tensor, steps: int, *, follow: bool) -> Tensor:
     """Which of `shifts` [S], the middle one 0, each event takes [E], by its `liking` ``[E, S]``.
 
-    In every pixel the event that likes a possible shift best goes first, then the others in turn: to a frame where no
-    other event is going, and where none was before or, with `follow`, has left already; or it stays. Not the
-    best for all together: of small linear networks, attacks under jitter reach 88 to 98 % of what is possible. The best
-    order-preserving placement reaches all of it there, but led attacks on a trained network to no more errors.
-    Source: the strict projection of Spike-Retiming Attacks, ICLR 2026, whose order is that of all events together.
+    In every pixel the event that likes a possible shift best goes first, then the others in turn. It goes to a frame
+    where no other event is going, and where none was before. With `follow`, one that was there may have left already.
+    Otherwise it stays. Not the best for all together: of small linear networks, attacks under jitter reach 88 to 98 %
+    of what is possible. The best order-preserving placement reaches all of it there, but led attacks on a trained
+    network to no more errors. Source: the strict projection of Spike-Retiming Attacks, ICLR 2026, whose order is that
+    of all events together.
     """
     pixel, index = (events.recording * 2**32 + events.cell).unique(return_inverse=True)
     columns, count, device = len(pixel), len(events.frame), liking.device
@@ -94,8 +95,8 @@ def drawn(possible: Tensor, count: int, streams: Streams) -> Tensor:
 
 
 def with_moves(x: Tensor, count: int, capacity: float, streams: Streams) -> Tensor:
-    """Frames of counts, two steps at least, with a random event of `count` cells of each recording in another frame;
-    pixels of which a cell would hold more than `capacity` stay as they are.
+    """Frames of counts, two steps at least, with a random event of `count` cells of each recording in another frame.
+    Pixels of which a cell would hold more than `capacity` stay as they are.
     """
     taken = drawn(x > 0, count, streams).flatten(2)
     onward = 1 + streams.below(x.shape[1] - 1, *taken.shape[1:])

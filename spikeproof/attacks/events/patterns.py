@@ -98,11 +98,11 @@ class CornerPattern(DrawnPattern):
 class DashPattern(DrawnPattern):
     """A dash of two pixels of a row, in all frames, at the best of at most `positions` places; then another one.
 
-    With `most`, the threshold of a mask filter, it is aware of that (MF-aware): a dash goes on by two pixels, inwards,
-    every `most` frames, has one polarity, and leaves no pixel with more than `most` events. The paper tries places
+    With `most`, the threshold of a mask filter, it is aware of that (MF-aware). A dash goes on by two pixels, inwards,
+    every `most` frames. It has one polarity, and leaves no pixel with more than `most` events. The paper tries places
     on the border, from the left and the right in steps of 4 pixels, aware also in rows further in, one dash at a time.
-    Ours are spread over all the sensor. That another dash is added to the best drawing, as long as that helps, that one
-    polarity is drawn after the other, and that the recording's own events count in `most`, is ours too.
+    Ours are spread over all the sensor. Ours too: another dash is added to the best drawing as long as that helps, one
+    polarity is drawn after the other, and the recording's own events count in `most`.
     """
 
     most: Count | None = None

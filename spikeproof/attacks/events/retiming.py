@@ -92,9 +92,9 @@ class Retiming(EventThreat):
     def moved(self, x: Tensor, liking: Tensor) -> Tensor:
         """Each event moved as it likes best, within the budget; events [E] as `placed` has them, `liking` ``[E, S]``.
 
-        Where `eps` bounds every event by itself, one may go where another has left. Where it is shared, events only
-        go where none was, so that any of the moves can be taken back, and those with the largest gain in liking over
-        staying are made first, past any that the budget has no room left for. No liking (NaN) is the least.
+        Where `eps` bounds every event by itself, one may go where another has left. Where it is shared, events only go
+        where none was, so that any of the moves can be taken back. Those with the largest gain in liking over staying
+        are made first. Any that the budget has no room left for is passed over. No liking (NaN) is the least.
         """
         liking = liking.nan_to_num(torch.finfo(liking.dtype).min)  # finite: less is only what is not possible
         events, shifts = placed(x), self.shifts(x.shape[1]).to(x.device)

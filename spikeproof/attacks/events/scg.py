@@ -26,14 +26,14 @@ class State(NamedTuple):
 class SCG(Iterative):
     """`steps` steps by random cells, the likelier the larger their gradient is; the best frames of all `restarts` stay.
 
-    In each step a cell is drawn with probability (|g| - min |g|) / (max |g| - min |g|), over its recording, and takes
+    In each step a cell is drawn with probability (|g| - min |g|) / (max |g| - min |g|), over its recording. It takes
     one event more or less, as the sign of g says, where the threat lets it. Where g is 0 in the whole recording, each
     cell is drawn with probability `turnover`, and either way (restricted spike flipper). Source: Liang et al., IEEE
     TNNLS 2021 (spike-compatible gradient), where nothing bounds the changes. Ours: what exceeds the budget is undone,
-    the changes that g now finds least worth first, so that a step may exchange old changes for new ones; g is a
-    running sum of L1-normalised gradients with the weight `momentum` on the past (0: the gradient alone, as published);
-    where events may move, the best other end of a move is drawn along with a cell; and the loss is the margin, as
-    cross-entropy hardly has a gradient where the network is sure (their "trap").
+    the changes that g now finds least worth first. So a step may exchange old changes for new ones. g is a running sum
+    of L1-normalised gradients with the weight `momentum` on the past (0: the gradient alone, as published). Where
+    events may move, the best other end of a move is drawn along with a cell. The loss is the margin, as cross-entropy
+    hardly has a gradient where the network is sure (their "trap").
     """
 
     under: ClassVar[tuple[str, ...]] = ("events",)

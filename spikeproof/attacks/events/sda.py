@@ -30,11 +30,11 @@ class State(NamedTuple):
 class SDA(Iterative):
     """`steps` rounds in which single changes are tried out; it ends for a recording as soon as that is broken.
 
-    Round n takes `first` times n unchanged cells, those of the largest gradients that agree with an event more or less
-    (then others, by lot), and passes the frames through the network with each of these changes alone. What counts is
-    how the loss really differs, which sees what a gradient does not, a filter in front of the network for example.
-    Changes that do not lower the loss are kept. In the end those that raised it least are taken back, as many as a
-    bisection finds needless. Source: Lun et al., CVPR 2025 (sparse dynamic attack), where nothing bounds them.
+    Round n takes `first` times n unchanged cells, those of the largest gradients that agree with an event more or less,
+    then others, by lot. It passes the frames through the network with each of these changes alone. What counts is how
+    the loss really differs, which sees what a gradient does not, a filter in front of the network for example. Changes
+    that do not lower the loss are kept. In the end those that raised it least are taken back, as many as a bisection
+    finds needless. Source: Lun et al., CVPR 2025 (sparse dynamic attack), where nothing bounds them.
 
     Ours: where events may move, a move is one change, of two cells. Under a budget a round keeps the best changes
     alone, at most one in `waves` of the budget. Once that is spent, they take the place of changes whose taking back,

@@ -39,11 +39,11 @@ class SparseAttack(Iterative):
     """`steps` steps of Adam on what is added to the frames, from 0: down on -log(1 - p_y + 1e-6) + `weight` size.
 
     The size is the sum over the frames of the root mean square of their change. Under threats on whole events the
-    network is asked about the frames that the threat makes of them, events whose cell changed by half an event or more,
-    those of the largest changes first, and the gradient is passed straight through. Source: R-SNN, IROS 2021, and
-    DVS-Attacks, IJCNN 2021 (gradient-based "sparse" attack), after Wei et al., AAAI 2019. There the change begins at 1,
-    frames are chosen by hand, and nothing but the range of the frames bounds it. Ours: where events may move, the other
-    end of a move is where the gradient says.
+    network is asked about the frames that the threat makes of them. These have the events whose cell changed by half an
+    event or more, those of the largest changes first. The gradient is passed straight through. Source: R-SNN, IROS
+    2021, and DVS-Attacks, IJCNN 2021 (gradient-based "sparse" attack), after Wei et al., AAAI 2019. There the change
+    begins at 1, frames are chosen by hand, and nothing but the range of the frames bounds it. Ours: where events may
+    move, the other end of a move is where the gradient says.
     """
 
     under: ClassVar[tuple[str, ...]] = ("frames", "events")

@@ -29,13 +29,12 @@ class SpikeFool(Nearest):
 
     DeepFool takes up to `inner` steps, of length `least` or more, over the nearest of the boundaries to the `classes`
     likeliest wrong classes; its frames need not be whole. Where it ends, going `overreach` times as far, the boundary
-    is taken for flat, and cells change by one event each, that of the largest gradient first, until they are beyond.
-    Of more changes than the budget has, those of the largest gradients, added up over all rounds, are kept. It ends
-    where a recording is broken, and keeps what changes least. Source: Buchel et al., Frontiers in Neuroscience 2022
+    is taken for flat. Cells change by one event each, that of the largest gradient first, until they are beyond. Of
+    more changes than the budget has, those of the largest gradients, added up over all rounds, are kept. It ends where
+    a recording is broken, and keeps what changes least. Source: Buchel et al., Frontiers in Neuroscience 2022
     (SpikeFool), after Modas et al., CVPR 2019 (SparseFool). Ours: where DeepFool meets no boundary, that to the class
-    it was nearest to is taken; the last cell, which has to change in part, changes by one event; and where events may
-    move, a move is one change, by the gradients of both its cells. It costs up to ``steps (inner classes + 1)``
-    gradients.
+    it was nearest to is taken. The last cell, which has to change in part, changes by one event. Where events may move,
+    a move is one change, by the gradients of both its cells. It costs up to ``steps (inner classes + 1)`` gradients.
     """
 
     under: ClassVar[tuple[str, ...]] = ("events",)

@@ -53,9 +53,9 @@ class Retimed(Iterative):
 class SpikeRetiming(Retimed):
     """`steps` steps of 1, by sign, on the log odds of every event and shift; the threat makes frames of them.
 
-    The loss is taken where each event is in one frame, as `Retiming.moved` places them, and its gradient goes to the
-    soft frames, in which an event is spread by the softmax of its log odds over `temperature` (straight-through). Less
-    go `crowding` times the mean over all cells of the squared excess over one event, and, where the budget is shared,
+    The loss is taken where each event is in one frame, as `Retiming.moved` places them. Its gradient goes to the soft
+    frames (straight-through). In these an event is spread by the softmax of its log odds over `temperature`. Less go
+    `crowding` times the mean over all cells of the squared excess over one event. Where the budget is shared, less goes
     `overspending` times the excess of the expected cost, in units of the budget. Source: Spike-Retiming Attacks, ICLR
     2026. Its relaxed projection inside the loop is left out: the strict one is as fast here. All restarts but the first
     add normal noise to the log odds (ours). Steps by sign forget which event gains most, which is what a shared budget

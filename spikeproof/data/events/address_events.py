@@ -17,10 +17,10 @@ OVERFLOW = 2**13  # us
 def read_bin(path: Path, sensor: Sensor | None, *, repair: bool = False) -> Events:
     """A recording of 5 bytes an event: x, y, polarity (bit 7 of the third; 1 is on), and 23 bits of time, big-endian.
 
-    The ATIS camera has rows 0 to 239: an event at y = 240 marks an overflow of its clock, adds 2^13 us to the time of
-    all that follow and is none itself. The file does not say how large its sensor was.
-    Sources: https://www.garrickorchard.com/datasets/n-mnist for the bits; github.com/gorchard/event-Python and tonic
-    for the overflow, which the publisher's Matlab reader does not know.
+    The ATIS camera has rows 0 to 239. An event at y = 240 marks an overflow of its clock. It adds 2^13 us to the time
+    of all that follow, and is none itself. The file does not say how large its sensor was. Sources:
+    https://www.garrickorchard.com/datasets/n-mnist for the bits; github.com/gorchard/event-Python and tonic for the
+    overflow, which the publisher's Matlab reader does not know.
     """
     if sensor is None:
         raise UserError(

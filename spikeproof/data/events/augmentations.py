@@ -18,7 +18,7 @@ class NDA(Augmentation):
 
     Rolled by up to `shift` pixels, what leaves on one side coming in on the other; rotated by up to `degrees` about the
     middle, to the nearest pixel; a square of `hole` pixels emptied. Source: Li et al., Neuromorphic Data Augmentation
-    for Training Spiking Neural Networks, ECCV 2022, in the form that Liu et al., ICML 2024, use for CIFAR10-DVS; the
+    for Training Spiking Neural Networks, ECCV 2022, in the form that Liu et al., ICML 2024, use for CIFAR10-DVS. The
     ranges are ours, for frames of 48 pixels.
     """
 

@@ -18,10 +18,10 @@ def read_events(path: Path | str, sensor: Sensor | None = None, *, repair: bool 
     """The recording in a file, by its suffix: .bin, .aedat, .dat, .npz or .mat; see the reader of each.
 
     A `sensor` is needed where the file does not hold its size. Raises `UserError`, with the name of the file and the
-    index of the event among all records of the file, for a file that is missing, truncated, of another format or, by
-    its own account, of another sensor; for coordinates outside the sensor, time that decreases and polarities other
-    than the format's; and for no events. With `repair`, the `sensor` that is given counts, a truncated end and wrong
-    events are left out and the others sorted by their time.
+    index of the event among all records of the file. It does so for a file that is missing, truncated, of another
+    format or, by its own account, of another sensor. So it does for coordinates outside the sensor, time that
+    decreases, polarities other than the format's, and no events. With `repair`, the `sensor` that is given counts, a
+    truncated end and wrong events are left out and the others sorted by their time.
     """
     path = Path(path)
     reader = READERS.get(path.suffix.lower())

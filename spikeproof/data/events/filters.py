@@ -19,7 +19,7 @@ def background_activity(events: Events, radius: int = 1, window_us: int = 5000) 
     """The events before which another pixel within `radius`, in rows and columns, fired less than `window_us` ago.
 
     Polarity does not matter. Of events at one time those count that come earlier in the recording. Source: the BAF of
-    R-SNN, Marchisio et al., IROS 2021; its published code takes every pixel to have fired at time 0, and so keeps all
+    R-SNN, Marchisio et al., IROS 2021. Its published code takes every pixel to have fired at time 0. So it keeps all
     that happens in the first window, which this does not.
     """
     from_on(radius=(radius, 1), window_us=(window_us, 1))
@@ -52,8 +52,8 @@ def quantised_activity(
 def _supported(events: Events, radius: int, window_us: int) -> np.ndarray:
     """Whether another pixel within `radius` fired less than `window_us` before each event [N].
 
-    Blocks of events that are no longer than a window, one after the other: what is earlier in an event's own block is
-    near enough, so that the first neighbour there counts, and the last one of all before the block.
+    Blocks of events that are no longer than a window, one after the other. What is earlier in an event's own block is
+    near enough. So the first neighbour there counts, and the last one of all before the block.
     """
     count, t, pixel = len(events), events.t, events.pixels(margin=radius)
     width, height = events.sensor.width + 2 * radius, events.sensor.height + 2 * radius

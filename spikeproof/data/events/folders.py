@@ -24,9 +24,9 @@ SALT = 34  # the test part of a split is drawn by another seed than its validati
 class EventFolder(EventDataSet):
     """Recordings of one's own: files .bin, .aedat, .dat, .npz or .mat, each in a folder named as its class.
 
-    `folder`, in the root of the data, is searched at any depth, and has recordings of each class. As nobody published a
-    test set, `test_images` recordings, in proportion to the classes, are drawn by `split_seed`: another one makes other
-    test, validation and training parts, and runs of several seeds have a split each.
+    `folder`, in the root of the data, is searched at any depth, and has recordings of each class. Nobody published a
+    test set. So `test_images` recordings, in proportion to the classes, are drawn by `split_seed`. Another one makes
+    other test, validation and training parts, and runs of several seeds have a split each.
     """
 
     folder: str = "NMNIST"

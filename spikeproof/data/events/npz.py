@@ -30,9 +30,8 @@ DAMAGE = (
 def read_npz(path: Path, sensor: Sensor | None, *, repair: bool = False) -> Events:
     """A recording of arrays t in us, x, y and p (0 off, 1 on), as `write_npz` and SpikingJelly write them.
 
-    The size of the sensor is in an array `sensor` (polarities, height, width), which SpikingJelly's files have not;
-    another `sensor` than this is refused, but for `repair`, with which it counts instead. A file that is cut short
-    cannot be repaired.
+    The size of the sensor is in an array `sensor` (polarities, height, width), which SpikingJelly's files have not.
+    Another `sensor` than this is refused. With `repair` it counts instead. A file that is cut short cannot be repaired.
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")

@@ -47,8 +47,8 @@ def packed(counts: Tensor) -> Packed:
 class FramedRecordings:
     """Frames of recordings, made when they are first asked for and kept from then on, all of them.
 
-    Where counts are below 256, a recording takes 3 bytes for each cell with events (5 if there are more than 65,535
-    cells in all), and never more than one for each cell. `read` gives the recordings of source number i, a file for
+    Where counts are below 256, a recording takes 3 bytes for each cell with events, and 5 if there are more than 65,535
+    cells in all. It never takes more than one for each cell. `read` gives the recordings of source number i, a file for
     example; row r is number `within[r]` of `source[r]`.
     """
 

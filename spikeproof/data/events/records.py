@@ -31,8 +31,9 @@ def whole_records(content: bytes, start: int, record: np.dtype, path: Path, *, r
 def whole_numbers(columns: Mapping[str, np.ndarray], source: object, *, repair: bool) -> list[np.ndarray]:
     """The columns [N], floating-point ones as int64, for files that may hold whole numbers in any type.
 
-    Raises `UserError` for shapes and types that are no columns of numbers, and for a number that is not whole, or too
-    large for int64 to hold or for float64 to tell from the next; with `repair` the events that have one are left out.
+    Raises `UserError` for shapes and types that are no columns of numbers. It does so too for a number that is not
+    whole, or too large for int64 to hold or for float64 to tell from the next. With `repair` the events that have one
+    are left out.
     """
     if len({values.shape for values in columns.values()}) != 1 or any(values.ndim != 1 for values in columns.values()):
         shapes = ", ".join(f"{name} {list(values.shape)}" for name, values in columns.items())

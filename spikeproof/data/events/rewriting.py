@@ -24,11 +24,12 @@ def rewritten(events: Events, before: Tensor, after: Tensor, framing: Framing, s
     Every other event stays, those too that were left out of the frames; there may be none in the end.
 
     Frames with a `span` since the first event are those of `events.from_zero()` since zero, and are rewritten as such.
-    The recording that is found then has its frames as long as zero stays where it was: counted since the first event
+    The recording that is found then has its frames as long as zero stays where it was. Counted since the first event
     anew, it may have others, where that one is another now.
 
-    Raises `UserError` for a framing other than by a `span` since "zero" (where an event's frame is not its own affair),
-    for `before` that are not this recording's frames, and for `after` that are no frames of whole events.
+    Raises `UserError` for a framing other than by a `span` since "zero", where an event's frame depends on other
+    events. It does so too for `before` that are not this recording's frames, and for `after` that are no frames of
+    whole events.
     """
     before, after = before.cpu(), after.cpu()
     span = _span(events, before, after, framing)

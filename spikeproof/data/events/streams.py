@@ -92,10 +92,10 @@ def checked(
 ) -> Events:
     """Events of numbers [N] as a file holds them, of any integer type, time in us; `source` is named in errors.
 
-    Raises `UserError`, with the index of the first event that is wrong, for coordinates outside the sensor, a negative
-    time or one before that of the last event, and a polarity that is not 0..polarities - 1; and for no events. With
-    `repair`, wrong events are left out, and the others put in the order of their time. `places` [N] are the indices
-    in the source, where these are not all of its records.
+    Raises `UserError`, with the index of the first event that is wrong, for coordinates outside the sensor, and a
+    polarity that is not 0..polarities - 1. It does so for a negative time or one before that of the last event, and for
+    no events. With `repair`, wrong events are left out, and the others put in the order of their time. `places` [N] are
+    the indices in the source, where these are not all of its records.
     """
     if not len(t) == len(x) == len(y) == len(p):
         raise UserError(f"{source}: {len(t)} times, {len(x)} and {len(y)} coordinates and {len(p)} polarities")
