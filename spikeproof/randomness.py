@@ -41,7 +41,7 @@ class Streams:
     @staticmethod
     def of(seed: int, index: Tensor) -> "Streams":
         """Those of the images of numbers `index` ``[B]`` under `seed`."""
-        return Streams(_mixed(_mixed(index * _GAMMA) + _mixed(index.new_tensor(seed))))
+        return Streams(_mixed(index * _GAMMA + (seed_from(seed) - 2**62)))
 
     @staticmethod
     def fresh(x: Tensor) -> "Streams":

@@ -158,7 +158,11 @@ def _lay_out(module: nn.Module, layout: torch.memory_format) -> None:
 
 
 def _structural_copy(module: nn.Module, change: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """New modules over the same tensors, down to the last; each passes through `change` after its children."""
+    """New modules over the same tensors, down to the last; each passes through `change` after its children.
+
+    What `torch.compile` has wrapped is copied unwrapped: the wrapper hands out its network's own dictionaries.
+    """
+    module = getattr(module, "_orig_mod", module)
     if isinstance(module, Foreign):
         other = module.twin()
         for parent in list(other.modules()):

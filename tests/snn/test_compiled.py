@@ -1,7 +1,11 @@
 """Does the compiled neuron equal the readable one? Few cases, because each is seconds of compilation."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -108,3 +112,30 @@ def test_sequences_too_long_to_unroll_run_eagerly(monkeypatch: pytest.MonkeyPatc
     steps = kernels.COMPILE_UP_TO_STEPS + 1
     assert_equal_to_the_reference(currents(steps, 11), constants(hard_reset=True), Triangle(), steps)
     assert kernels.can_compile("cpu")
+
+
+MANY_TIMES = """
+import torch
+from spikeproof.snn import LIF, kernels
+
+torch.set_num_threads(1)
+kernels.COMPILE_FROM_ELEMENTS = 0
+layer = LIF().layer(4)
+with torch.no_grad():
+    for neurons in (37, 50, 1000, 333):
+        for _ in range(50):
+            layer(torch.randn(4, 1, neurons))
+"""
+
+
+@pytest.mark.skipif(torch.backends.cpu.get_cpu_capability() != "AVX512", reason="needs wider vectors than AVX2's")
+def test_a_kernel_that_was_written_for_narrower_vectors_is_not_used(tmp_path: Path) -> None:
+    """Inductor's cache knows no width: the second process would damage its heap with the kernel of the first."""
+    for capability in ("avx2", None):
+        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+        environment.pop("ATEN_CPU_CAPABILITY", None)
+        if capability:
+            environment["ATEN_CPU_CAPABILITY"] = capability
+        command = [sys.executable, "-c", MANY_TIMES]
+        done = subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, (capability, done.stderr)

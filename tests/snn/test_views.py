@@ -356,3 +356,15 @@ def test_the_twin_of_a_twin_and_of_what_has_no_spikes() -> None:
     assert torch.equal(ann_twin(stranger)(x), stranger(x))
     inside = nn.Sequential(nn.Identity(), model)
     assert torch.equal(ann_twin(inside)(x), ann_twin(model)(x))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, while it traces
+def test_a_compiled_network_is_viewed_and_stays_whole() -> None:
+    """The wrapper of `torch.compile` hands out its network's own dictionaries: a view must not write into them."""
+    model = Network(architecture=MLP(hidden=(8,)), steps=2).build((1, 4, 4), 3).eval()
+    compiled, x = torch.compile(model, backend="eager"), torch.rand(5, 1, 4, 4)
+    expected = compiled(x)
+    for seen in (view(compiled, gradient=ATan()), attack_view(compiled)):
+        assert isinstance(seen, SpikingNetwork)
+        torch.testing.assert_close(seen(x), expected)
+    assert torch.equal(compiled(x), expected)
