@@ -50,7 +50,7 @@ class Streams:
 
     def turn(self, number: int | Tensor) -> "Streams":
         """The streams of turn `number` (one, or one an image ``[B]``), each as far from the others as from this one."""
-        return Streams(_mixed(self.key + _mixed(self.key.new_zeros(()) + number + 1)))
+        return Streams(_mixed(self.key + (self.key.new_zeros(()) + number + 1) * _FIRST))
 
     def bits(self, *shape: int) -> Tensor:
         """Random integers ``[B, *shape]`` of 63 bits."""
@@ -83,7 +83,9 @@ _POSITIVE = 2**63 - 1
 def _mixed(z: Tensor) -> Tensor:
     """A bijection of 64-bit integers in which each bit depends on all. Source: Stafford's mix 13, as in SplitMix64."""
     z, moved = z.clone(), torch.empty_like(z)  # in place from here on: fresh memory costs more than the arithmetic
-    for shift, factor in ((30, _FIRST), (27, _SECOND), (31, 1)):
+    for shift, factor in ((30, _FIRST), (27, _SECOND), (31, None)):
         torch.bitwise_right_shift(z, shift, out=moved)
-        z.bitwise_xor_(moved.bitwise_and_(2 ** (64 - shift) - 1)).mul_(factor)
+        z.bitwise_xor_(moved.bitwise_and_(2 ** (64 - shift) - 1))
+        if factor is not None:
+            z.mul_(factor)
     return z

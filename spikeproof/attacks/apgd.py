@@ -1,6 +1,7 @@
 """APGD: PGD that finds its own step size, image by image."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -110,6 +111,10 @@ def periods(steps: int) -> dict[int, int]:
 
 def lengths(steps: int, number: Tensor) -> Tensor:
     """How long the period is that ends with step `number` ``[B]``; 0 where none ends."""
+    return torch.tensor(_lengths(steps), device=number.device)[number]
+
+
+@lru_cache(maxsize=8)
+def _lengths(steps: int) -> tuple[int, ...]:
     ends = periods(steps)
-    table = torch.tensor([ends.get(step, 0) for step in range(steps + 1)], device=number.device)
-    return table[number]
+    return tuple(ends.get(step, 0) for step in range(steps + 1))

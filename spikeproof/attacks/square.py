@@ -118,7 +118,8 @@ class Window(NamedTuple):
     @staticmethod
     def drawn(z: Tensor, side: Tensor, streams: Streams) -> "Window":
         """Anywhere inside the images ``[B, C, H, W]``."""
-        row, column = (streams.below(length - side + 1) for length in z.shape[2:])
+        ends = torch.stack([length + 1 - side for length in z.shape[2:]], 1)
+        row, column = streams.below(ends, 2).unbind(1)
         return Window(row, column, side)
 
     def places(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -126,7 +127,7 @@ class Window(NamedTuple):
         row = (torch.arange(z.shape[2], device=z.device) - self.row.unsqueeze(1)).unsqueeze(2)
         column = (torch.arange(z.shape[3], device=z.device) - self.column.unsqueeze(1)).unsqueeze(1)
         side = self.side.view(-1, 1, 1)
-        return row, column, (row >= 0) & (row < side) & (column >= 0) & (column < side)
+        return row, column, ((row >= 0) & (row < side)) & ((column >= 0) & (column < side))  # the large one last
 
 
 def stripes(x: Tensor, eps: float, streams: Streams) -> Tensor:
