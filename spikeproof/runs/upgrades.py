@@ -75,9 +75,18 @@ def _verdicts(old: Content, recordings: bool) -> Content:
     suite, recordings = old["suite"], recordings or any(map(_kind, old["threats"]))
     names = attack_names([attack["config"] for attack in suite["attacks"]])
     attacks = [attack | {"name": name} for attack, name in zip(suite["attacks"], names, strict=True)]
-    flags = [flag | {"key": FLAGS.get(flag["name"], flag["name"])} for flag in old.get("flags", ())]
+    flags = [_flag(flag) for flag in old.get("flags", ())]
     threats = [_threat(threat, recordings) for threat in old["threats"]]
     return old | {"suite": suite | {"attacks": attacks}, "flags": flags, "threats": threats}
+
+
+def _flag(old: Content) -> Content:
+    """A flag with its key; of a climb, the numbers of steps that its labels end with, such as APGD 10."""
+    key, details = FLAGS.get(old["name"], old["name"]), old.get("details") or {}
+    if key == "steps-do-not-help":
+        steps = [int(last) for label in details if (last := label.rpartition(" ")[2]).isdigit()]
+        details = details | {"steps": steps}
+    return old | {"key": key, "details": details}
 
 
 def _threat(old: Content, recordings: bool) -> Content:

@@ -9,10 +9,9 @@ from itertools import pairwise
 
 import torch
 
-from spikeproof.choices import short
 from spikeproof.evaluation.flags.flag import Measured, check
 from spikeproof.evaluation.flags.statistics import by_chance, limit, share
-from spikeproof.evaluation.flags.trials import Trials, Tried
+from spikeproof.evaluation.flags.trials import Trials, Tried, name_of
 
 RESTARTS = 5
 
@@ -24,7 +23,7 @@ RESTARTS = 5
     threshold=0.03,
     spoils=True,
     number="success of FGSM less that of APGD-10",
-    meaning="One step breaks more images than a climb of many: the gradient leads astray.",
+    meaning="One step breaks more samples than a climb of many: the gradient leads astray.",
 )
 def one_step_beats_many(trials: Trials) -> Measured:
     return compared(trials.one_step(), trials.climb(trials.few))
@@ -37,7 +36,7 @@ def one_step_beats_many(trials: Trials) -> Measured:
     threshold=0.0,
     spoils=True,
     number="success of 10 random images less that of APGD-10",
-    meaning="Ten random images break more than a short climb: the gradient carries no information.",
+    meaning="Ten random samples break more than a short climb: the gradient carries no information.",
 )
 def noise_beats_gradients(trials: Trials) -> Measured:
     return compared(trials.noise(), trials.climb(trials.few))
@@ -50,12 +49,12 @@ def noise_beats_gradients(trials: Trials) -> Measured:
     threshold=0.05,
     spoils=True,
     number="the largest fall of success over 10, 50, 100, 500 steps of APGD",
-    meaning="An attack with more steps breaks fewer images.",
+    meaning="An attack with more steps breaks fewer samples.",
 )
 def steps_do_not_help(trials: Trials) -> Measured:
     curve = trials.curve()
     fewer, more = max(pairwise(curve), key=lambda pair: pair[0].share - pair[1].share)
-    return compared(fewer, more, shown=curve)
+    return along_steps(trials, compared(fewer, more, shown=curve))
 
 
 @check(
@@ -70,7 +69,7 @@ def steps_do_not_help(trials: Trials) -> Measured:
 )
 def steps_not_levelled_off(trials: Trials) -> Measured:
     curve = trials.curve()
-    return compared(trials.climb(trials.most), trials.climb(trials.usual), shown=curve)
+    return along_steps(trials, compared(trials.climb(trials.most), trials.climb(trials.usual), shown=curve))
 
 
 @check(
@@ -83,8 +82,8 @@ def steps_not_levelled_off(trials: Trials) -> Measured:
     meaning="Five starts of a short climb break more than one long climb: the start matters more than the steps.",
 )
 def restarts_not_levelled_off(trials: Trials) -> Measured:
-    many = trials.broken_by(trials.tools.climb(steps=trials.few, restarts=RESTARTS))
-    return compared(Tried(f"{trials.climbs} {trials.few}, {RESTARTS} starts", many), trials.climb(trials.usual))
+    many = trials.tried(trials.tools.climb(steps=trials.few, restarts=RESTARTS))
+    return compared(many, trials.climb(trials.usual))
 
 
 @check(
@@ -94,14 +93,14 @@ def restarts_not_levelled_off(trials: Trials) -> Measured:
     threshold=0.05,
     spoils=True,
     number="success with gradients of one draw less that with averaged ones (stochastic networks)",
-    meaning="Gradients of one draw break more images than means over several.",
+    meaning="Gradients of one draw break more samples than means over several.",
 )
 def draws_do_not_help(trials: Trials) -> Measured | None:
     if (draws := trials.judge.draws) == 1:
         return None
-    label = f"{trials.climbs} {trials.few}"
-    one = Tried(f"{label}, 1 draw", trials.broken_by(trials.tools.climb(steps=trials.few), draws=1))
-    return compared(one, Tried(f"{label}, {draws} draws", trials.climb(trials.few).broken))
+    climb = trials.tools.climb(steps=trials.few)
+    one = Tried(f"{name_of(climb)}, 1 draw", trials.broken_by(climb, draws=1))
+    return compared(one, Tried(f"{name_of(climb)}, {draws} draws", trials.broken_by(climb)))
 
 
 @check(
@@ -111,8 +110,8 @@ def draws_do_not_help(trials: Trials) -> Measured | None:
     threshold=0.05,
     spoils=True,
     number="share that Square (1,000 queries) or the ANN twin breaks and no attack with gradients does",
-    meaning="A black-box control, which sees no gradient, breaks images that no white-box attack breaks: the gradients "
-    "are masked.",
+    meaning="A black-box control, which sees no gradient, breaks samples that no white-box attack breaks: the "
+    "gradients are masked.",
 )
 def black_box_beats_white_box(trials: Trials) -> Measured:
     alone = trials.alone()
@@ -147,7 +146,7 @@ def default_path_far_from_worst(trials: Trials) -> Measured:
     threshold=0.05,
     spoils=True,
     number="share that survives PGD within the largest radius there is (Linf 1, L2 10, L1 1000)",
-    meaning="Some images cannot be broken far beyond any radius in use: the attacks are blind.",
+    meaning="Some samples cannot be broken far beyond any radius in use: the attacks are blind.",
 )
 def holds_without_a_bound(trials: Trials) -> Measured | None:
     if (attack := trials.tools.unbounded) is None:
@@ -155,9 +154,9 @@ def holds_without_a_bound(trials: Trials) -> Measured | None:
     unbounded = replace(trials.threat, eps=type(trials.threat).largest)  # type: ignore[type-var]
     return Measured(
         number=1 - share(trials.by_gradients | trials.broken_by(attack, unbounded)),
-        details={"images": len(trials.x)},
+        details={"samples": len(trials.x)},
         chance=limit(len(trials.x)),
-        ran=f"Tried: {short(attack)} under {unbounded}.",
+        ran=f"Tried: {name_of(attack)} under {unbounded}.",
     )
 
 
@@ -174,6 +173,11 @@ def compared(one: Tried, other: Tried, *, shown: Sequence[Tried] = ()) -> Measur
     )
 
 
+def along_steps(trials: Trials, found: Measured) -> Measured:
+    """What was found, its details the shares along the curve, and beside them the numbers of steps in that order."""
+    return replace(found, details=found.details | {"steps": list(trials.steps)})
+
+
 def shares(*tried: Tried) -> dict[str, float]:
     """What each breaks, and of how many images."""
-    return {attack.label: attack.share for attack in tried} | {"images": len(tried[0].broken)}
+    return {attack.label: attack.share for attack in tried} | {"samples": len(tried[0].broken)}

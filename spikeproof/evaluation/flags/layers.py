@@ -11,7 +11,7 @@ from spikeproof.evaluation.flags.inspection import Inspection
     threshold=0.99,
     spoils=False,
     number="share of neurons that never fire, the worst layer",
-    meaning="Nearly all neurons of a layer never fire, on any image.",
+    meaning="Nearly all neurons of a layer never fire, on any sample.",
 )
 def dead_layer(network: Inspection) -> Measured | None:
     return worst(network.activity.dead)
@@ -24,7 +24,7 @@ def dead_layer(network: Inspection) -> Measured | None:
     threshold=0.5,
     spoils=False,
     number="share of neurons that fire at every step of every image, the worst layer",
-    meaning="Most neurons of a layer fire at every step of every image: they pass nothing on.",
+    meaning="Most neurons of a layer fire at every step of every sample: they pass nothing on.",
 )
 def saturated_layer(network: Inspection) -> Measured | None:
     return worst(network.activity.saturated)

@@ -17,7 +17,7 @@ ALONE = 4  # images that are asked about alone as well
     threshold=0.0,
     spoils=True,
     number="share of images whose logits change after another call, same random numbers",
-    meaning="The same images with the same random numbers get other logits after another call: something is left over "
+    meaning="The same samples with the same random numbers get other logits after another call: something is left over "
     "from it. Reset it in forward.",
     final=True,
 )
@@ -50,7 +50,7 @@ def undeclared_randomness(network: Inspection) -> Measured | None:
     spoils=True,
     number="share of images whose logits differ in any bit beside other images, in another order of those, or alone; "
     "same shape, same place (deterministic networks)",
-    meaning="An image's logits depend on the others in its batch: statistics of the batch are in use.",
+    meaning="A sample's logits depend on the others in its batch: statistics of the batch are in use.",
 )
 def batch_dependence(network: Inspection) -> Measured | None:
     if network.random:
@@ -62,7 +62,7 @@ def batch_dependence(network: Inspection) -> Measured | None:
         logits = network.ask(with_negatives[order])
         stay = (order == torch.arange(len(order))) & (order < len(x))
         differs[order[stay]] |= ~_equal(logits[stay], usual[order[stay]])
-    return Measured(number=share(differs), details={"images": len(x)})
+    return Measured(number=share(differs), details={"samples": len(x)})
 
 
 def arrangements(images: int, width: int) -> list[Tensor]:
@@ -89,7 +89,7 @@ def _equal(one: Tensor, other: Tensor) -> Tensor:
     threshold=0.2,  # of the images: rounding differs from place to place, and a spike at its threshold may flip
     spoils=True,
     number="share of images whose logits change at another place of the batch (deterministic networks)",
-    meaning="An image's logits depend on its place in the batch: it meets noise with a fixed seed, for example.",
+    meaning="A sample's logits depend on its place in the batch: it meets noise with a fixed seed, for example.",
 )
 def place_dependence(network: Inspection) -> Measured | None:
     if network.random:
@@ -119,8 +119,8 @@ def other_logits(network: Inspection) -> Measured:
     threshold=0.1,
     spoils=True,
     number="share of images whose margin has an exactly zero gradient along *every* path attacked",
-    meaning="The gradient of the margin is exactly zero at these images, along every path that is attacked. Gradient "
+    meaning="The gradient of the margin is exactly zero at these samples, along every path that is attacked. Gradient "
     "attacks see nothing there.",
 )
 def zero_gradients(network: Inspection) -> Measured:
-    return Measured(number=share(network.blind), details={"images": len(network.x), "paths": len(network.views)})
+    return Measured(number=share(network.blind), details={"samples": len(network.x), "paths": len(network.views)})

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from spikeproof.attacks import Attack
-from spikeproof.choices import short
 from spikeproof.evaluation.flags.flag import Measured, check
 from spikeproof.evaluation.flags.statistics import limit
+from spikeproof.evaluation.flags.trials import name_of
 
 
 class Credited(NamedTuple):
@@ -28,17 +28,17 @@ class Credited(NamedTuple):
     threshold=0.05,
     spoils=False,
     number="share that the suite's own controls (Square, transfer) broke after all attacks with gradients",
-    meaning="A black-box control alone broke these images, after all attacks with gradients. They are counted as "
-    "broken. But there must be stronger gradients, and more such images.",
+    meaning="A black-box control alone broke these samples, after all attacks with gradients. They are counted as "
+    "broken. But there must be stronger gradients, and more such samples.",
 )
 def controls_beat_gradients(suite: Credited) -> Measured | None:
     controls, images = suite.controls(), len(suite.broken_by)
     if not (controls and images):
         return None
-    names = dict.fromkeys(short(suite.members[index]) for index in controls)
+    names = dict.fromkeys(name_of(suite.members[index]) for index in controls)
     return Measured(
         number=sum(index in controls for index in suite.broken_by) / images,
-        details={"images": images},
+        details={"samples": images},
         chance=limit(images),
         ran=f"Controls: {' and '.join(names)}.",
     )

@@ -21,10 +21,11 @@ from spikeproof.attacks import (
     TwinTransfer,
     UniformNoise,
 )
-from spikeproof.choices import short
+from spikeproof.configs import to_config
 from spikeproof.evaluation.flags.statistics import share
 from spikeproof.evaluation.judging import Judge
 from spikeproof.randomness import seed_from
+from spikeproof.runs.attack_names import attack_name
 from spikeproof.snn import SpikingNetwork, has_spikes
 
 STEPS = (10, 50, 100, 500)  # few, more, usual, most
@@ -57,6 +58,11 @@ TOOLS = {
     "events": Tools(SCG(steps=1), SCG, UniformNoise(draws=100)),
     "retiming": Tools(SteepestRetiming(steps=1), SteepestRetiming, UniformNoise(draws=100)),
 }
+
+
+def name_of(attack: Attack) -> str:
+    """What the field calls the attack: APGD-CE-10."""
+    return attack_name(to_config(attack))
 
 
 class Tried(NamedTuple):
@@ -119,22 +125,21 @@ class Trials:
         return torch.cat(broken)
 
     def noise(self) -> Tried:
-        return Tried("10 random images", self.broken_by(UniformNoise(draws=10)))
+        return Tried("10 random samples", self.broken_by(UniformNoise(draws=10)))
 
     def one_step(self) -> Tried:
-        return Tried(short(self.tools.one_step), self.broken_by(self.tools.one_step))
+        return self.tried(self.tools.one_step)
 
     def climb(self, steps: int) -> Tried:
-        return Tried(f"{self.climbs} {steps}", self.broken_by(self.tools.climb(steps=steps)))
+        return self.tried(self.tools.climb(steps=steps))
+
+    def tried(self, attack: Attack) -> Tried:
+        """What the attack breaks, under its name in the field."""
+        return Tried(name_of(attack), self.broken_by(attack))
 
     def curve(self) -> list[Tried]:
         """The climb with more and more steps."""
         return [self.climb(steps) for steps in self.steps]
-
-    @property
-    def climbs(self) -> str:
-        """The name of the attack that climbs."""
-        return self.tools.climb.__name__
 
     @cached_property
     def by_gradients(self) -> Tensor:
@@ -143,7 +148,7 @@ class Trials:
 
     def alone(self) -> list[Tried]:
         """What each black-box control breaks and no attack with gradients does."""
-        found = [Tried(f"{short(self.tools.control)} alone", self.broken_by(self.tools.control) & ~self.by_gradients)]
+        found = [Tried(f"{name_of(self.tools.control)} alone", self.broken_by(self.tools.control) & ~self.by_gradients)]
         model = self.judge.model
         if self.tools.twin and has_spikes(model) and any(isinstance(part, SpikingNetwork) for part in model.modules()):
             found.append(Tried("ANN twin alone", self.broken_by(self.tools.twin(self.usual)) & ~self.by_gradients))

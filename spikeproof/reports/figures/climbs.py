@@ -12,7 +12,9 @@ from spikeproof.runs.records import FlagRecord
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MEASURED_BY = "steps-do-not-help"  # the key of the flag whose details are the success of APGD-10, APGD-50, ...
+MEASURED_BY = (
+    "steps-do-not-help"  # the key of the flag whose details are the success of a climb, and its numbers of steps
+)
 
 
 def climb(found: Flagged, key: str, name: str) -> Markup | None:
@@ -21,7 +23,7 @@ def climb(found: Flagged, key: str, name: str) -> Markup | None:
     courses = {seed: course for seed, flag in flags.items() if (course := _course(flag))}
     if not courses:
         return None
-    attack = _climber(next(iter(flags.values())))
+    attacks = _climbers(next(iter(flags.values())))
 
     def plot(figure: "Figure") -> None:
         axes = figure.add_subplot()
@@ -41,7 +43,9 @@ def climb(found: Flagged, key: str, name: str) -> Markup | None:
         axes.set_xscale("log")
         axes.set_xticks(steps, [str(step) for step in steps])
         axes.minorticks_off()
-        axes.set(xlabel="Steps", title=f"Broken by {attack} alone, % of the examined {found.what.many}", ylim=(0, 103))
+        axes.set(
+            xlabel="Steps", title=f"Broken by {attacks} alone,\n% of the examined {found.what.many}", ylim=(0, 103)
+        )
         axes.set_yticks(range(0, 101, 25))
         if len(courses) > 1:
             axes.legend()
@@ -56,20 +60,18 @@ def climb(found: Flagged, key: str, name: str) -> Markup | None:
 
 
 def _course(flag: FlagRecord) -> dict[int, float]:
-    """The share that is broken by number of steps."""
-    numbered = [(_numbered(attack), share) for attack, share in flag.details.items()]
-    return {known[1]: float(share) for known, share in numbered if known}
+    """The share that is broken by number of steps; the first details are these shares, in the order of the steps."""
+    return {step: float(share) for step, share in zip(_steps(flag), flag.details.values(), strict=False)}
 
 
-def _climber(flag: FlagRecord) -> str:
-    """The attack that climbs: APGD, SCG or another."""
-    return next(known[0] for attack in flag.details if (known := _numbered(attack)))
+def _climbers(flag: FlagRecord) -> str:
+    """The attacks that climb with the fewest and with the most steps: APGD-CE-10 to APGD-CE-500."""
+    names = list(flag.details)[: len(_steps(flag))]
+    return f"{names[0]} to {names[-1]}"
 
 
-def _numbered(attack: str) -> tuple[str, int] | None:
-    """APGD and 50 of ``APGD-50``, or of ``APGD 50`` as 0.1.0 wrote it; None of anything else."""
-    name, _, steps = attack.replace("-", " ").rpartition(" ")
-    return (name.replace(" ", "-"), int(steps)) if name and steps.isdigit() else None
+def _steps(flag: FlagRecord) -> list[int]:
+    return list(flag.details.get("steps", ()))
 
 
 def _heard(seed: int, course: dict[int, float]) -> str:

@@ -1,6 +1,7 @@
 """Which red flags does the evaluation of a network raise, over its seeds, and how is that told?"""
 
 from dataclasses import dataclass
+from typing import Any
 
 from spikeproof.reports.reading.contenders import Contender
 from spikeproof.reports.wording import Noun, counted, grouped, listed
@@ -89,8 +90,10 @@ def cautions(found: Flagged) -> str:
     return counted(len(found.warnings), "warning") if found.warnings else ""
 
 
-def figure(value: float | str | None) -> str:
-    """A number or a word of a flag's details; None is not a number."""
+def figure(value: Any) -> str:
+    """A number or a word of a flag's details, or several; None is not a number."""
+    if isinstance(value, list):
+        return ", ".join(map(figure, value))
     if value is None:
         return "nan"
     if isinstance(value, str):
