@@ -105,8 +105,8 @@ def test_folders_of_0_1_0_are_reported(old: Path, tmp_path: Path, suffix: str) -
     assert "bars" in text
     assert ("Suite small of 7 attacks" if suffix == ".md" else "PGD-20 (margin, 2 starts)") in text
     if suffix == ".html":
-        assert "Broken by APGD alone" in text
-        assert "Broken by SCG alone" in text
+        assert "Broken by APGD 10 to APGD 500 alone" in text
+        assert "Broken by SCG 10 to SCG 500 alone" in text
 
 
 def test_a_folder_of_0_1_0_is_evaluated_again(old: Path) -> None:

@@ -221,6 +221,8 @@ def test_a_protocol_file_says_how_networks_are_attacked(config, protocol, tmp_pa
     assert sp.Run(out / "tiny").read(VerdictsRecord).protocol == to_config(
         sp.Protocol(threats=[sp.L2(0.25), sp.L2(0.5)], suite=sp.suite_named("habit"), images=20, seed=3)
     )
+    width = sp.Run(out / "tiny").read(VerdictsRecord).width
+    assert f"width: {width}" in (out / "report.html").read_text()
     before = (out / "tiny" / "verdicts.json").read_text()
     main(["evaluate", str(out / "tiny"), "--protocol", str(protocol)])
     assert (out / "tiny" / "verdicts.json").read_text() == before  # the same evaluation, and so not done again

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
 
 import spikeproof as sp
+from spikeproof.calling import width_for
 from spikeproof.evaluation import evaluate_run
 from spikeproof.runs import Run
 
@@ -28,6 +30,7 @@ def test_verdicts_arrays_and_examples_are_written(run):
         run.read_arrays("examples.npz"),
     )
     assert summary["images"] == 50 == len(arrays["label"])
+    assert summary["width"] == width_for(torch.device("cpu"))
     robust = (arrays["broken_at"] > 0).mean()
     assert summary["threats"][0]["robust_accuracy"]["value"] == pytest.approx(robust)
     assert (np.abs(shown["adversarial"] - shown["clean"]) <= 0.1 + 1e-6).all()

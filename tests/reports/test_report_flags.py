@@ -12,12 +12,14 @@ from run_folders import flags
 
 from spikeproof.choices import UserError
 from spikeproof.reports import ranking, write_report
+from spikeproof.reports.figures.climbs import _climbers, _course
 from spikeproof.reports.forms.sentences import conclude
 from spikeproof.reports.reading.breakdowns import Breakdown, joined
 from spikeproof.reports.reading.contenders import Contender
-from spikeproof.reports.reading.flagging import because, cautions, flagged
+from spikeproof.reports.reading.flagging import because, cautions, figure, flagged
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run
+from spikeproof.runs.records import FlagRecord
 
 MakeRun = Callable[..., Run]
 MISLED = {"one_step_beats_many": 0.05}
@@ -155,7 +157,21 @@ def test_the_climb_is_drawn_a_line_a_seed(make_run: MakeRun, report: Callable[..
     assert "seed 0: 45.0 % with 10 steps, 50.0 % with 50 steps, 51.0 % with 100 steps, 62.5 % with 500" in drawing
     for label in ("10", "50", "100", "500", "seed 0", "seed 1"):
         assert f">{label}</text>" in drawing
+    assert "Broken by APGD 10 to APGD 500 alone," in drawing
     assert not report(make_run("quick", flags=flags()[:3])).drawings("climb")
+
+
+def test_steps_of_a_climb_are_numbers_whatever_its_attacks_are_called() -> None:
+    """What the field calls APGD-CE takes 100 steps without saying so."""
+    found = {"key": "steps-do-not-help", "number": -0.1, "raised": False} | {
+        name: value for name, value in flags()[3].items() if name in ("name", "threshold", "spoils", "meaning")
+    }
+    details = {"APGD-CE-10": 0.25, "APGD-CE": 0.5, "samples": 64, "steps": [10, 100]}
+    flag = FlagRecord(**found, details=details)
+    assert _course(flag) == {10: 0.25, 100: 0.5}
+    assert _climbers(flag) == "APGD-CE-10 to APGD-CE"
+    assert _course(FlagRecord(**found)) == {}
+    assert figure(details["steps"]) == "10, 100"
 
 
 def test_words_of_a_flag_are_no_markup(make_run: MakeRun, report: Callable[..., Page]) -> None:
@@ -183,6 +199,8 @@ def test_data_has_the_flags_of_each_seed(make_run: MakeRun, tmp_path: Path) -> N
     with_keys = [
         [flag | {"key": key} for flag, key in zip(seed, keys, strict=True)] for seed in (flags(), flags(**MISLED))
     ]
+    for seed in with_keys:
+        seed[-1] = seed[-1] | {"details": seed[-1]["details"] | {"steps": [10, 50, 100, 500]}}
     assert row["flags_by_seed"] == with_keys
     assert (row["status"], row["reason"][:7]) == ("unreliable", "Seed 1:")
     assert older["flags_by_seed"] == [[]]

@@ -98,9 +98,9 @@ def restarts_not_levelled_off(trials: Trials) -> Measured:
 def draws_do_not_help(trials: Trials) -> Measured | None:
     if (draws := trials.judge.draws) == 1:
         return None
-    many = trials.climb(trials.few)
-    one = Tried(f"{many.label}, 1 draw", trials.broken_by(trials.tools.climb(steps=trials.few), draws=1))
-    return compared(one, Tried(f"{many.label}, {draws} draws", many.broken))
+    climb = trials.tools.climb(steps=trials.few)
+    one = Tried(f"{name_of(climb)}, 1 draw", trials.broken_by(climb, draws=1))
+    return compared(one, Tried(f"{name_of(climb)}, {draws} draws", trials.broken_by(climb)))
 
 
 @check(

@@ -27,8 +27,9 @@ def test_attacks_on_an_honest_network_raise_nothing(trained, images):
     flags = attacked(trained, images)
     assert {key for key, flag in flags.items() if flag.raised} == set()
     assert set(flags) == {check.key for check in CHECKS if check.subject is Trials} - {"draws-do-not-help"}
-    shares = list(flags["steps-do-not-help"].details.values())
-    assert len(shares) == 5  # and the number of images
+    *shares, samples, steps = flags["steps-do-not-help"].details.values()
+    assert len(shares) == 4 == len(steps)
+    assert samples == 24
     assert 0 < shares[0] <= shares[3] <= 1
 
 
@@ -58,14 +59,14 @@ def test_a_gradient_that_is_true_at_the_image_alone_lets_one_step_beat_many(trai
     flags = attacked(Outside(trained, reversed_off_grid), images, "one-step-beats-many", threat=sp.Linf(0.2))
     assert flags["one-step-beats-many"].raised
     assert flags["one-step-beats-many"].spoils
-    assert flags["one-step-beats-many"].meaning.endswith("Compared: FGSM, against APGD 5.")
+    assert flags["one-step-beats-many"].meaning.endswith("Compared: FGSM, against APGD-CE-5.")
 
 
 def test_a_gradient_that_leads_astray_loses_to_controls_that_see_none(trained, images):
     flags = attacked(Outside(trained, Reversed.apply), images, "black-box-beats-white-box", "one-step-beats-many")
     assert flags["black-box-beats-white-box"].raised
     assert flags["black-box-beats-white-box"].spoils
-    assert flags["black-box-beats-white-box"].meaning.endswith("Controls: Square(queries=60) and ANN twin.")
+    assert flags["black-box-beats-white-box"].meaning.endswith("Controls: Square-60 and ANN twin.")
 
 
 class Corner(nn.Module):
@@ -104,7 +105,9 @@ def test_a_network_that_goes_blind_is_broken_less_by_more_steps(trained, images)
     assert flags["steps-do-not-help"].raised
     assert flags["steps-do-not-help"].spoils
     assert not flags["steps-not-levelled-off"].raised
-    assert list(flags["steps-do-not-help"].details)[:4] == ["APGD 5", "APGD 10", "APGD 20", "APGD 40"]
+    details = flags["steps-do-not-help"].details
+    assert list(details)[:4] == ["APGD-CE-5", "APGD-CE-10", "APGD-CE-20", "APGD-CE-40"]
+    assert details["steps"] == [5, 10, 20, 40]
 
 
 def test_a_network_that_shows_its_gradient_late_needs_still_more_steps(trained, images):
@@ -143,7 +146,7 @@ def test_a_network_that_no_image_changes_holds_without_a_bound(images):
     assert "under Linf 255/255" in flag.meaning
 
 
-@pytest.mark.parametrize(("threat", "climb"), [(sp.EventFlips(3), "SCG"), (sp.Retiming(1), "SteepestRetiming")])
+@pytest.mark.parametrize(("threat", "climb"), [(sp.EventFlips(3), "SCG"), (sp.Retiming(1), "steepest retiming")])
 def test_a_sentence_names_the_climb_and_the_control_that_ran(threat, climb, monkeypatch):
     """Under threats on events neither is APGD or Square."""
     monkeypatch.setattr(trials, "STEPS", (1, 2, 3, 4))
@@ -151,8 +154,8 @@ def test_a_sentence_names_the_climb_and_the_control_that_ran(threat, climb, monk
     model = nn.Sequential(nn.Flatten(), nn.Linear(96, 3))
     tried = Trials(Judge(model, 1, False), x, model(x).argmax(1), threat, torch.zeros(4, dtype=torch.bool))
     flags = {flag.key: flag.meaning for flag in examine(tried)}
-    assert flags["black-box-beats-white-box"].endswith("Controls: UniformNoise(draws=100).")
-    assert flags["one-step-beats-many"].endswith(f"Compared: {climb}(steps=1), against {climb} 1.")
+    assert flags["black-box-beats-white-box"].endswith("Controls: uniform noise-100.")
+    assert flags["one-step-beats-many"].endswith(f"Compared: {climb}-1, against {climb}-1.")
     assert not any(other in meaning for meaning in flags.values() for other in ("Square", "APGD", "FGSM", "ANN twin"))
     assert "holds-without-a-bound" not in flags
 
@@ -173,5 +176,5 @@ def test_what_controls_break_after_all_gradients_is_a_warning():
 def test_the_suite_s_own_controls_are_named():
     members = (sp.Square(queries=10), sp.SCG(), sp.CornerPattern(), sp.UniformNoise(draws=9))
     meaning = controls_beat_gradients.flag(Credited(members, [1, 2])).meaning
-    assert meaning.endswith("Controls: CornerPattern and UniformNoise(draws=9).")
+    assert meaning.endswith("Controls: corner pattern and uniform noise-9.")
     assert "Square" not in meaning
