@@ -25,8 +25,8 @@ class CalibrationImages:
 
     def batches(self, count: int, size: int) -> Iterator[Tensor]:
         """`count` batches ``[size, C, H, W]``, or as many as there are images for."""
-        for who in torch.randperm(len(self.images))[: count * size].split(size):
-            x = self.images.batch(who)[0] if isinstance(self.images, Images) else self.images[who]
+        for indices in torch.randperm(len(self.images))[: count * size].split(size):
+            x = self.images.batch(indices)[0] if isinstance(self.images, Images) else self.images[indices]
             yield augment(x.to(self.device), tuple(self.augmentation))
 
 

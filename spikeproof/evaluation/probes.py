@@ -117,9 +117,9 @@ def probe(
         if value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
     attacked, sums = attack_view(model), dict[str, Tensor]()
-    for who in torch.arange(len(pool)).split(batch):
-        chunk, labels = taken(model, pool, who)
-        drawn = seed_from(seed, int(who[0]))
+    for indices in torch.arange(len(pool)).split(batch):
+        chunk, labels = taken(model, pool, indices)
+        drawn = seed_from(seed, int(indices[0]))
         _add(sums, _gradient(attacked, chunk, labels, draws, drawn))
         moved = _perturbed(attacked, chunk, labels, threat, attack.averaging(draws), drawn)
         _add(sums, _watched(model, chunk, labels, moved, draws, drawn + 1))

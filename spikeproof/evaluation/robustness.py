@@ -114,11 +114,11 @@ def _examined(judge: Judge, pool: Pool, found: Verdicts, batch: int, seed: int, 
     right = np.flatnonzero(found.broken_at >= 0)
     credited = Credited(found.suite.members, found.broken_by[right].tolist())
     found = replace(found, flags=(*found.flags, *examine(credited)))
-    if not len(who := right[: found.suite.examined]):
+    if not len(examined := right[: found.suite.examined]):
         return found
     by_gradients = np.array([attack.white_box for attack in found.suite.members] + [False])  # the last: by none
-    broken = torch.from_numpy(by_gradients[found.broken_by[who]])
-    index = torch.from_numpy(who)
+    broken = torch.from_numpy(by_gradients[found.broken_by[examined]])
+    index = torch.from_numpy(examined)
     x, y = taken(judge.model, pool, index)
     drawn, flags = seed_from(seed, len(found.threats)), list(found.flags)
     trials = Trials(judge, x, y, found.threats[-1], broken, batch=batch, seed=drawn, index=index)

@@ -131,24 +131,24 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True)
 class Trials:
-    """The recordings at the places `who` of a query, and the network to try their changes on."""
+    """The recordings at the places `places` of a query, and the network to try their changes on."""
 
     query: Query
-    who: Tensor
+    places: Tensor
     threat: CellThreat
     loss: AttackLoss
 
     @property
     def x(self) -> Tensor:
-        return self.query.x[self.who]
+        return self.query.x[self.places]
 
     @property
     def streams(self) -> Streams:
-        return Streams(self.query.streams.key[self.who])
+        return Streams(self.query.streams.key[self.places])
 
     def __call__(self, z: Tensor, rows: Tensor) -> Answer:
         """What the network says to `z`, changes of the recordings in these `rows` [n], the same ones many times too."""
-        return self.query.answer(z, self.loss, rows=self.who[rows], offer=False)
+        return self.query.answer(z, self.loss, rows=self.places[rows], offer=False)
 
     def ranked(self, z: Tensor, loss: Tensor, place: Tensor, step: Tensor) -> Ranked:
         """Each of these edits of `z` alone, tried out; steps of 0 are none, and come last."""
@@ -224,17 +224,17 @@ def exchanged(z: Tensor, new: Ranked, old: Ranked, room: Tensor, most: int) -> T
 
 def without_needless(trials: Trials, kept: Kept, worth: Tensor) -> Kept:
     """What is kept, the broken ones without the edits of least `worth`, as many as bisection finds needless."""
-    who = kept.broken.nonzero().squeeze(1)
-    z, x = kept.x[who], trials.x[who]
-    place, step = taken_back(z, x, worth[who], trials.threat)
+    places = kept.broken.nonzero().squeeze(1)
+    z, x = kept.x[places], trials.x[places]
+    place, step = taken_back(z, x, worth[places], trials.threat)
     turn = torch.arange(step.shape[1], device=x.device).view(1, -1, 1)
-    low, high = torch.zeros_like(who), step.any(2).sum(1)  # so many are needless, so many are not
+    low, high = torch.zeros_like(places), step.any(2).sum(1)  # so many are needless, so many are not
     while len(rows := (high - low > 1).nonzero().squeeze(1)):
         middle = (low[rows] + high[rows]) // 2
         fewer = changed_by(z[rows], place[rows], step[rows] * (turn < middle.view(-1, 1, 1)))
-        answer = trials(fewer, who[rows])
+        answer = trials(fewer, places[rows])
         enough = answer.broken & trials.threat.contains(fewer, x[rows])
-        there = who[rows[enough]]
+        there = places[rows[enough]]
         kept.x[there], kept.loss[there] = fewer[enough], answer.loss[enough]
         low[rows], high[rows] = torch.where(enough, middle, low[rows]), torch.where(enough, high[rows], middle)
     return kept
