@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from outcomes import as_many, broken
 from torch import Tensor, nn
 
 from spikeproof.attacks import APGD, DLR, PGD, CrossEntropy, Linf
@@ -75,13 +76,12 @@ def test_the_step_is_halved_where_the_loss_stays() -> None:
 
 def test_it_breaks_no_fewer_than_pgd(trained: SpikingNetwork, digits: Examples) -> None:
     x, y = digits[2][:100], digits[3][:100]
-    with torch.no_grad():
-        broken = [
-            int((trained(attack(trained, x, y, Linf(0.06))).argmax(1) != y).sum())
-            for attack in (PGD(steps=20), APGD(steps=20))
-        ]
-    assert broken[1] >= broken[0] - 1
-    assert broken[1] > 20
+    pgd, apgd = (
+        torch.cat([broken(trained, attack(trained, x, y, Linf(0.06), seed=seed), y) for seed in range(3)])
+        for attack in (PGD(steps=20), APGD(steps=20))
+    )
+    assert as_many(apgd, pgd)
+    assert apgd.sum() > 60
 
 
 def test_stopped_images_cost_no_more(trained: SpikingNetwork, digits: Examples) -> None:

@@ -42,8 +42,8 @@ def test_the_first_steps_by_hand() -> None:
     period: eps is halved. g = (1, 3): m = (0.625, 2.625), v = (0.488, 4.392): 0.625 / 0.69857 = 0.89469:
     z0 = 0.541667 + 0.05 * 0.89469 = 0.586401.
     """
-    model, x = Seen(Ridge()), torch.full((16, 2), 0.5, dtype=torch.float64)
-    SAPGD(steps=10, loss=Margin())(model, x, torch.zeros(16, dtype=torch.long), Linf(0.1))
+    model, x = Seen(Ridge()), torch.full((64, 2), 0.5, dtype=torch.float64)
+    SAPGD(steps=10, loss=Margin())(model, x, torch.zeros(64, dtype=torch.long), Linf(0.1))
     start, *steps = model.images
     torch.testing.assert_close((start - x).abs(), torch.full_like(x, 0.1))  # a corner for each image
     assert len(start.unique(dim=0)) == 4
