@@ -36,10 +36,6 @@ class DeepFool(Nearest):
     overshoot: NonNegative = 0.02
     eot: Count = 1
 
-    @property
-    def length(self) -> int:
-        return self.steps
-
     def start(self, query: Query) -> State:
         return State(torch.zeros_like(query.x), query.x, pairs(query, self.classes))
 

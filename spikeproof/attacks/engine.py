@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.losses import AttackLoss
-from spikeproof.attacks.query import Query, Slots, Task, joined, per_image, taken
+from spikeproof.attacks.query import Query, Slots, Task, joined, taken
 
 State = Any  # a named tuple of tensors, one row an image
 
@@ -27,6 +27,7 @@ class Iterative(Attack):
     # whether `step` has static shapes and never looks at the host, so that it can be captured as a graph
     static: ClassVar[bool] = True
 
+    steps: int
     loss: AttackLoss
     eot: int
 
@@ -39,9 +40,9 @@ class Iterative(Attack):
         """One step further, the same for all images: each knows the number of its own, ``query.count``."""
 
     @property
-    @abstractmethod
     def length(self) -> int:
-        """How many steps a leg has."""
+        """How many steps a leg has; by default the field `steps`."""
+        return self.steps
 
     def legs(self, classes: int) -> int:
         """How many runs, each from a start of its own, an image gets; `classes` is 0 unless it `looks_first`."""
@@ -152,9 +153,3 @@ class Climb:
         first = query.logits(slots.x)
         self.legs = self.attack.legs(first.shape[1])
         return query.slots._replace(first=first)
-
-
-def nearest(query: Query) -> Tensor:
-    """The best images inside the threat; of those outside what the threat allows of them."""
-    threat, found, x = query.threat, query.slots.found, query.x
-    return torch.where(per_image(threat.contains(found, x), x), found, threat.project(found, x))

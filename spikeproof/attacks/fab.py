@@ -39,10 +39,6 @@ class FAB(Nearest):
     beta: Annotated[float, Within(0, 1, "()")] = 0.9
     eot: Count = 1
 
-    @property
-    def length(self) -> int:
-        return self.steps
-
     def legs(self, classes: int) -> int:
         return min(self.classes, classes - 1) * self.restarts
 

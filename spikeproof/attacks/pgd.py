@@ -51,10 +51,6 @@ class PGD(Iterative):
             raise UserError("with several restarts the best iterate has to be kept: set keep to 'best'")
 
     @property
-    def length(self) -> int:
-        return self.steps
-
-    @property
     def keeps_last(self) -> bool:
         return self.keep == "last"
 

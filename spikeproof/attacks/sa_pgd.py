@@ -39,10 +39,6 @@ class SAPGD(Iterative):
     restarts: Count = 1
     eot: Count = 1
 
-    @property
-    def length(self) -> int:
-        return self.steps
-
     def begin(self, query: Query) -> State:
         x, threat = query.x, query.threat
         corner = threat.ascent(query.streams.normal(*x.shape[1:], like=x), x)

@@ -53,10 +53,6 @@ class Gumbel(Iterative):
     restarts: Count = 1
     eot: Count = 1
 
-    @property
-    def length(self) -> int:
-        return self.steps
-
     def begin(self, query: Query) -> State:
         odds = even_odds(query.x, on_cells(query.threat)).transpose(0, 1)
         return State(odds, torch.zeros_like(query.x), Moments.none(odds))

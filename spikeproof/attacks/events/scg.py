@@ -46,10 +46,6 @@ class SCG(Iterative):
     restarts: Count = 1
     eot: Count = 1
 
-    @property
-    def length(self) -> int:
-        return self.steps
-
     def begin(self, query: Query) -> State:
         return State(query.x, torch.zeros_like(query.x))
 

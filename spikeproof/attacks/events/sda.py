@@ -52,10 +52,6 @@ class SDA(Iterative):
     loss: AttackLoss = Margin()
     eot: Count = 1
 
-    @property
-    def length(self) -> int:
-        return self.steps
-
     def begin(self, query: Query) -> State:
         return State(query.x, torch.zeros_like(query.x))
 

@@ -58,10 +58,6 @@ class SparseAttack(Iterative):
     def loss(self) -> AttackLoss:  # type: ignore[override]
         return Unlikelihood()
 
-    @property
-    def length(self) -> int:
-        return self.steps
-
     def begin(self, query: Query) -> State:
         zero = torch.zeros_like(query.x)
         return State(zero, query.x, zero, Moments.none(query.x))

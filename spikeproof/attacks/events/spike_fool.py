@@ -48,10 +48,6 @@ class SpikeFool(Nearest):
     least: NonNegative = 0.1
     eot: Count = 1
 
-    @property
-    def length(self) -> int:
-        return self.steps
-
     def start(self, query: Query) -> State:
         return State(query.x, torch.zeros_like(query.x), pairs(query, self.classes))
 

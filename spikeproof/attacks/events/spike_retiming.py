@@ -69,10 +69,6 @@ class SpikeRetiming(Retimed):
     loss: AttackLoss = CrossEntropy()
     eot: Count = 1
 
-    @property
-    def length(self) -> int:
-        return self.steps
-
     def begin(self, query: Query) -> Odds:
         x, threat = query.x, on_events(query.threat)
         shifts = threat.shifts(x.shape[1]).to(x.device)
@@ -119,10 +115,6 @@ class SteepestRetiming(Retimed):
     momentum: NonNegative = 0.9
     loss: AttackLoss = Margin()
     eot: Count = 1
-
-    @property
-    def length(self) -> int:
-        return self.steps
 
     def begin(self, query: Query) -> Velocity:
         x = query.x
