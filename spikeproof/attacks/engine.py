@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.losses import AttackLoss
-from spikeproof.attacks.query import Query, Slots, Task, joined, per_image, taken
+from spikeproof.attacks.query import Query, Slots, Task, joined, taken
 
 State = Any  # a named tuple of tensors, one row an image
 
@@ -152,9 +152,3 @@ class Climb:
         first = query.logits(slots.x)
         self.legs = self.attack.legs(first.shape[1])
         return query.slots._replace(first=first)
-
-
-def nearest(query: Query) -> Tensor:
-    """The best images inside the threat; of those outside what the threat allows of them."""
-    threat, found, x = query.threat, query.slots.found, query.x
-    return torch.where(per_image(threat.contains(found, x), x), found, threat.project(found, x))
