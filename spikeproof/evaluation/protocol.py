@@ -60,6 +60,8 @@ class Protocol(Choice):
             return self.part_of(data)
         if isinstance(data, Images):
             return data if self.images is None else data.first(self._at_most(data, "there are"))
+        if not isinstance(data, tuple | list) or len(data) != 2:
+            raise UserError(f"data are a data set, a part of one, or a pair (images, labels), not {_kind_of(data)}")
         count = None if self.images is None else self._at_most(data[0], "there are")
         return Given(*(tensor[:count] for tensor in data))
 
@@ -68,6 +70,10 @@ class Protocol(Choice):
         if self.images > len(found):
             raise UserError(f"{what} {len(found)} images: take 1 to {len(found)}, not {self.images}")
         return self.images
+
+
+def _kind_of(data: object) -> str:
+    return f"{len(data)} things" if isinstance(data, tuple | list) else f"a {type(data).__name__}"
 
 
 def _in_order(threats: Sequence[Threat]) -> tuple[Threat, ...]:
