@@ -9,9 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import Transfer
 from spikeproof.calling import device_of, is_stochastic, predict, width_for
-from spikeproof.choices import within
 from spikeproof.evaluation.diagnosis import Diagnosis, diagnose, judged
 from spikeproof.evaluation.flags import Flag
 from spikeproof.evaluation.predictions import Pool, taken
@@ -139,13 +137,12 @@ def fingerprint_of_verdicts(model: nn.Module, pool: Pool, protocol: Protocol, ba
 def fingerprint(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None) -> str:
     """A digest of all that numbers depend on: the network, its weights, what it answers to the first images, images,
     labels, the networks that images are transferred from, the protocol, and, unless None, the `batch`."""
-    suite, seed = protocol.suite, protocol.seed
     how = f"{protocol.fingerprint} {batch} {is_stochastic(model)} {model}"
     digest = hashlib.sha256(how.encode())
     first, _ = pool.batch(torch.arange(min(len(pool), ANSWERED)))
-    sources = [load_model(attack.file) for attack in within(suite.attacks, Transfer)]
+    sources = [load_model(source) for source in protocol.sources]
     tensors = [tensor for network in (model, *sources) for tensor in tensors_of(network).values()]
-    for tensor in (predict(model, first, seed=seed), *tensors):
+    for tensor in (predict(model, first, seed=protocol.seed), *tensors):
         digest.update(_bytes(tensor))
     for indices in torch.arange(len(pool)).split(HASHED):
         for tensor in pool.batch(indices):

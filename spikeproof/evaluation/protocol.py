@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from spikeproof.attacks import Threat
-from spikeproof.choices import Choice, Count, Seed, UserError, short
+from spikeproof.attacks import Threat, Transfer
+from spikeproof.choices import Choice, Count, Seed, UserError, short, within
 from spikeproof.configs import to_config
 from spikeproof.data import DataSet, Images, PartName
 from spikeproof.evaluation.predictions import Given
@@ -48,6 +48,11 @@ class Protocol(Choice):
     def fingerprint(self) -> str:
         """A digest of every choice: equal for two evaluations exactly if they were done in the same way."""
         return hashlib.sha256(json.dumps(to_config(self), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def sources(self) -> list[Path]:
+        """The run folders of the networks that images are transferred from."""
+        return [Path(attack.file) for attack in within(self.suite, Transfer)]
 
     def part_of(self, data: DataSet, data_root: str | Path | None = None) -> Images:
         """The images of a data set that are judged; raises `UserError` where there are fewer."""
