@@ -194,6 +194,8 @@ def check_unwritten(given: Tensor, x: Tensor) -> None:
 
 def check_targets(y: Tensor, x: Tensor, classes: int | None = None) -> None:
     """Refuse labels that are no integers ``[B]`` in [0, classes), naming the first such label."""
+    if not isinstance(y, Tensor):
+        raise UserError(f"labels are a tensor, not {type(y).__name__}: torch.as_tensor makes one of an array or a list")
     if len(y) != len(x):
         raise UserError(f"{len(x)} images came with {len(y)} labels")
     if y.ndim == 2 and y.is_floating_point():

@@ -10,6 +10,7 @@ from spikeproof.choices import UserError
 from spikeproof.evaluation import Protocol, evaluate_run
 from spikeproof.progress import Report, silent
 from spikeproof.runs import Run
+from spikeproof.runs.weights import load_model
 from spikeproof.training import Recipe, train
 from spikeproof.training.loop import refuse_another_recipe, refuse_what_cannot_work
 
@@ -71,6 +72,10 @@ def _folder(recipe: Recipe, k: int, seeds: int, out: Path) -> Path:
 
 def _refuse_early(planned: dict[Path, Recipe], protocol: Protocol, data_root: str | Path | None) -> None:
     """Find what would stop a comparison half way before hours are spent: folders, networks, data, threats, images."""
+    made_here = [folder.resolve() for folder in planned]
+    for source in protocol.sources:
+        if not any(source.resolve().is_relative_to(folder) for folder in made_here):
+            load_model(source)
     for folder, recipe in planned.items():
         refuse_another_recipe(recipe, folder)
     for recipe in {recipe.name: recipe for recipe in planned.values()}.values():

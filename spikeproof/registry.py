@@ -96,9 +96,12 @@ def _foreign(name: str, kind: type, trust: bool) -> type:
             f"{name!r} is code from outside spikeproof; it is only used with --trust, and only if you know who wrote it"
         )
     package, _, last = name.rpartition(".")
-    found = getattr(imported(package), last, None)
+    module = imported(package)
+    found = getattr(module, last, None)
     if found is None:
-        raise UserError(f"{package} holds no class {last!r}")
+        there = [cls.__name__ for cls in _choices_in(module) if issubclass(cls, kind)]
+        hint = nearest(last, there) if there else f"it holds no {kind.__name__}"
+        raise UserError(f"{package} holds no class {last!r}; {hint}")
     return _checked(found, kind)
 
 

@@ -1,5 +1,7 @@
 """Recipes compared from Python: trained, attacked under one protocol, and reported; refused before hours are spent."""
 
+from dataclasses import replace
+
 import pytest
 
 import spikeproof as sp
@@ -53,3 +55,14 @@ def test_a_folder_of_another_recipe_is_refused_before_anything_is_trained(tmp_pa
         sp.compare([recipe("a"), recipe("b")], PROTOCOL, tmp_path / "out")
     assert not (tmp_path / "out" / "a").exists()
     assert Run(tmp_path / "out" / "b").record.seed == 5
+
+
+def test_a_missing_network_that_images_are_transferred_from_is_named_first_unless_it_is_made_here(tmp_path):
+    def transferred(source):
+        return replace(PROTOCOL, suite=sp.Suite(name="from", attacks=(sp.Transfer(file=str(source)),)))
+
+    with pytest.raises(sp.UserError, match=r"no run folder .*nowhere"):
+        sp.compare([recipe("a")], transferred(tmp_path / "nowhere"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (run,) = sp.compare([recipe("a")], transferred(tmp_path / "out" / "a"), tmp_path / "out")
+    assert "verdicts.json" in run

@@ -106,7 +106,8 @@ def test_a_users_own_class_is_trusted_and_read_back(name: str, kind: type, base:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("my_choices.Fast", "my_choices holds no class 'Fast'"),
+        ("my_choices.Fast", "my_choices holds no class 'Fast'; known are: .*Slow"),
+        ("my_choices.Slwo", "my_choices holds no class 'Slwo'; did you mean 'Slow'"),
         ("not_there.Slow", "there is no module .not_there., neither in "),
         ("my_choices.Flat", "Flat is no Attack"),
         ("os.system", "system is no Attack"),

@@ -74,6 +74,9 @@ def test_runs_are_found_in_folders_and_folders_of_folders(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(sp.UserError, match=r"run\.json"):
         find_runs([tmp_path / "empty"])
+    with pytest.raises(sp.UserError, match=r"no run folder in .*empty"):
+        find_runs([tmp_path / "a", tmp_path / "empty"])
+    assert [run.name for run in find_runs([tmp_path / "b", tmp_path, tmp_path / "a"])] == ["b", "a"]
 
 
 def test_the_environment_is_json():

@@ -93,6 +93,8 @@ class Attack(Choice):
         At most `width` images (None: all) are attacked side by side. `index` ``[B]`` are the images' numbers in their
         data set (None: their places): under one `seed`, an image's random numbers depend on its own number alone.
         """
+        if not isinstance(threat, Threat):
+            raise UserError(f"an attack needs a threat, Linf(0.1) for example, not {threat!r}")
         threat.check(x)
         self.check(threat)
         check_targets(y, x)

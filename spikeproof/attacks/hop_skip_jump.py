@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spikeproof.attacks.attack import BlackBox, Whole
 from spikeproof.attacks.losses import labels_of
-from spikeproof.attacks.query import Query, per_image
+from spikeproof.attacks.query import TOGETHER, Query, per_image
 from spikeproof.attacks.threats import Threat
 from spikeproof.choices import Count, UserError, short
 from spikeproof.randomness import Streams
@@ -19,7 +19,6 @@ STARTS = 100  # random images tried for each image
 RADIUS = 0.25
 JUMPS = 12  # step sizes tried, from distance / sqrt(step) down by halves
 MANTISSA = 24  # bits: float32 has no more points between two images
-TOGETHER = 256  # images in one pass, where the batch is smaller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +126,8 @@ def estimated_gradient(
     every, balance = torch.zeros_like(z), torch.zeros_like(radius)
     for done in range(0, draws, together(rows)):
         count = min(together(rows), draws - done)
-        direction = GEOMETRIES[threat.norm].draw(streams, (count, *z.shape[1:]), z).transpose(0, 1)
+        # a draw for each, so that the numbers do not depend on how many go into one pass
+        direction = torch.stack([GEOMETRIES[threat.norm].draw(streams, z) for _ in range(count)])
         direction = direction / per_image(direction.flatten(2).norm(dim=2), z)
         there = (z + length * direction).clamp(0, 1)
         direction = (there - z) / length
@@ -158,7 +158,7 @@ class Geometry:
     """What depends on the norm: the way between two images, random directions, and a precision of D^-power."""
 
     between: Callable[[Tensor, Tensor, Tensor], Tensor]
-    draw: Callable[[Streams, tuple[int, ...], Tensor], Tensor]
+    draw: Callable[[Streams, Tensor], Tensor]  # one for each image
     power: float
 
 
@@ -173,6 +173,6 @@ def clipped(x: Tensor, z: Tensor, share: Tensor) -> Tensor:
 
 
 GEOMETRIES = {
-    "Linf": Geometry(clipped, lambda streams, shape, z: 2 * streams.uniform(*shape, like=z) - 1, 2.0),
-    "L2": Geometry(blended, lambda streams, shape, z: streams.normal(*shape, like=z), 1.5),
+    "Linf": Geometry(clipped, lambda streams, z: 2 * streams.uniform(*z.shape[1:], like=z) - 1, 2.0),
+    "L2": Geometry(blended, lambda streams, z: streams.normal(*z.shape[1:], like=z), 1.5),
 }

@@ -36,7 +36,9 @@ def check_frames(x: Any) -> None:
     """Refuse event frames that are no float ``[B, T, P, H, W]`` from 0 on, naming the first such recording."""
     if not isinstance(x, Tensor) or x.ndim != 5 or not x.is_floating_point():
         seen = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise UserError(f"event frames are a float tensor [B, T, P, H, W], not {seen}")
+        images = isinstance(x, Tensor) and 2 <= x.ndim <= 4 and x.is_floating_point()
+        hint = ": for images choose a threat on images, Linf for example" if images else ""
+        raise UserError(f"event frames are a float tensor [B, T, P, H, W], not {seen}{hint}")
     if len(x) == 0:
         raise UserError("there are no recordings: the batch is empty")
     wrong = ~((x >= 0) & x.isfinite()).flatten(1).all(1)

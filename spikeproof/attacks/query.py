@@ -12,6 +12,8 @@ from spikeproof.attacks.threats import Threat
 from spikeproof.calling import check_logits, check_targets, check_unwritten, mean_of
 from spikeproof.randomness import Streams
 
+TOGETHER = 256  # images in one pass without gradients, where fewer are attacked side by side
+
 Rows = TypeVar("Rows", bound=tuple[Any, ...])
 
 
@@ -187,8 +189,10 @@ class Query:
 
     def logits(self, z: Tensor, *, y: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
         """Mean logits ``[b, K]`` at `z`. A row may be named many times: each counts."""
+        y = self._targets(rows) if y is None else y
+        most = max(self.task.width or len(z), TOGETHER)
         with torch.no_grad():
-            found = self._passes(z, self._targets(rows) if y is None else y)
+            found = torch.cat([self._passes(*part) for part in zip(z.split(most), y.split(most), strict=True)])
         self._count(rows, gradients=0, forwards=self.eot)
         return found
 

@@ -39,7 +39,10 @@ def protocol_in(path: Path, *, trust: bool = False) -> Protocol:
     """The protocol in a YAML file; its `suite` may be the name of one of spikeproof's."""
     fields = fields_in(path, Protocol, "protocol")
     if isinstance(name := fields.get("suite"), str):
-        fields["suite"] = suite_of(name, trust=trust)
+        try:
+            fields["suite"] = suite_of(name, trust=trust)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
     return _made(path, fields, Protocol, trust)
 
 
@@ -62,9 +65,9 @@ def fields_in(path: Path, kind: type, what: str) -> dict[str, Any]:
     try:
         fields = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {error}") from error
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(fields, dict) or not fields:
-        raise UserError(f"{path} holds no settings: a {what} is a mapping such as 'name: ...'")
+        raise UserError(f"{path} holds no settings: a {what} is a mapping such as '{next(iter(fields_of(kind)))}: ...'")
     for key in fields:
         if key not in fields_of(kind):
             raise UserError(f"{path}: {kind.__name__} has no field {key!r}; {nearest(str(key), fields_of(kind))}")

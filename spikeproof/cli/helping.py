@@ -103,6 +103,7 @@ def _default(value: Any, hint: Any) -> str:
 
 
 def _arguments(command: Command) -> dict[str, str]:
-    """What the docstring says about each parameter."""
+    """What the docstring says about each parameter, on one line or on several."""
     lines = (inspect.getdoc(command) or "").partition("\nArgs:\n")[2]
-    return dict(re.findall(r"^ +(\w+): (.*)$", lines, re.MULTILINE))
+    said = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", lines, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in said}

@@ -95,7 +95,8 @@ def sorted_words(name: str, command: Command, arguments: list[str]) -> Words:
         option, equals, value = argument[2:].partition("=")
         first, *fields = option.replace("-", "_").split(".")
         if first not in known:
-            raise UserError(f"{name} has no option --{first}; {nearest(first, known)}")
+            typed, *dashed = (option.replace("_", "-") for option in (first, *known))
+            raise UserError(f"{name} has no option --{typed}; {nearest(typed, dashed)}")
         if fields and kind_of(known[first]) is None:
             raise UserError(f"--{first} has no fields, and --{option} names one")
         if not equals:

@@ -28,7 +28,7 @@ from spikeproof.runs import Run, environment
 from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, Readout
 from spikeproof.training import Optimiser, Schedule
 
-console = Console()
+console = Console(emoji=False)  # a model fnets:nine: is no nine
 
 KINDS: dict[str, type] = {
     "data sets": DataSet,
@@ -151,5 +151,5 @@ def first_line(thing: Any) -> str:
 
 def fail(message: str) -> None:
     """End with a message on stderr and exit status 2."""
-    Console(stderr=True).print("[bold red]error:[/]", escape(message), highlight=False, soft_wrap=True)
+    Console(stderr=True, emoji=False).print("[bold red]error:[/]", escape(message), highlight=False, soft_wrap=True)
     sys.exit(2)

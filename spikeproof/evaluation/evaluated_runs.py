@@ -72,4 +72,5 @@ def _is_there(run: Run, fingerprint: str) -> bool:
     if not all(file in run for file in ("verdicts.json", "verdicts.npz")):
         return False
     kept = run.read(VerdictsRecord)
-    return kept.fingerprint == fingerprint and (kept.status != "ok" or "examples.npz" in run)
+    shows = kept.status == "ok" and kept.clean_accuracy.value > 0  # else there is nothing to attack, and no picture
+    return kept.fingerprint == fingerprint and (not shows or "examples.npz" in run)

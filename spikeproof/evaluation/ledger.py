@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import Transfer
 from spikeproof.calling import device_of, is_stochastic, predict, width_for
 from spikeproof.evaluation.diagnosis import Diagnosis, diagnose, judged
 from spikeproof.evaluation.flags import Flag
@@ -39,6 +38,7 @@ class Ledger:
         self.verdicts = verdicts
         self.kept = kept
         self.diagnosis = verdicts.diagnosis
+        self.spoiled = ""  # why the network cannot be measured, where only an attack has shown it
         self.eps = self.attack = self.started = 0
         self.pending = np.zeros(0, dtype=np.int64)
         self.stage = np.array([0, -1])  # the eps and the attack that `pending` belongs to
@@ -90,6 +90,8 @@ class Ledger:
         for name, array in self.verdicts.arrays().items():
             array[:] = found[name]
         self.pending, self.stage = found["pending"], found["stage"]
+        if reason := str(found.get("spoiled", "")):
+            self.spoil(reason)
 
     def begin(self, eps: int, attack: int) -> None:
         self.eps, self.attack = eps, attack
@@ -110,8 +112,8 @@ class Ledger:
         v.forwards[places] += forwards.numpy()
         self.pending = self.pending[len(places) :]
         if self.kept is not None:
-            progress = {"settings": np.array(self.kept.fingerprint), "pending": self.pending, "stage": self.stage}
-            self.kept.run.write_arrays(STATE, v.arrays() | progress)
+            about = {"settings": np.array(self.kept.fingerprint), "spoiled": np.array(self.spoiled)}
+            self.kept.run.write_arrays(STATE, v.arrays() | about | {"pending": self.pending, "stage": self.stage})
 
     def done(self) -> tuple[float, float]:
         """Stages (one attack at one eps) done, and how many there are."""
@@ -121,7 +123,7 @@ class Ledger:
 
     def spoil(self, reason: str) -> None:
         """The network turned out to be beyond measuring while it was attacked."""
-        self.diagnosis = Diagnosis("nan", reason)
+        self.spoiled, self.diagnosis = reason, Diagnosis("nan", reason)
 
     def close(self) -> Verdicts:
         return replace(self.verdicts, diagnosis=self.diagnosis)
@@ -135,13 +137,12 @@ def fingerprint_of_verdicts(model: nn.Module, pool: Pool, protocol: Protocol, ba
 def fingerprint(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None) -> str:
     """A digest of all that numbers depend on: the network, its weights, what it answers to the first images, images,
     labels, the networks that images are transferred from, the protocol, and, unless None, the `batch`."""
-    suite, seed = protocol.suite, protocol.seed
     how = f"{protocol.fingerprint} {batch} {is_stochastic(model)} {model}"
     digest = hashlib.sha256(how.encode())
     first, _ = pool.batch(torch.arange(min(len(pool), ANSWERED)))
-    sources = [load_model(attack.file) for attack in suite.attacks if isinstance(attack, Transfer)]
+    sources = [load_model(source) for source in protocol.sources]
     tensors = [tensor for network in (model, *sources) for tensor in tensors_of(network).values()]
-    for tensor in (predict(model, first, seed=seed), *tensors):
+    for tensor in (predict(model, first, seed=protocol.seed), *tensors):
         digest.update(_bytes(tensor))
     for indices in torch.arange(len(pool)).split(HASHED):
         for tensor in pool.batch(indices):

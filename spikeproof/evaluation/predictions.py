@@ -28,6 +28,8 @@ class Given:
     def __init__(self, x: Tensor, y: Tensor) -> None:
         check_input(x)
         check_targets(y, x)
+        if y.ndim != 1:
+            raise UserError(f"an evaluation takes labels [N], integers, not {list(y.shape)}")
         self.x, self.labels = x, y
 
     def __len__(self) -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from spikeproof.attacks import Threat
-from spikeproof.choices import Choice, Count, Seed, UserError, short
+from spikeproof.attacks import Threat, Transfer
+from spikeproof.choices import Choice, Count, Seed, UserError, short, within
 from spikeproof.configs import to_config
 from spikeproof.data import DataSet, Images, PartName
 from spikeproof.evaluation.predictions import Given
@@ -49,6 +49,11 @@ class Protocol(Choice):
         """A digest of every choice: equal for two evaluations exactly if they were done in the same way."""
         return hashlib.sha256(json.dumps(to_config(self), sort_keys=True).encode()).hexdigest()
 
+    @property
+    def sources(self) -> list[Path]:
+        """The run folders of the networks that images are transferred from."""
+        return [Path(attack.file) for attack in within(self.suite, Transfer)]
+
     def part_of(self, data: DataSet, data_root: str | Path | None = None) -> Images:
         """The images of a data set that are judged; raises `UserError` where there are fewer."""
         found = data.part(self.part, data_root)
@@ -60,6 +65,8 @@ class Protocol(Choice):
             return self.part_of(data)
         if isinstance(data, Images):
             return data if self.images is None else data.first(self._at_most(data, "there are"))
+        if not isinstance(data, tuple | list) or len(data) != 2:
+            raise UserError(f"data are a data set, a part of one, or a pair (images, labels), not {_kind_of(data)}")
         count = None if self.images is None else self._at_most(data[0], "there are")
         return Given(*(tensor[:count] for tensor in data))
 
@@ -68,6 +75,10 @@ class Protocol(Choice):
         if self.images > len(found):
             raise UserError(f"{what} {len(found)} images: take 1 to {len(found)}, not {self.images}")
         return self.images
+
+
+def _kind_of(data: object) -> str:
+    return f"{len(data)} things" if isinstance(data, tuple | list) else f"a {type(data).__name__}"
 
 
 def _in_order(threats: Sequence[Threat]) -> tuple[Threat, ...]:

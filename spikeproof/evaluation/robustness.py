@@ -54,6 +54,10 @@ def evaluate(
     batches are kept there and the same call, started again, goes on. Raises `UserError` for bad images, labels or
     logits.
     """
+    if not isinstance(model, nn.Module):
+        raise UserError(f"a model is a torch.nn.Module, not {model!r}; load_model reads that of a run folder")
+    if not isinstance(protocol, Protocol):
+        raise UserError(f"a protocol is needed, Protocol(threats=Linf(0.1)) for example, not {protocol!r}")
     model, batch, pool = adapt(model), usable(batch), protocol.pool(data)
     kept = None if state is None else Kept(state, fingerprint_of_verdicts(model, pool, protocol, batch))
     return evaluate_pool(model, pool, protocol, batch, kept, progress)
@@ -87,7 +91,7 @@ def evaluate_pool(
                     undefined = f"{found.undefined} of {len(index)} images under {threat}"
                     ledger.spoil(f"logits are NaN or infinite for {undefined}")
                 ledger.note(index, found.broken, found.gradients, found.forwards)
-                progress(f"{threat}: {short(attack)}", *ledger.done())
+                progress(f"{threat}: {short(suite.members[number])}", *ledger.done())
     return _examined(judge, pool, ledger.close(), batch, seed, progress)
 
 

@@ -1,6 +1,5 @@
 """What does an evaluation know? Per image: classified right, broken by which attack, from which eps, at what cost."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from spikeproof.attacks import Threat
-from spikeproof.choices import short
+from spikeproof.choices import UserError, short
 from spikeproof.configs import to_config
 from spikeproof.evaluation.diagnosis import Diagnosis
 from spikeproof.evaluation.flags import Flag
@@ -52,7 +51,12 @@ class Verdicts:
         return Interval.of(int((self.clean_prediction == self.label).sum()), len(self.label))
 
     def robust_accuracy(self, threat: int) -> Interval | None:
-        """The share of images that no attack breaks at `threats[threat]` or below; None unless diagnosed "ok"."""
+        """The share of images that no attack breaks at `threats[threat]` or below; None unless diagnosed "ok".
+
+        Raises `UserError` for a number that no threat has.
+        """
+        if not 0 <= threat < len(self.threats):
+            raise UserError(f"threat must be from 0 to {len(self.threats) - 1}, in order of eps, not {threat}")
         if self.diagnosis.status != "ok":
             return None
         return Interval.of(int((self.broken_at > threat).sum()), len(self.label))
@@ -92,7 +96,7 @@ class Verdicts:
             "reason": self.diagnosis.reason,
             "images": len(self.label),
             "suite": suite,
-            "flags": tuple(_flag(flag) for flag in self.flags),
+            "flags": tuple(FlagRecord(**flag.summary()) for flag in self.flags),
             "draws": self.draws,
             "draws_if_stochastic": self.draws_if_stochastic,
             "width": self.width,
@@ -118,16 +122,3 @@ class Verdicts:
             robust_accuracy=self.robust_accuracy(index),
             broken_by={a.name: int((broken & (self.broken_by == i)).sum()) for i, a in enumerate(suite.attacks)},
         )
-
-
-def _flag(flag: Flag) -> FlagRecord:
-    return FlagRecord(
-        key=flag.key,
-        name=flag.name,
-        number=None if math.isnan(flag.number) else flag.number,
-        threshold=flag.threshold,
-        spoils=flag.spoils,
-        raised=flag.raised,
-        meaning=flag.meaning,
-        details=flag.details,
-    )

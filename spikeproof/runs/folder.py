@@ -175,16 +175,21 @@ class Run:
 
 
 def find_runs(paths: list[Path]) -> list[Run]:
-    """The run folders among `paths` and directly inside them, in order of name."""
-    folders: list[Path] = []
+    """The run folders among `paths` and directly inside them, each once; those inside in order of name.
+
+    Raises `UserError` for a path that neither is a run folder nor holds one.
+    """
+    folders: dict[Path, Path] = {}
     for path in paths:
         if not path.is_dir():
             raise UserError(f"there is no folder {path}")
         inside = sorted(p.parent for p in path.glob("*/run.json"))
-        folders += [path] if (path / "run.json").is_file() else inside
-    if not folders:
-        raise UserError(f"no run folder in {', '.join(map(str, paths))}: a run folder holds a run.json")
-    return [Run(folder) for folder in folders]
+        found = [path] if (path / "run.json").is_file() else inside
+        if not found:
+            raise UserError(f"no run folder in {path}: a run folder holds a run.json")
+        for folder in found:
+            folders.setdefault(folder.resolve(), folder)
+    return [Run(folder) for folder in folders.values()]
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> str:

@@ -46,11 +46,12 @@ def train(
     weights, bit for bit. Called on a finished run it returns that run's network. Raises `UserError` if `out` holds
     another run, if data are missing, and where a loss stops being finite (the last good checkpoint stays).
     """
+    parts = None if "run.json" in Run(Path(out)) else _parts(recipe, data_root)  # before anything is written
     run = _open(recipe, Path(out))
     if run.record.finished:
         return _trained(recipe, run)
     at = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    parts = (recipe.data.part("train", data_root), recipe.data.part("validation", data_root))
+    parts = parts or _parts(recipe, data_root)
     ann = _ann(recipe, run, data_root, at, progress)
     state = _State.fresh(recipe, at)
     state.terms = recipe.objective.prepared(ann)
@@ -63,6 +64,11 @@ def train(
         _epoch(recipe, state, parts, run, progress)
     run.write(_finished(state, run))
     return _trained(recipe, run)
+
+
+def _parts(recipe: Recipe, data_root: str | Path | None) -> tuple[Images, Images]:
+    """What is trained on, and what chooses the epoch."""
+    return recipe.data.part("train", data_root), recipe.data.part("validation", data_root)
 
 
 def _ann(

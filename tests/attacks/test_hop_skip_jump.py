@@ -149,3 +149,14 @@ def test_wrong_settings_are_refused() -> None:
             HopSkipJump(**{name: 0})
     with pytest.raises(UserError, match=r"Linf, L2, not that of L1"):
         HopSkipJump()(nn.Flatten(), torch.rand(2, 1, 2, 2), torch.zeros(2, dtype=torch.long), L1(1))
+
+
+@every_threat
+def test_the_random_numbers_of_an_image_do_not_depend_on_how_many_go_into_one_pass(threat: Threat) -> None:
+    model = Plane(48).double()
+    x = 0.5 + 0.1 * torch.randn(20, 3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model.normal = model.normal.double()
+    y, few = model(x).argmax(1), torch.arange(3)
+    together = SHORT.run(model, x, y, threat).x
+    assert (model(together).argmax(1) != y).all()
+    assert torch.allclose(SHORT.run(model, x[few], y[few], threat).x, together[few], rtol=0, atol=1e-9)

@@ -214,3 +214,15 @@ def test_values_in_the_shape_of_images() -> None:
     x = torch.ones(2, 3, 4, 5)
     assert per_image(torch.tensor([1.0, 2.0]), x).shape == (2, 1, 1, 1)
     assert per_image(torch.ones(7, 2), x).shape == (7, 2, 1, 1, 1)
+
+
+def test_no_more_images_go_into_one_pass_than_may_lie_side_by_side() -> None:
+    """What looks at all images of a task at once, as `Along` does, is asked about thousands on an accelerator."""
+    model, seen = Sum(), []
+    model.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    x, y = torch.rand(600, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(600, dtype=torch.long)
+    task = Task(model, x, y, Linf(0.5), Streams.fresh(x), stop=False, width=16)
+    query = Query.over(task, eot=1)
+    assert torch.equal(query.logits(x), Sum()(x))
+    assert seen == [256, 256, 88]
+    assert (query.slots.forwards == 1).all()

@@ -1,6 +1,7 @@
 """Do images that break another network come from it alone, and are they judged by the attacked one?"""
 
 import copy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,12 @@ import torch
 from outcomes import broken
 from torch import Tensor, nn
 
-from spikeproof.attacks import APGD, PGD, Linf, Margin, Transfer, TwinTransfer, UniformNoise
+from spikeproof.attacks import APGD, PGD, Along, Linf, Margin, Transfer, TwinTransfer, UniformNoise
 from spikeproof.choices import UserError
+from spikeproof.evaluation import Protocol, Suite, evaluate
+from spikeproof.evaluation.ledger import fingerprint_of_verdicts
+from spikeproof.evaluation.predictions import Given
+from spikeproof.runs import Run
 from spikeproof.snn import Poisson, SpikingNetwork, ann_twin, view
 
 THREAT = Linf(0.1)
@@ -90,3 +95,26 @@ def test_what_is_no_run_folder_is_refused(
         Transfer(file="")
     with pytest.raises(UserError, match=r"no run folder .*nowhere"):
         Transfer(file=str(tmp_path / "nowhere"))(trained, *batch, THREAT)
+
+
+def test_progress_names_the_attack_and_not_the_network_that_it_reads(
+    another_run: str, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
+) -> None:
+    said: list[str] = []
+    suite = Suite(name="transfer", attacks=(Transfer(file=another_run, attack=PGD(steps=2)),))
+    evaluate(trained, batch, Protocol(threats=(THREAT,), suite=suite), progress=lambda what, *_: said.append(what))
+    assert said == [f"{THREAT}: Transfer(file={another_run}, attack=PGD(steps=2))"]
+
+
+def test_kept_work_is_not_that_of_another_network_inside_another_attack(
+    another_run: str, trained: SpikingNetwork, batch: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    """The weights of the network that images come from are in the fingerprint wherever the attack stands."""
+    shutil.copytree(another_run, tmp_path / "source")
+    inside = Along(attack=Transfer(file=str(tmp_path / "source"), attack=PGD(steps=2)))
+    protocol = Protocol(threats=(THREAT,), suite=Suite(name="transfer", attacks=(inside,)))
+    before = fingerprint_of_verdicts(trained, Given(*batch), protocol, 256)
+    run = Run(tmp_path / "source")
+    tensors, facts = run.read_tensors("model.safetensors")
+    run.write_tensors("model.safetensors", {name: tensor + 1 for name, tensor in tensors.items()}, facts)
+    assert fingerprint_of_verdicts(trained, Given(*batch), protocol, 256) != before

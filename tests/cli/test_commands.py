@@ -187,6 +187,25 @@ def test_missing_data_name_file_folder_address_and_md5(config, tmp_path, fails):
     message = fails("train", "--config", path, "--data-root", str(tmp_path), "--out", str(tmp_path / "x"))
     for part in ("data_batch_1", str(tmp_path), "https://", "md5"):
         assert part in message
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_word_between_colons_is_no_emoji(fails):
+    assert fails("report", "a:nine:b") == "error: there is no folder a:nine:b"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("threats: [Linf]\nsuite: quik\n", "protocol.yaml: unknown suite 'quik'; did you mean 'quick'?"),
+        ("", "protocol.yaml holds no settings: a protocol is a mapping such as 'threats: ...'"),
+        ("a: [1,\n", "protocol.yaml is no YAML: while parsing a flow node expected the node content"),
+    ],
+)
+def test_mistakes_in_a_protocol_file_name_the_file(text, says, tmp_path, fails):
+    path = tmp_path / "protocol.yaml"
+    path.write_text(text)
+    assert says in fails("evaluate", "nowhere", "--protocol", str(path))
 
 
 def test_a_users_own_suite(config, tmp_path, fails):

@@ -73,3 +73,7 @@ def test_the_package_can_be_run() -> None:
         [sys.executable, "-m", "spikeproof", "--version"], capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == sp.__version__
+
+
+def test_what_is_said_of_an_option_on_two_lines_is_said_whole(help_of: Callable[..., str]) -> None:
+    assert "standard is for a claim); a text" in help_of("evaluate")

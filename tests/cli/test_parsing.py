@@ -190,6 +190,7 @@ def test_a_mistake_gets_the_same_lines_everywhere(fields, words, call, says, con
     ("words", "says"),
     [
         (["evaluate", "run", "--image=3"], "evaluate has no option --image; did you mean 'images'?"),
+        (["evaluate", "run", "--data-rot=x"], "evaluate has no option --data-rot; did you mean 'data-root'?"),
         (["evaluate", "run", "--images", "few"], "--images must be a whole number from 1 on or None, not 'few'"),
         (["evaluate", "run", "--images"], "--images needs a value"),
         (["evaluate", "run", "--images.first", "3"], "--images has no fields, and --images.first names one"),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -105,3 +107,17 @@ def test_a_converted_run_is_evaluated_as_any_other(tmp_path):
     assert len(spikes) == 2
     assert all(each.shape == (4, 24) for each in spikes)
     assert not [name for name in ann_run.read_arrays("examples.npz") if name.startswith("spikes/")]
+
+
+def test_an_evaluation_without_one_image_that_is_right_is_not_done_twice(run, monkeypatch):
+    data = sp.Digits()
+    first = data.part("test").first(1)
+    seen = sp.predict(sp.load_model(run.path), first.batch([0])[0]).argmax(1)
+    wrong = replace(first, labels=(seen + 1) % 10)
+    monkeypatch.setattr(sp.Digits, "part", lambda *where: wrong)
+    protocol = sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=1)
+    evaluate_run(run, protocol)
+    assert run.read_json("verdicts.json")["clean_accuracy"]["value"] == 0
+    assert "examples.npz" not in run
+    monkeypatch.setattr("spikeproof.evaluation.evaluated_runs.evaluate_pool", lambda *a, **k: 1 / 0)
+    evaluate_run(run, protocol)

@@ -389,3 +389,62 @@ def test_suites_by_name():
         sp.suite_named("quik")
     with pytest.raises(sp.UserError, match="no attacks"):
         sp.Suite(name="empty")
+
+
+class OnlyNearby(nn.Module):
+    """NaN for every image that is not one of 256 levels: for attacked ones alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x):
+        moved = (x - (x * 255).round() / 255).abs().flatten(1).amax(1, keepdim=True) > 1e-3
+        logits = self.linear(x.flatten(1))
+        return torch.where(moved, torch.full_like(logits, torch.nan), logits)
+
+
+def test_what_only_an_attack_shows_to_be_nan_stays_so_when_the_evaluation_goes_on(images, tmp_path):
+    x, model = (images[0] * 255).round() / 255, OnlyNearby()
+    labelled = x, model(x).argmax(1)
+    protocol = sp.Protocol(threats=sp.Linf(0.01), suite=SMALL)
+    first = sp.evaluate(model, labelled, protocol, batch=16, state=Run(tmp_path))
+    again = sp.evaluate(model, labelled, protocol, batch=16, state=Run(tmp_path))
+    assert first.diagnosis.status == "nan"
+    assert again.diagnosis == first.diagnosis
+    assert again.robust_accuracy(0) is None
+
+
+@pytest.mark.parametrize("threat", [-1, 2])
+def test_a_threat_that_was_not_attacked_under_has_no_robust_accuracy(trained, images, threat):
+    found = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=SMALL, images=10))
+    with pytest.raises(sp.UserError, match=f"threat must be from 0 to 1, in order of eps, not {threat}"):
+        found.robust_accuracy(threat)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda model, x, y, protocol: ("runs/mine", (x, y), protocol),
+            "a model is a torch.nn.Module, not 'runs/mine'",
+        ),
+        (lambda model, x, y, protocol: (model, (x, y), THREATS[0]), "a protocol is needed"),
+        (lambda model, x, y, protocol: (model, x, protocol), r"a pair \(images, labels\), not a Tensor"),
+        (lambda model, x, y, protocol: (model, (x, y, y), protocol), r"a pair \(images, labels\), not 3 things"),
+        (lambda model, x, y, protocol: (model, (x, y.tolist()), protocol), "labels are a tensor, not list"),
+        (lambda model, x, y, protocol: (model, (x, y.numpy()), protocol), "labels are a tensor, not ndarray"),
+        (
+            lambda model, x, y, protocol: (model, (x, torch.eye(10)[y]), protocol),
+            r"labels \[N\], integers, not \[60, 10\]",
+        ),
+    ],
+)
+def test_what_cannot_be_evaluated_is_named(trained, images, change, message):
+    with pytest.raises(sp.UserError, match=message):
+        sp.evaluate(*change(trained, *images, sp.Protocol(threats=THREATS, suite=SMALL)))
+
+
+def test_an_attack_needs_a_threat_and_no_number(trained, images):
+    with pytest.raises(sp.UserError, match="an attack needs a threat"):
+        sp.PGD()(trained, *images, 0.1)

@@ -139,7 +139,7 @@ def test_data_and_threats_that_do_not_fit_are_refused(
         (network, bars, sp.Linf(0.1), r"event frames \[B, T, P, H, W\] are no images: choose .*FrameLinf"),
         (network, bars, sp.L2(0.1), "are no images"),
         (trained, images, sp.FrameLinf(0.1), r"event frames are a float tensor \[B, T, P, H, W\], not .*1, 8, 8"),
-        (trained, images, sp.EventFlips(3), "event frames are a float tensor"),
+        (trained, images, sp.EventFlips(3), "event frames are a float tensor.*: for images choose a threat on images"),
         (network, (3 * bars[0], bars[1]), sp.EventFlips(3), "is about binary frames, and these hold counts"),
         (network, (bars[0] / 2, bars[1]), sp.EventEdits(3), "these hold fractions"),
         (network, (-bars[0], bars[1]), sp.FrameLinf(0.1), "recording 0 has frames from -1 to"),

@@ -54,7 +54,8 @@ class EventFolder(EventDataSet):
         folder = root / self.folder
         files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
         if not files:
-            raise UserError(f"there are no recordings ({', '.join(SUFFIXES)}) in {folder.absolute()}. {self.by_hand}")
+            hint = f". {self.by_hand}" if self.by_hand else ""
+            raise UserError(f"there are no recordings ({', '.join(SUFFIXES)}) in {folder.absolute()}{hint}")
         if self.recordings not in (None, len(files)):
             raise UserError(
                 f"{type(self).__name__} has {self.recordings:,} published recordings, but {len(files):,} are in "
