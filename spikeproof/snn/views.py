@@ -36,6 +36,8 @@ def view(
     """
     if steps is not None and steps < 1:
         raise UserError(f"steps must be at least 1, not {steps}")
+    if not isinstance(gradient, GradientPath | None):
+        raise UserError(f"gradient must be a gradient path, ATan() for example, not {gradient!r}")
     if gradient is not None and (obstacle := _obstacle(model, gradient)):
         raise UserError(f"{short(gradient)} {obstacle}")
 

@@ -368,3 +368,9 @@ def test_a_compiled_network_is_viewed_and_stays_whole() -> None:
         assert isinstance(seen, SpikingNetwork)
         torch.testing.assert_close(seen(x), expected)
     assert torch.equal(compiled(x), expected)
+
+
+@pytest.mark.parametrize("gradient", ["ATan", ATan])
+def test_a_gradient_path_is_an_object_and_neither_name_nor_class(gradient: Any) -> None:
+    with pytest.raises(UserError, match=r"gradient must be a gradient path, ATan\(\) for example, not "):
+        view(nn.Linear(2, 2), gradient=gradient)
