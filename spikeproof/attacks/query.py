@@ -212,7 +212,7 @@ class Query:
             )
         self.slots = s._replace(found=found, loss=loss, broken=broken)
 
-    def best(self, found: Tensor, loss: Tensor, broken: Tensor) -> None:
+    def keep_best(self, found: Tensor, loss: Tensor, broken: Tensor) -> None:
         """These are the best images so far: the attack has compared them by itself."""
         self.slots = self.slots._replace(found=found, loss=loss, broken=broken)
 

@@ -76,7 +76,7 @@ class Square(Iterative, BlackBox):
             torch.where(better, answer.broken, state.broken),
         )
         if self.restarts == 1:  # then the best of this walk is the best of all
-            query.best(*best)
+            query.keep_best(*best)
         return best
 
 
