@@ -35,28 +35,32 @@ class From(Linf):
         return self.given
 
 
-@pytest.mark.parametrize(("loss", "share"), [("ce", 0.97), ("dlr", 0.9)])
+@pytest.mark.parametrize(("loss", "share"), [("ce", 0.97), ("dlr", 0.88)])
 def test_torchattacks_takes_the_same_course(
     loss: str, share: float, trained_ann: SpikingNetwork, digits: Examples
 ) -> None:
-    """From the same start: the best loss of nearly all images agrees to rounding, and their median to a hundredth."""
+    """From the same start: the best loss of nearly all images agrees to rounding, and their median to a hundredth.
+
+    Over eight starts 94 % of the images agree in DLR, with a deviation of 3 % a start; `share` is of three starts.
+    """
     torchattacks = pytest.importorskip("torchattacks")
     model, x, y = copy.deepcopy(trained_ann).double(), digits[2][:60].double(), digits[3][:60]
     theirs = torchattacks.APGD(model, eps=0.1, steps=20, loss=loss, rho=0.75)
-    torch.manual_seed(5)
-    _, right, best_loss, _ = theirs.attack_single_run(x, y)
-    torch.manual_seed(5)
-    t = 2 * torch.rand(x.shape) - 1
-    start = (x + 0.1 * t / t.abs().flatten(1).amax(1).view(-1, 1, 1, 1)).clamp(0, 1)
     attack = APGD(steps=20, loss=CrossEntropy() if loss == "ce" else DLR())
-    found = attack(model, x, y, From(0.1, start))
-    with torch.no_grad():
-        logits = model(found)
-    same = torch.isclose(attack.loss(logits, y), best_loss, rtol=1e-6, atol=1e-9)
-    broken = logits.argmax(1) != y
-    assert same[broken == ~right].float().mean() > share
-    assert attack.loss(logits, y).median().item() == pytest.approx(best_loss.median().item(), rel=0.01)
-    assert abs(int(broken.sum()) - int((~right).sum())) <= 1
+    agree = []
+    for seed in (5, 6, 7):
+        torch.manual_seed(seed)
+        _, right, best_loss, _ = theirs.attack_single_run(x, y)
+        torch.manual_seed(seed)
+        t = 2 * torch.rand(x.shape) - 1
+        start = (x + 0.1 * t / t.abs().flatten(1).amax(1).view(-1, 1, 1, 1)).clamp(0, 1)
+        with torch.no_grad():
+            logits = model(attack(model, x, y, From(0.1, start)))
+        wrong = logits.argmax(1) != y
+        agree.append(torch.isclose(attack.loss(logits, y), best_loss, rtol=1e-6, atol=1e-9)[wrong == ~right])
+        assert attack.loss(logits, y).median().item() == pytest.approx(best_loss.median().item(), rel=0.01)
+        assert abs(int(wrong.sum()) - int((~right).sum())) <= 1
+    assert torch.cat(agree).float().mean() > share
 
 
 def test_the_step_is_halved_where_the_loss_stays() -> None:
