@@ -102,7 +102,8 @@ def main() -> None:
     options = parser.parse_args()
     other = options.other.resolve()
     chosen = {"images": options.images, "seeds": options.seeds, "eps": options.eps, "suite": options.suite}
-    record = {"before": commit(other), "after": commit(OURS), **chosen, "environment": as_json(environment())}
+    around = {name: value for name, value in as_json(environment()).items() if name != "command"}  # it names folders
+    record = {"before": commit(other), "after": commit(OURS), **chosen, "environment": around}
     record["found"] = suites(other, options) if options.suite else attacks(other, options)
     if options.out:
         with written_whole(options.out) as file:
