@@ -59,6 +59,10 @@ class Answer(NamedTuple):
     def of(logits: Tensor, y: Tensor, loss: Tensor) -> "Answer":
         return Answer(loss, logits.argmax(1) != labels_of(y))
 
+    def beats(self, other: "Answer") -> Tensor:
+        """Where it is the better one ``[b]``: a mistake before none, then the larger loss."""
+        return (self.broken & ~other.broken) | ((self.broken == other.broken) & (self.loss > other.loss))
+
 
 class Slots(NamedTuple):
     """What is known of the images under attack, one row each.
@@ -202,7 +206,7 @@ class Query:
             return
         s = self.slots
         found, loss, broken = (t if rows is None else t[rows] for t in (s.found, s.loss, s.broken))
-        better = (answer.broken & ~broken) | ((answer.broken == broken) & (answer.loss > loss))
+        better = answer.beats(Answer(loss, broken))
         found = torch.where(per_image(better, z), z.detach(), found)
         loss = torch.where(better, answer.loss.to(loss.dtype), loss)
         broken = torch.where(better, answer.broken, broken)

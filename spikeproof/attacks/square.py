@@ -13,7 +13,7 @@ from torch import Tensor
 from spikeproof.attacks.attack import BlackBox
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, Margin
-from spikeproof.attacks.query import Query, per_image
+from spikeproof.attacks.query import Answer, Query, per_image
 from spikeproof.attacks.threats import Threat
 from spikeproof.choices import Count, UserError, Within, short
 from spikeproof.randomness import Streams
@@ -69,7 +69,7 @@ class Square(Iterative, BlackBox):
         changed = MOVES[threat.norm].move(pictures(state.z), pictures(x), threat.eps, square)
         z = torch.where(per_image(number > 0, x), threat.project(changed.view_as(x), x), state.z)
         answer = query.answer(z, self.loss, offer=self.restarts > 1)
-        better = (answer.broken & ~state.broken) | ((answer.broken == state.broken) & (answer.loss > state.loss))
+        better = answer.beats(Answer(state.loss, state.broken))
         best = State(
             torch.where(per_image(better, x), z, state.z),
             torch.where(better, answer.loss.to(state.loss.dtype), state.loss),

@@ -117,7 +117,7 @@ class Kept(NamedTuple):
         return Kept(z, loss.nextafter(torch.full_like(loss, -torch.inf)), none)
 
     def or_better(self, z: Tensor, answer: Answer) -> "Kept":
-        better = (answer.broken & ~self.broken) | ((answer.broken == self.broken) & (answer.loss > self.loss))
+        better = answer.beats(Answer(self.loss, self.broken))
         return Kept(
             torch.where(per_image(better, z), z, self.x),
             torch.where(better, answer.loss, self.loss),
