@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Linf
+from spikeproof.calling import is_stochastic
 from spikeproof.data import Digits
 from spikeproof.evaluation import Protocol, Suite, Verdicts, evaluate, suite_named
 from spikeproof.objectives import Adversarial, Objective, Standard, ThresholdGuarding
@@ -88,7 +89,7 @@ def judged(images: int = 60, suite: Suite | None = None, progress: Report = sile
         for number, control in enumerate(CONTROLS):
             progress(control.name, number, len(CONTROLS))
             network = control.network(trained)
-            draws = DRAWS if getattr(network, "stochastic", False) else None
+            draws = DRAWS if is_stochastic(network) else None
             protocol = Protocol(threats=(THREAT,), suite=suite, draws=draws)
             found.append(Judged(control, evaluate(network, part, protocol)))
     progress("done", len(CONTROLS), len(CONTROLS))
