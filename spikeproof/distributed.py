@@ -27,7 +27,7 @@ __all__ = ["ALONE", "Ranks", "joined"]
 Thing = TypeVar("Thing")
 
 PATIENCE = timedelta(days=30)  # ranks may wait hours for the slowest; one that dies closes its connections at once
-STOPPED = "stopped"  # where a rank that fails writes why
+STOPPED, SAID = "stopped", "said "  # where a rank that fails writes why, and that somebody has printed it
 LOST = (
     "another rank was lost: it was killed, it ran out of memory, or its machine is gone. "
     "What was finished is kept: the same command goes on"
@@ -75,10 +75,10 @@ class Ranks:
             raise UserError(
                 f"there is no device {str(device)!r} here: torch {torch.__version__} sees no CUDA GPU; cpu always is"
             )
-        if device.index is not None or self.local is None:
-            if self.size > 1:
-                raise UserError(f"each rank takes a GPU of its own: say cuda, not {device}")
+        if self.local is None or (self.size == 1 and device.index is not None):
             return device
+        if device.index not in (None, self.local):
+            raise UserError(f"each rank takes a GPU of its own: say cuda, not {device}")
         if self.local >= (count := torch.cuda.device_count()):
             raise UserError(f"{self.local + 1} ranks need as many GPUs, and here are {count}: --nproc-per-node {count}")
         return torch.device("cuda", self.local)
@@ -148,13 +148,14 @@ class Ranks:
                     "Give all ranks the same files and versions"
                 )
 
-    def tell(self, error: BaseException) -> bool:
-        """Leave word for the others of why this rank stops; False if another rank has said the same already."""
-        said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    def tell(self, error: BaseException) -> None:
+        """Leave word for the others of why this rank stops."""
+        known = isinstance(error, UserError)
+        said = str(error) if known else f"{type(error).__name__}: {error}"
         with suppress(RuntimeError):  # the store is gone with torchrun itself
             self.store.compare_set(STOPPED, "", said)
-            return bool(self.store.add(f"said {said}", 1) == 1)
-        return True
+            if not known:
+                self.store.add(SAID + said, 1)  # by the traceback
 
     @contextmanager
     def _together(self) -> Iterator[None]:
@@ -175,13 +176,13 @@ ALONE = Ranks()
 
 
 @contextmanager
-def joined(device: str | None = None) -> Iterator[Ranks]:
+def joined(device: str | torch.device | None = None) -> Iterator[Ranks]:
     """The ranks that torchrun started, inside the block; `ALONE` without torchrun, and where it started one.
 
     `device` is what they will compute on: messages between GPUs go by NCCL, all others by Gloo. Raises `UserError` for
     a device that is not here, and for ranks of other versions. Where a block fails the other ranks learn why.
     """
-    if not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
+    if not _several():
         ALONE.device_of(device)
         yield ALONE
         return
@@ -196,12 +197,28 @@ def joined(device: str | None = None) -> Iterator[Ranks]:
         ranks.agree(_versions() | {"device": on.type})
         yield ranks
     except (Exception, KeyboardInterrupt) as error:
-        if not ranks.tell(error):
-            raise SystemExit(2) from error  # said once is enough
+        ranks.tell(error)
         raise
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def speaks_first() -> bool:
+    """Whether this process prints what is no rank's own: rank 0 does, and a process without torchrun."""
+    return not _several() or os.environ["RANK"] == "0"
+
+
+def is_said(message: str) -> bool:
+    """Whether another rank has printed this message before; from now on somebody has."""
+    with suppress(RuntimeError):
+        return _several() and bool(next(dist.rendezvous("env://"))[0].add(SAID + message, 1) > 1)
+    return False
+
+
+def _several() -> bool:
+    """Whether torchrun started this process, among others."""
+    return dist.is_torchelastic_launched() and os.environ["WORLD_SIZE"] != "1"
 
 
 def _versions() -> dict[str, str]:

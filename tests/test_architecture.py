@@ -32,7 +32,7 @@ MAY_KNOW = {
     "training": {"objectives", "conversion", "data", "snn", "attacks", "runs", "distributed", *COMMON},
     "evaluation": {"attacks", "snn", "data", "runs", "distributed", *COMMON},
     "reports": {"runs", "edit_counts", *CHOICES},
-    "comparison": {"evaluation", "reports", "training", "runs", "distributed", *COMMON},
+    "comparison": {"evaluation", "reports", "training", "runs", "data", "distributed", *COMMON},
     "controls": {"attacks", "data", "evaluation", "runs", "objectives", "snn", "training", *COMMON},
     "cli": {
         "comparison",
