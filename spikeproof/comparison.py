@@ -18,7 +18,7 @@ from spikeproof.progress import Report, hushed
 from spikeproof.runs import Run
 from spikeproof.runs.weights import load_model
 from spikeproof.training import Recipe, train
-from spikeproof.training.loop import refuse_another_recipe, refuse_what_cannot_work
+from spikeproof.training.beginnings import refuse_another_recipe, refuse_what_cannot_work
 
 __all__ = ["compare"]
 

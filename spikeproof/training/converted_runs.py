@@ -12,7 +12,8 @@ from spikeproof.objectives import TRADES, Objective
 from spikeproof.progress import Report, silent
 from spikeproof.runs import Run
 from spikeproof.snn import Neuron, SpikingNetwork
-from spikeproof.training.loop import ANN, LEFT_BY_TRAINING, refuse_another_recipe, refuse_what_cannot_work, train
+from spikeproof.training.beginnings import ANN, LEFT_BY_TRAINING, refuse_another_recipe, refuse_what_cannot_work
+from spikeproof.training.loop import train
 from spikeproof.training.optimisers import SGD
 from spikeproof.training.recipe import Recipe, Training
 

@@ -1,0 +1,62 @@
+"""Which images does each step of an epoch see, and how do they get to the device?
+
+Seed and epoch decide the order. Images that are held in memory move to the device once, as bytes, and every batch is
+taken there. Others come batch by batch; the copy does not wait for what the device computes.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from spikeproof.data import Images
+from spikeproof.randomness import seed_from
+
+
+class Share(NamedTuple):
+    """What one of `processes` takes of every batch: every so many images, from number `rank` on."""
+
+    rank: int = 0
+    processes: int = 1
+
+    def of(self, batch: Tensor) -> Tensor:
+        return batch[self.rank :: self.processes]
+
+
+class Batches:
+    """The batches of every epoch, on `device`; `share` says which part of each batch is taken here."""
+
+    def __init__(self, images: Images, *, size: int, seed: int, device: torch.device, share: Share = Share()) -> None:
+        self.images = images.on(device)
+        self.size = size
+        self.seed = seed
+        self.device = device
+        self.share = share
+
+    def __len__(self) -> int:
+        """How many steps an epoch has; a last image alone has none, as batch norm needs two."""
+        whole, rest = divmod(len(self.images), self.size)
+        return whole + (rest > 1)
+
+    def of(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images ``[B, C, H, W]`` and labels ``[B]`` for each step of `epoch`, from number `start` on."""
+        mine = [self.share.of(batch) for batch in self._dealt(epoch)[start:]]
+        if not mine:
+            return
+        where = self.images.labels.device
+        for indices in torch.cat(mine).to(where).split([len(batch) for batch in mine]):  # one copy an epoch
+            x, y = self.images.take(indices)
+            yield sent(x, self.device), sent(y, self.device)
+
+    def _dealt(self, epoch: int) -> list[Tensor]:
+        generator = torch.Generator().manual_seed(seed_from(self.seed, epoch))
+        order = torch.randperm(len(self.images), generator=generator)
+        return list(order.split(self.size)[: len(self)])
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`; the host does not wait until the copy is made."""
+    if tensor.device.type == device.type or device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
