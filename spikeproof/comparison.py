@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -38,10 +37,10 @@ def compare(
     """Run folders under `out`, each trained and evaluated, and their report ``out/report.html``.
 
     Every recipe is trained with `seeds` seeds, counted up from its own. Called again after a stop it goes on where it
-    was; what is finished is not done twice. Where there are more runs than `ranks`, each run is dealt to one rank, which
-    trains and evaluates it alone; else all ranks work together on each. `progress` opens a progress bar of a title, as
-    `progress.bar` does. Raises `UserError` for two recipes of one name, and, before anything is trained, for what would
-    stop the work half way.
+    was; what is finished is not done twice. Where there are more runs than `ranks`, each run is dealt to one rank,
+    which trains and evaluates it alone. Else all ranks work together on each run, one after the other. `progress` opens
+    a progress bar of a title, as `progress.bar` does. Raises `UserError` for two recipes of one name, and, before
+    anything is trained, for what would stop the work half way.
     """
     if seeds < 1:
         raise UserError(f"seeds must be at least 1, not {seeds}")
@@ -53,16 +52,16 @@ def compare(
     planned = {_folder(recipe, k, seeds, Path(out)): _seeded(recipe, k) for recipe in recipes for k in range(seeds)}
     ranks.of_first(lambda: _refuse_early(planned, protocol, data_root))
     ranks.agree(_facts(planned, protocol, data_root) if ranks.size > 1 else {})
-    settings = {"data_root": data_root, "device": device, "trust": trust}
-    if len(planned) > ranks.size and not _made_here(planned, protocol):
-        work = partial(_done, protocol=protocol, ranks=ranks.alone(), progress=progress, **settings)
-        turns = ranks.turns(len(planned), f"runs of {out}")
-    else:
-        shown = progress if ranks.first else hushed
-        work = partial(_done, protocol=protocol, ranks=ranks, progress=shown, **settings)
-        turns = iter(range(len(planned)))
-    for number in turns:
-        work(*list(planned.items())[number])
+    dealt = len(planned) > ranks.size and not _made_here(planned, protocol)
+    by, shown = (ranks.alone(), progress) if dealt else (ranks, progress if ranks.first else hushed)
+    folders = list(planned)
+    for number in ranks.turns(len(folders), f"runs of {out}") if dealt else range(len(folders)):
+        folder = folders[number]
+        with shown(f"train {folder.name}") as report:
+            train(planned[folder], folder, data_root=data_root, device=device, ranks=by, progress=report)
+        with shown(f"attack {folder.name}") as report:
+            run = Run(folder)
+            evaluate_run(run, protocol, data_root=data_root, device=device, trust=trust, ranks=by, progress=report)
     ranks.wait()
     runs = [Run(folder) for folder in planned]
     if ranks.first:
@@ -70,26 +69,6 @@ def compare(
 
         write_report(runs, Path(out) / "report.html")
     return runs
-
-
-def _done(
-    folder: Path,
-    recipe: Recipe,
-    *,
-    protocol: Protocol,
-    ranks: Ranks,
-    progress: Callable[[str], AbstractContextManager[Report]],
-    data_root: str | Path | None,
-    device: str | None,
-    trust: bool,
-) -> None:
-    """One run, trained and evaluated."""
-    with progress(f"train {folder.name}") as report:
-        train(recipe, folder, data_root=data_root, device=device, ranks=ranks, progress=report)
-    with progress(f"attack {folder.name}") as report:
-        evaluate_run(
-            Run(folder), protocol, data_root=data_root, device=device, trust=trust, ranks=ranks, progress=report
-        )
 
 
 def _seeded(recipe: Recipe, k: int) -> Recipe:

@@ -38,7 +38,7 @@ LOST = (
 class Ranks:
     """The processes that work together: this one is `rank`, from 0 to `size` - 1, and the `local`-th of its machine.
 
-    `local` is None without torchrun. Whatever is sent goes to all; a rank that is gone raises `UserError` in all others.
+    `local` is None without torchrun. What is sent goes to all; one that is gone raises `UserError` in the others.
     """
 
     rank: int = 0
@@ -50,6 +50,9 @@ class Ranks:
     def first(self) -> bool:
         """Whether this is the rank that writes and speaks for all."""
         return self.rank == 0
+
+    def __deepcopy__(self, memo: object) -> "Ranks":
+        return self  # a copy of a network is on the same ranks
 
     def alone(self) -> "Ranks":
         """This process by itself, on the same device."""
@@ -99,7 +102,7 @@ class Ranks:
         found: list[Any] = [compute() if self.first else None]
         with self._together():
             dist.broadcast_object_list(found, src=0)
-        return found[0]  # type: ignore[no-any-return]
+        return found[0]
 
     def wait(self) -> None:
         """Until all ranks are here."""

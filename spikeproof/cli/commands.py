@@ -251,9 +251,17 @@ def compare(
         for data in {recipe.data for recipe in recipes}:
             fetch(data, data_root)
     with joined(device) as ranks:
-        show = bar if ranks.size == 1 else lines
-        settings = {"data_root": data_root, "device": device, "trust": trust, "ranks": ranks, "progress": show}
-        found = compare_recipes(recipes, done, out, seeds, **settings)
+        found = compare_recipes(
+            recipes,
+            done,
+            out,
+            seeds,
+            data_root=data_root,
+            device=device,
+            trust=trust,
+            ranks=ranks,
+            progress=bar if ranks.size == 1 else lines,
+        )
         if ranks.first:
             tables.show(ranking(found))
             tables.say(f"report: {out / 'report.html'}")

@@ -4,7 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -161,22 +161,19 @@ class Ledger:
         return replace(self.verdicts, diagnosis=self.diagnosis)
 
 
-def fingerprint_of_verdicts(
-    model: nn.Module, pool: Pool, protocol: Protocol, batch: int, ranks: Ranks = ALONE
-) -> str:
+def fingerprint_of_verdicts(model: nn.Module, pool: Pool, protocol: Protocol, batch: int, ranks: Ranks = ALONE) -> str:
     """The `fingerprint` of an evaluation; the verdicts of a deterministic network are the same for any batch."""
     return fingerprint(model, pool, protocol, batch if is_stochastic(model) else None, ranks)
 
 
-def fingerprint(
-    model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None, ranks: Ranks = ALONE
-) -> str:
+def fingerprint(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None, ranks: Ranks = ALONE) -> str:
     """A digest of all that numbers depend on: the network, its weights, what it answers to the first images, images,
     labels, the networks that images are transferred from, the protocol, and, unless None, the `batch`.
 
     Raises `UserError` where `ranks` do not agree on one of these.
     """
-    whole, parts = hashlib.sha256(), defaultdict(hashlib.sha256)
+    whole = hashlib.sha256()
+    parts: dict[str, Any] = defaultdict(hashlib.sha256)
     for name, piece in _seen(model, pool, protocol, batch):
         whole.update(piece)
         parts[name].update(piece)

@@ -21,9 +21,7 @@ class Opened(NamedTuple):
     data: DataSet
 
 
-def opened(
-    run: Run, then: str, *, device: str | torch.device | None, trust: bool, ranks: Ranks = ALONE
-) -> Opened:
+def opened(run: Run, then: str, *, device: str | torch.device | None, trust: bool, ranks: Ranks = ALONE) -> Opened:
     """The network of `run` and its data; `then` is the command that asks.
 
     Raises `UserError` for a run whose training has not finished, for a device that is not here, and for what

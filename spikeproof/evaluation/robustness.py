@@ -63,7 +63,8 @@ def evaluate(
         raise UserError(f"a protocol is needed, Protocol(threats=Linf(0.1)) for example, not {protocol!r}")
     model, batch, pool = adapt(model), usable(batch), protocol.pool(data)
     print_ = fingerprint_of_verdicts(model, pool, protocol, batch, ranks) if state or ranks.size > 1 else ""
-    return evaluate_pool(model, pool, protocol, batch, state and Kept(state, print_), progress, ranks)
+    kept = None if state is None else Kept(state, print_)
+    return evaluate_pool(model, pool, protocol, batch, kept, progress, ranks)
 
 
 def evaluate_pool(

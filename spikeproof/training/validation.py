@@ -7,6 +7,7 @@ from torch import Tensor
 
 from spikeproof.calling import as_evaluated, predict
 from spikeproof.data import Images
+from spikeproof.distributed import ALONE, Ranks
 from spikeproof.randomness import seed_from
 from spikeproof.snn import SpikingNetwork, attack_view
 from spikeproof.training.recipe import Selection
@@ -28,10 +29,13 @@ class Scores(NamedTuple):
         return cls(row["validation_robust_accuracy"], row["validation_accuracy"])
 
 
-def validate(model: SpikingNetwork, part: Images, selection: Selection, *, seed: int, batch: int = 256) -> Scores:
+def validate(
+    model: SpikingNetwork, part: Images, selection: Selection, *, seed: int, batch: int = 256, ranks: Ranks = ALONE
+) -> Scores:
     """Accuracy without and with the selection's attack on the first images of `part`, in the model's own forward.
 
-    A stochastic network is judged by the mean of `DRAWS` passes, and attacked with as many.
+    A stochastic network is judged by the mean of `DRAWS` passes, and attacked with as many. The images are dealt to
+    `ranks`.
     """
     device = next(model.parameters()).device
     draws = DRAWS if model.stochastic else 1
@@ -39,12 +43,13 @@ def validate(model: SpikingNetwork, part: Images, selection: Selection, *, seed:
     clean = robust = 0
     count = min(selection.images, len(part))
     with as_evaluated(model):
-        for indices in torch.arange(count).split(batch):
+        for indices in ranks.dealt(torch.arange(count), batch, whole=model.stochastic):
             x, y = (t.to(device) for t in part.batch(indices))
             found = attack.run(attacked, x, y, selection.threat, seed=seed, stop=draws == 1, index=indices).x
             noise = seed_from(seed, 1, int(indices[0]))
             clean += right_answers(model, x, y, draws, noise)
             robust += right_answers(model, selection.threat.project(found, x), y, draws, noise)
+    robust, clean = map(sum, zip(*ranks.gather((robust, clean)), strict=True))
     return Scores(robust / count, clean / count)
 
 

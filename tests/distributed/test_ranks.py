@@ -23,7 +23,9 @@ with joined() as ranks:
         assert sorted(sum(ranks.gather(taken), [])) == list(range(9))
         assert 0 not in taken or len(taken) < 6  # who is busy gets no more
     cards = torch.arange(10)
-    assert sorted(torch.cat([torch.cat(d) for d in ranks.gather(ranks.dealt(cards, 2)) if d]).tolist()) == list(range(10))
+    assert sorted(card for dealt in ranks.gather(ranks.dealt(cards, 2)) for b in dealt for card in b.tolist()) == list(
+        range(10)
+    )
     whole = [batch.tolist() for dealt in ranks.gather(ranks.dealt(cards, 4, whole=True)) for batch in dealt]
     assert sorted(whole) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     print("done", ranks.rank)
