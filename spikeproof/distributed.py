@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -189,6 +190,7 @@ def joined(device: str | torch.device | None = None) -> Iterator[Ranks]:
         ALONE.device_of(device)
         yield ALONE
         return
+    import_module("torch.distributed.nn")  # loaded later, its defaults would hold the group: threads that never end
     store, rank, size = next(dist.rendezvous("env://"))
     ranks = Ranks(rank, size, int(os.environ["LOCAL_RANK"]), store)
     try:
