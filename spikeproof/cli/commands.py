@@ -30,6 +30,7 @@ def train(
     data_root: Path | None = None,
     download: bool = False,
     device: str | None = None,
+    workers: Annotated[int, AtLeast(0)] | None = None,
     trust: bool = False,
 ) -> None:
     """Train one network.
@@ -40,6 +41,7 @@ def train(
         data_root: folder of the data sets (default: $SPIKEPROOF_DATA, else ./data)
         download: fetch the data set where it is missing
         device: cpu, cuda, cuda:1, ... (default: cuda where there is one)
+        workers: processes that decode images in files (default: one a core, but for one)
         trust: use code from outside spikeproof that the recipe names
     """
     if download:
@@ -47,7 +49,7 @@ def train(
     folder = out or Path("runs") / recipe.name
     device = device_of(device)
     with bar(recipe.name) as progress:
-        train_recipe(recipe, folder, data_root=data_root, device=device, progress=progress)
+        train_recipe(recipe, folder, data_root=data_root, device=device, workers=workers, progress=progress)
     tables.say(kept(folder))
 
 

@@ -1,6 +1,7 @@
 """How is a network trained? One loop: batches, step, losses, validation, checkpoint, resume."""
 
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.data import Images
+from spikeproof.data.decoding import watched, workers_for
 from spikeproof.objectives.objective import Terms
 from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from, seeded
@@ -34,21 +36,25 @@ def train(
     *,
     data_root: str | Path | None = None,
     device: str | torch.device | None = None,
+    workers: int | None = None,
     progress: Report = silent,
 ) -> SpikingNetwork:
     """The network that `recipe` describes, trained, its best epoch kept in the run folder `out`.
 
-    Killed at any time and called again it goes on after the last whole epoch, and on a CPU ends with the same
+    Images in files are decoded by `workers` processes (None: one a core but one); that changes no number.
+
+    Killed at any time and called again it goes on after the last checkpoint, and on a CPU ends with the same
     weights, bit for bit. Called on a finished run it returns that run's network. Raises `UserError` if `out` holds
     another run, if data are missing, and where a loss stops being finite (the last good checkpoint stays).
     """
+    workers_for(workers)  # refuses what is no number of processes
     parts = None if "run.json" in Run(Path(out)) else _parts(recipe, data_root)  # before anything is written
     run = opened(recipe, Path(out))
     if run.record.finished:
         return _trained(recipe, run)
     at = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     images, validation = parts or _parts(recipe, data_root)
-    ann = _ann(recipe, run, data_root, at, progress)
+    ann = _ann(recipe, run, data_root, at, workers, progress)
     terms = recipe.objective.prepared(ann)
     state = State.fresh(recipe, at)
     state.ann = sha256_of(run.path / ANN / "model.safetensors") if recipe.ann else None
@@ -56,9 +62,10 @@ def train(
         state.resume(run, recipe)
     else:
         _begin(recipe, state, ann, (images, validation), run, progress)
-    batches = Batches(images, size=recipe.training.batch, seed=recipe.seed, device=at)
-    while state.epoch < recipe.training.epochs:
-        _epoch(recipe, terms, state, batches, validation, run, progress)
+    batches = Batches(images, size=recipe.training.batch, seed=recipe.seed, device=at, workers=workers)
+    with closing(batches), watched():
+        while state.epoch < recipe.training.epochs:
+            _epoch(recipe, terms, state, batches, validation, run, progress)
     run.write(_finished(state, run))
     return _trained(recipe, run)
 
@@ -69,7 +76,12 @@ def _parts(recipe: Recipe, data_root: str | Path | None) -> tuple[Images, Images
 
 
 def _ann(
-    recipe: Recipe, run: Run, data_root: str | Path | None, device: torch.device, progress: Report
+    recipe: Recipe,
+    run: Run,
+    data_root: str | Path | None,
+    device: torch.device,
+    workers: int | None,
+    progress: Report,
 ) -> SpikingNetwork | None:
     """The ANN that the recipe begins with, trained in a folder of its own inside the run's."""
     if recipe.ann is None:
@@ -78,7 +90,8 @@ def _ann(
     def report(text: str, done: float, total: float) -> None:
         progress(f"ANN: {text}", done, total)
 
-    return train(recipe.ann, run.path / ANN, data_root=data_root, device=device, progress=report).to(device)
+    where = run.path / ANN
+    return train(recipe.ann, where, data_root=data_root, device=device, workers=workers, progress=report).to(device)
 
 
 def _trained(recipe: Recipe, run: Run) -> SpikingNetwork:
