@@ -23,8 +23,9 @@ from spikeproof.training.batches import Batches
 from spikeproof.training.beginnings import ANN, begun, opened
 from spikeproof.training.checkpoints import FILE, SECONDS_BETWEEN, Reached, State
 from spikeproof.training.losses import Losses
+from spikeproof.training.memory import lacks_memory, what_fits
 from spikeproof.training.recipe import Recipe, Training
-from spikeproof.training.steps import lacks_memory, take_step, what_fits
+from spikeproof.training.steps import take_step
 from spikeproof.training.validation import Scores, validate
 
 __all__ = ["train"]

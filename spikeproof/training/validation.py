@@ -1,14 +1,17 @@
 """Which epoch is the best? The one that validates best under attack."""
 
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from spikeproof.calling import as_evaluated, predict
+from spikeproof.choices import UserError
 from spikeproof.data import Images
 from spikeproof.randomness import seed_from
 from spikeproof.snn import SpikingNetwork, attack_view
+from spikeproof.training.memory import unless_short
 from spikeproof.training.recipe import Selection
 
 DRAWS = 4  # passes for a stochastic network, in training alone; an evaluation takes more
@@ -31,8 +34,17 @@ class Scores(NamedTuple):
 def validate(model: SpikingNetwork, part: Images, selection: Selection, *, seed: int, batch: int = 256) -> Scores:
     """Accuracy without and with the selection's attack on the first images of `part`, in the model's own forward.
 
-    A stochastic network is judged by the mean of `DRAWS` passes, and attacked with as many.
+    A stochastic network is judged by the mean of `DRAWS` passes, and attacked with as many. Where memory is short,
+    batches are halved.
     """
+    while (found := unless_short(partial(_validated, model, part, selection, seed, batch))) is None:
+        if batch == 1:
+            raise UserError("out of memory in the attack that validates the epoch, for a single image")
+        batch //= 2
+    return found
+
+
+def _validated(model: SpikingNetwork, part: Images, selection: Selection, seed: int, batch: int) -> Scores:
     device = next(model.parameters()).device
     draws = DRAWS if model.stochastic else 1
     attacked, attack = attack_view(model), selection.attack.averaging(draws)
