@@ -28,19 +28,14 @@ from spikeproof.runs import environment, written_whole
 from spikeproof.runs.json_forms import as_json
 
 SIZE = (500, 375)
-SCALES = (
-    (4, 40.0),
-    (16, 25.0),
-    (64, 20.0),
-    (250, 13.0),
-)  # random pictures of so many pixels a side, and their contrast
+SCALES = ((4, 0.7), (16, 0.4), (64, 0.3), (250, 0.3))  # random pictures of so many pixels a side, and their contrast
 QUALITY = 92
 BATCH = 256
 POINTS = 20  # at which memory is looked at
 
 
 def paint(folder: Path, count: int, size: tuple[int, int] = SIZE) -> Images:
-    """`count` JPEGs of a random picture each: smooth, with finer and finer detail, as photos are."""
+    """`count` JPEGs of a random picture each: smooth, with more or less of finer and finer detail, as photos are."""
     draw = np.random.default_rng(0)
     names = [f"{number:06}.JPEG" for number in range(count)]
     for name in names:
@@ -50,9 +45,10 @@ def paint(folder: Path, count: int, size: tuple[int, int] = SIZE) -> Images:
 
 def picture(draw: np.random.Generator, size: tuple[int, int]) -> bytes:
     whole = np.full((size[1], size[0], 3), 128.0, np.float32)
+    detail = draw.uniform(0.5, 1.5)
     for side, contrast in SCALES:
         small = Image.fromarray(draw.integers(0, 256, (side, side, 3), dtype=np.uint8))
-        whole += (np.asarray(small.resize(size, Image.Resampling.BICUBIC), np.float32) - 128) * (contrast / 60)
+        whole += (np.asarray(small.resize(size, Image.Resampling.BICUBIC), np.float32) - 128) * (contrast * detail)
     Image.fromarray(whole.clip(0, 255).astype(np.uint8)).save(found := io.BytesIO(), "JPEG", quality=QUALITY)
     return found.getvalue()
 
