@@ -31,6 +31,7 @@ def train(
     data_root: Path | None = None,
     download: bool = False,
     device: str | None = None,
+    workers: Annotated[int, AtLeast(0)] | None = None,
     trust: bool = False,
 ) -> None:
     """Train one network.
@@ -41,6 +42,7 @@ def train(
         data_root: folder of the data sets (default: $SPIKEPROOF_DATA, else ./data)
         download: fetch the data set where it is missing
         device: cpu, cuda, cuda:1, ... (default: cuda where there is one)
+        workers: processes that decode images in files (default: one a core, but for one)
         trust: use code from outside spikeproof that the recipe names
     """
     if download and speaks_first():
@@ -48,7 +50,15 @@ def train(
     folder = out or Path("runs") / recipe.name
     with joined(device) as ranks:
         with shown(ranks, recipe.name) as progress:
-            train_recipe(recipe, folder, data_root=data_root, device=device, ranks=ranks, progress=progress)
+            train_recipe(
+                recipe,
+                folder,
+                data_root=data_root,
+                device=device,
+                workers=workers,
+                ranks=ranks,
+                progress=progress,
+            )
         if ranks.first:
             tables.say(kept(folder))
 

@@ -1,13 +1,9 @@
 """How is one step of training taken? Augmentation, loss, gradient, optimiser; and nothing waits for the device."""
 
-import gc
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from spikeproof.choices import UserError
 from spikeproof.data import augment
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.objectives.objective import Terms
@@ -64,44 +60,3 @@ def _move(average: nn.Module, model: nn.Module, decay: float) -> None:
 def _mixed(wanted: bool | None, device: torch.device) -> bool:
     has = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return has if wanted is None else wanted
-
-
-def lacks_memory(error: BaseException) -> bool:
-    """Whether the device, or the machine, had no memory left."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def what_fits(step: Callable[[int], object], images: int) -> UserError:
-    """What to say where a step of so many `images` did not fit: the largest half of a half of ... that did."""
-    fits = images // 2
-    while fits >= 2 and not _fits(step, fits):
-        fits //= 2
-    advice = (
-        f"batches of {fits} would fit: set training.batch to {fits}" if fits >= 2 else "two images do not fit either"
-    )
-    return UserError(
-        f"training stopped: out of memory in a step of {images} images; {advice}. The last checkpoint is still there; "
-        "another batch is another recipe, so name another folder for it"
-    )
-
-
-def too_much(images: int, ranks: Ranks) -> UserError:
-    """What to say where one of several ranks had no memory left; nothing is tried, for the others wait."""
-    return UserError(
-        f"training stopped: rank {ranks.rank} was out of memory in a step of {images} images, its share of a batch of "
-        f"{images * ranks.size}. The last checkpoint is still there: go on with more ranks, or set training.batch "
-        "lower, which is another recipe, so name another folder for it"
-    )
-
-
-def _fits(step: Callable[[int], object], images: int) -> bool:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    try:
-        step(images)
-    except (RuntimeError, MemoryError) as error:
-        if not lacks_memory(error):
-            raise
-        return False
-    return True

@@ -8,6 +8,7 @@ import torch
 import spikeproof as sp
 from spikeproof.objectives import Objective
 from spikeproof.runs import Run
+from spikeproof.training.validation import validate
 from tests.training.test_training_loop import recipe
 
 CPU_SAYS = "[enforce fail at alloc_cpu.cpp:127] data. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
@@ -54,3 +55,29 @@ def test_where_nothing_fits_it_says_so(tmp_path):
 def test_another_error_is_no_lack_of_memory(tmp_path):
     with pytest.raises(RuntimeError, match="something else"):
         sp.train(recipe(objective=Large(room=1, error="other")), tmp_path / "a")
+
+
+def test_validation_goes_on_in_smaller_batches(monkeypatch):
+    model, part = recipe().build().eval(), recipe().data.part("validation")
+    selection = sp.Selection(threat=sp.Linf(0.1), attack=sp.PGD(steps=1), images=48)
+    whole, run, sizes = validate(model, part, selection, seed=0), sp.Attack.run, []
+
+    def small(self, model, x, *args, **kwargs):
+        sizes.append(len(x))
+        if len(x) > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run(self, model, x, *args, **kwargs)
+
+    monkeypatch.setattr(sp.Attack, "run", small)
+    assert validate(model, part, selection, seed=0) == whole
+    assert sizes == [48, 48, 48, 32, 16, 16, 16]
+
+
+def test_validation_says_where_a_single_image_does_not_fit(monkeypatch):
+    def none(self, *args, **kwargs):
+        raise RuntimeError("CUDNN_STATUS_ALLOC_FAILED")
+
+    monkeypatch.setattr(sp.Attack, "run", none)
+    selection = sp.Selection(images=3)
+    with pytest.raises(sp.UserError, match="out of memory in the attack that validates the epoch"):
+        validate(recipe().build().eval(), recipe().data.part("validation"), selection, seed=0)
