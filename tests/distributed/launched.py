@@ -33,7 +33,7 @@ class Ended:
     said: str
 
 
-def torchrun(ranks: int, *command: object, seconds: float = 60.0) -> Ended:
+def torchrun(ranks: int, *command: object, seconds: float = 300.0) -> Ended:
     """`command`, a script or ``-m module`` and what follows, with so many ranks; fails where it takes longer."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
     around = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
