@@ -123,9 +123,10 @@ class Ranks:
         for what depends on the batch.
         """
         if whole:
-            return list(indices.split(batch))[self.rank :: self.size]
-        mine = indices[self.rank :: self.size]
-        return list(mine.split(batch)) if len(mine) else []
+            mine = indices.split(batch)[self.rank :: self.size]
+        else:
+            mine = indices[self.rank :: self.size].split(batch)
+        return [each for each in mine if len(each)]  # torch splits nothing into one batch of nothing
 
     def turns(self, count: int, what: str) -> Iterator[int]:
         """Numbers below `count`; each goes to the rank that is free first, and to no other."""

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Threat
 from spikeproof.calling import device_of, is_stochastic, predict
+from spikeproof.choices import Choice, within
 from spikeproof.randomness import seed_from
-from spikeproof.snn import attack_view
+from spikeproof.snn import GradientPath, attack_view
 
 
 class Judgement(NamedTuple):
@@ -34,8 +35,14 @@ class Judge:
         self.vote = vote
         self.batch = batch
         self.device = device_of(model)
-        self.by_batch = bool(is_stochastic(model))  # whether its noise, and so a verdict, depends on the batch
         self.stop = draws == 1 and not is_stochastic(model)
+
+    def by_batch(self, attack: Attack) -> bool:
+        """Whether what the attack finds for an image depends on the images beside it: by noise, or by a path."""
+        own = (getattr(module, "gradient", None) for module in self.model.modules())
+        parts = [part for place in (*own, attack) for part in within(place, Choice)]
+        of_batch = any(part.of_batch for part in parts if isinstance(part, GradientPath))
+        return of_batch or bool(is_stochastic(self.model))
 
     def __call__(
         self,

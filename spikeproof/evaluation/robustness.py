@@ -97,7 +97,7 @@ def evaluate_pool(
         for number, attack in enumerate(as_run):
             if attack is None or ledger.diagnosis.status != "ok":
                 continue
-            for index in ledger.begin(eps, number, ahead, whole=judge.by_batch):
+            for index in ledger.begin(eps, number, ahead, whole=judge.by_batch(attack)):
                 found = judge(attack, *taken(model, pool, index), threat, seed_from(seed, eps, number), index)
                 ledger.note(index, found)
                 progress(f"{threat}: {short(suite.members[number])}", *ledger.done())

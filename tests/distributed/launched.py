@@ -19,7 +19,8 @@ x = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 network = sp.Network(architecture=sp.MLP(hidden=(24,)), steps=2).build((1, 8, 8), 10, seed=1).eval()
 y = sp.predict(network, x).argmax(1)
 y[:3] = (y[:3] + 1) % 10
-suite = sp.Suite(name="s", attacks=(sp.PGD(steps=2, restarts=2), sp.Square(queries=4), sp.FAB(steps=2)))
+of_batch = sp.Along(attack=sp.PGD(steps=2), paths=(sp.PDSG(),))
+suite = sp.Suite(name="s", attacks=(sp.PGD(steps=1), of_batch, sp.Square(queries=4), sp.FAB(steps=2)))
 protocol = sp.Protocol(threats=[sp.Linf(0.01), sp.Linf(0.04)], suite=suite, seed=4, draws=2)
 """
 

@@ -120,7 +120,7 @@ class Trials:
 
     def _run(self, attack: Attack, threat: Threat, draws: int | None, number: int) -> Tensor:
         found = []
-        for rows in self.ranks.dealt(torch.arange(len(self.x)), self.batch, whole=self.judge.by_batch):
+        for rows in self.ranks.dealt(torch.arange(len(self.x)), self.batch, whole=self.judge.by_batch(attack)):
             x, y, index = self.x[rows], self.y[rows], self.index[rows]
             found.append((rows, self.judge(attack, x, y, threat, seed_from(self.seed, number), index, draws)))
         broken = torch.zeros(len(self.x), dtype=torch.bool)
