@@ -196,7 +196,8 @@ class Query:
         y = self._targets(rows) if y is None else y
         most = max(self.task.width or len(z), TOGETHER)
         with torch.no_grad():
-            found = torch.cat([self._passes(*part) for part in zip(z.split(most), y.split(most), strict=True)])
+            parts = [self._passes(*part) for part in zip(z.split(most), y.split(most), strict=True)]
+        found = torch.cat(parts) if len(parts) > 1 else parts[0]
         self._count(rows, gradients=0, forwards=self.eot)
         return found
 
@@ -239,9 +240,11 @@ class Query:
 
     def _count(self, rows: Tensor | None, *, gradients: int, forwards: int) -> None:
         for spent, more in ((self.slots.gradients, gradients), (self.slots.forwards, forwards)):
+            if not more:
+                continue
             if rows is None:
                 spent += more
-            elif more:
+            else:
                 spent.index_add_(0, rows, torch.full_like(rows, more))
 
     def _passes(self, z: Tensor, y: Tensor, draws: int | None = None) -> Tensor:
