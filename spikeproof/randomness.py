@@ -80,9 +80,9 @@ class Streams:
         return scaled(self.bits(*shape), end)
 
 
-def signs_of(bits: Tensor, like: Tensor) -> Tensor:
-    """1 or -1, of the type of `like`, from random `bits` of 63 bits."""
-    return (bits >> 62).to(like.dtype) * 2 - 1
+def signs_of(bits: Tensor, like: Tensor, size: float = 1) -> Tensor:
+    """`size` or -`size`, of the type of `like`, from random `bits` of 63 bits."""
+    return torch.where(bits >= 2**62, size, -size).to(like.dtype)
 
 
 def scaled(bits: Tensor, end: int | Tensor) -> Tensor:

@@ -196,8 +196,10 @@ class Query:
         y = self._targets(rows) if y is None else y
         most = max(self.task.width or len(z), TOGETHER)
         with torch.no_grad():
-            parts = [self._passes(*part) for part in zip(z.split(most), y.split(most), strict=True)]
-        found = torch.cat(parts) if len(parts) > 1 else parts[0]
+            if len(z) <= most:
+                found = self._passes(z, y)
+            else:
+                found = torch.cat([self._passes(*part) for part in zip(z.split(most), y.split(most), strict=True)])
         self._count(rows, gradients=0, forwards=self.eot)
         return found
 

@@ -133,31 +133,28 @@ def plane(x: Tensor) -> tuple[int, int]:
 
 
 class Window(NamedTuple):
-    """A square an image: rows ``[B, H, 1]`` and columns ``[B, 1, W]`` counted from its corner, and whether inside."""
+    """A square an image: its upper left `corner` ``[B, 2]``, and its `side` ``[B]``, in pixels."""
 
-    row: Tensor
-    column: Tensor
-    in_rows: Tensor
-    in_columns: Tensor
+    corner: Tensor
+    side: Tensor
 
     @staticmethod
     def drawn(z: Tensor, side: Tensor, lots: Tensor) -> "Window":
         """Anywhere inside the images ``[B, C, H, W]``, by two random numbers an image, `lots` ``[B, 2]``."""
         ends = _on(z.device, (z.shape[2] + 1, z.shape[3] + 1)) - side.unsqueeze(1)
-        return Window.at(z, scaled(lots, ends), side)
+        return Window(scaled(lots, ends), side)
 
-    @staticmethod
-    def at(z: Tensor, corner: Tensor, side: Tensor) -> "Window":
-        """From its upper left `corner` ``[B, 2]`` on."""
-        corner, side = corner.view(-1, 2, 1, 1), side.view(-1, 1, 1)
-        row = torch.arange(z.shape[2], device=z.device).view(1, -1, 1) - corner[:, 0]
-        column = torch.arange(z.shape[3], device=z.device) - corner[:, 1]
-        return Window(row, column, (row >= 0) & (row < side), (column >= 0) & (column < side))
+    def inside(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Which rows ``[B, H, 1]`` and which columns ``[B, 1, W]`` it covers: 1 or 0, of the type of `z`."""
+        side, (height, width) = self.side.view(-1, 1, 1), z.shape[2:]
+        middle = side + 2 * self.corner.unsqueeze(2)  # twice, to the middles of pixels
+        covered = ((_on(z.device, tuple(range(1, 2 * max(height, width), 2))) - middle).abs() < side).to(z.dtype)
+        return covered[:, 0, :height].unsqueeze(2), covered[:, 1:, :width]
 
-    @property
-    def inside(self) -> Tensor:
-        """Which pixels it covers ``[B, H, W]``."""
-        return self.in_rows & self.in_columns
+    def places(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Row and column of each pixel, from the corner on: ``[B, H, 1]`` and ``[B, 1, W]``."""
+        row, column = (torch.arange(length, device=z.device) for length in z.shape[2:])
+        return row.view(1, -1, 1) - self.corner[:, :1, None], column - self.corner[:, 1:, None]
 
 
 def stripes(x: Tensor, eps: float, streams: Streams) -> Tensor:
@@ -168,9 +165,9 @@ def stripes(x: Tensor, eps: float, streams: Streams) -> Tensor:
 def flipped(z: Tensor, x: Tensor, eps: float, square: Squares) -> Tensor:
     """A square of +-eps in every channel: 2 eps lead to a bound from wherever `z` is, and are projected back to it."""
     lots = square.streams.bits(2 + z.shape[1])
-    window = Window.drawn(z, square.side(z), lots[:, :2])
-    change = (signs_of(lots[:, 2:], z) * (2 * eps)).view(-1, z.shape[1], 1, 1) * window.in_rows.unsqueeze(1)
-    return torch.addcmul(z, change, window.in_columns.unsqueeze(1).to(z.dtype))
+    rows, columns = Window.drawn(z, square.side(z), lots[:, :2]).inside(z)
+    change = signs_of(lots[:, 2:], z, 2 * eps).view(-1, z.shape[1], 1, 1)
+    return torch.addcmul(z, change * rows.unsqueeze(1), columns.unsqueeze(1))
 
 
 def tiles(x: Tensor, eps: float, streams: Streams, order: int) -> Tensor:
@@ -195,14 +192,17 @@ def exchanged(z: Tensor, x: Tensor, eps: float, square: Squares, order: int, sur
     """
     side, lots = square.side(z, odd=True), square.streams.bits(4)
     taker, giver = (Window.drawn(z, side, part) for part in lots.split(2, 1))
-    taking, giving = (window.inside.flatten(1).unsqueeze(1) for window in (taker, giver))  # [B, 1, H W]
+    taking, giving = (
+        (rows * columns > 0).flatten(1).unsqueeze(1) for rows, columns in (taker.inside(z), giver.inside(z))
+    )
     delta = (z - x).flatten(2)
     unspent = (eps**order - length(delta.flatten(1), order) ** order).clamp(min=0).view(-1, 1, 1)
     given_up = length(delta * (taking | giving), order) ** order
     budget = (unspent / z.shape[1] + given_up) ** (1 / order) * surplus
     sides = square.sides(*z.shape[2:], odd=True)
     table = bump_table(sides, order, z.device).to(z)[square.halved, square.streams.below(2)].flatten(1)
-    place = (taker.row * max(sides) + taker.column).flatten(1).clamp(0, table.shape[1] - 1)
+    row, column = taker.places(z)
+    place = (row * max(sides) + column).flatten(1).clamp(0, table.shape[1] - 1)
     bump = table.gather(1, place).unsqueeze(1) * taking
     old = delta * taking
     new = bump * square.streams.signs(z.shape[1], 1, like=z) + old / length(old, order)
