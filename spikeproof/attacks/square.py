@@ -103,7 +103,8 @@ class Squares(NamedTuple):
 
     def side(self, z: Tensor, odd: bool = False) -> Tensor:
         """Each image's side ``[B]`` in pictures like `z` ``[B, C, H, W]``."""
-        return _on(z.device, self.sides(*z.shape[2:], odd))[self.halved]
+        height, width = z.shape[2:]
+        return _on(z.device, self.sides(height, width, odd))[self.halved]
 
 
 @lru_cache
@@ -199,7 +200,8 @@ def exchanged(z: Tensor, x: Tensor, eps: float, square: Squares, order: int, sur
     unspent = (eps**order - length(delta.flatten(1), order) ** order).clamp(min=0).view(-1, 1, 1)
     given_up = length(delta * (taking | giving), order) ** order
     budget = (unspent / z.shape[1] + given_up) ** (1 / order) * surplus
-    sides = square.sides(*z.shape[2:], odd=True)
+    height, width = z.shape[2:]
+    sides = square.sides(height, width, odd=True)
     table = bump_table(sides, order, z.device).to(z)[square.halved, square.streams.below(2)].flatten(1)
     row, column = taker.places(z)
     place = (row * max(sides) + column).flatten(1).clamp(0, table.shape[1] - 1)
