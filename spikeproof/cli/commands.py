@@ -8,14 +8,15 @@ from spikeproof.attacks import Linf, Threat
 from spikeproof.choices import AtLeast, Count, Seed, UserError
 from spikeproof.cli import tables
 from spikeproof.cli.files import recipe_in
-from spikeproof.cli.given import device_of, kept, protocol_of, runs_of, threats_of
+from spikeproof.cli.given import kept, protocol_of, runs_of, shown, threats_of
 from spikeproof.comparison import compare as compare_recipes
 from spikeproof.conversion import Calibration, Conversion
 from spikeproof.data import DataSet, PartName
 from spikeproof.data import download as fetch
+from spikeproof.distributed import joined, speaks_first
 from spikeproof.evaluation import evaluate_run, probe_run
 from spikeproof.objectives import Objective
-from spikeproof.progress import bar
+from spikeproof.progress import bar, lines
 from spikeproof.reports import ranking, write_report
 from spikeproof.runs import Run, find_runs
 from spikeproof.snn import Neuron
@@ -44,13 +45,16 @@ def train(
         workers: processes that decode images in files (default: one a core, but for one)
         trust: use code from outside spikeproof that the recipe names
     """
-    if download:
+    if download and speaks_first():
         fetch(recipe.data, data_root)
     folder = out or Path("runs") / recipe.name
-    device = device_of(device)
-    with bar(recipe.name) as progress:
-        train_recipe(recipe, folder, data_root=data_root, device=device, workers=workers, progress=progress)
-    tables.say(kept(folder))
+    with joined(device) as ranks:
+        with shown(ranks, recipe.name) as progress:
+            train_recipe(
+                recipe, folder, data_root=data_root, device=device, workers=workers, ranks=ranks, progress=progress
+            )
+        if ranks.first:
+            tables.say(kept(folder))
 
 
 def evaluate(
@@ -97,20 +101,23 @@ def evaluate(
         trust: use code from outside spikeproof that a run, a suite or an option names
     """
     done = protocol_of(protocol, threat, eps, suite, trust, part=part, images=images, draws=draws, seed=seed)
-    device = device_of(device)
-    found = runs_of(runs or [], model, weights, data, out, device)
-    for run in found:
-        with bar(run.name) as progress:
-            evaluate_run(
-                run,
-                done,
-                batch=batch,
-                data_root=data_root,
-                device=device,
-                trust=trust or model is not None,
-                progress=progress,
-            )
-    tables.show(ranking([Run(run.path) for run in found]))
+    with joined(device) as ranks:
+        at = ranks.device_of(device)
+        found = ranks.of_first(lambda: runs_of(runs or [], model, weights, data, out, at))
+        for run in found:
+            with shown(ranks, run.name) as progress:
+                evaluate_run(
+                    run,
+                    done,
+                    batch=batch,
+                    data_root=data_root,
+                    device=at,
+                    trust=trust or model is not None,
+                    ranks=ranks,
+                    progress=progress,
+                )
+        if ranks.first:
+            tables.show(ranking([Run(run.path) for run in found]))
 
 
 def convert(
@@ -157,7 +164,7 @@ def convert(
         trust=trust,
     )
     with bar(out.name) as progress:
-        train_converted(Run(run), recipe, out, data_root=data_root, device=device_of(device), progress=progress)
+        train_converted(Run(run), recipe, out, data_root=data_root, device=device, progress=progress)
     rows = Run(out).epochs
     tables.say(f"right after conversion: validation accuracy {rows[0].validation_accuracy:.1%}")
     tables.say(kept(out))
@@ -189,7 +196,7 @@ def probe(
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a run, a suite or an option names
     """
-    threats, device = threats_of(threat or Linf(), eps), device_of(device)
+    threats = threats_of(threat or Linf(), eps)
     if len(threats) > 1:
         raise UserError(f"a probe takes one eps, not {eps}")
     found = find_runs(runs)
@@ -243,14 +250,25 @@ def compare(
         trust: use code from outside spikeproof that a configuration, the suite or an option names
     """
     done = protocol_of(protocol, threat, eps, suite, trust, images=images, draws=draws)
-    device = device_of(device)
     recipes = [recipe_in(path, trust=trust) for path in configs]
-    if download:
+    if download and speaks_first():
         for data in {recipe.data for recipe in recipes}:
             fetch(data, data_root)
-    found = compare_recipes(recipes, done, out, seeds, data_root=data_root, device=device, trust=trust, progress=bar)
-    tables.show(ranking(found))
-    tables.say(f"report: {out / 'report.html'}")
+    with joined(device) as ranks:
+        found = compare_recipes(
+            recipes,
+            done,
+            out,
+            seeds,
+            data_root=data_root,
+            device=device,
+            trust=trust,
+            ranks=ranks,
+            progress=bar if ranks.size == 1 else lines,
+        )
+        if ranks.first:
+            tables.show(ranking(found))
+            tables.say(f"report: {out / 'report.html'}")
 
 
 def report(runs: list[Path], out: Path = Path("report.html")) -> None:

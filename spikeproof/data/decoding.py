@@ -25,14 +25,17 @@ MOST = 16  # workers, where nobody says how many
 Asked = tuple[list[int], int | None]  # rows, and the seed of their random crops
 
 
-def workers_for(asked: int | None, processes: int = 1) -> int:
-    """How many workers each of `processes` has; where nobody `asked`, one a core but for the core that trains.
+def workers_for(asked: int | None) -> int:
+    """How many workers there are; where nobody `asked`, one a core but for the core that trains.
+
+    Processes that torchrun started on this machine share its cores.
 
     Raises `UserError` for a number below 0.
     """
     if asked is not None and asked < 0:
         raise UserError(f"workers is a number of processes from 0 (decode in the main process) on, not {asked}")
-    return max(1, min(MOST, usable_cores() // processes - 1)) if asked is None else asked
+    share = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(MOST, share - 1)) if asked is None else asked
 
 
 def usable_cores() -> int:

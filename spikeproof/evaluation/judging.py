@@ -12,12 +12,12 @@ from spikeproof.snn import attack_view
 
 
 class Judgement(NamedTuple):
-    """Per image ``[B]``, on the CPU: broken or not, and evaluations spent; and how many logits are no numbers."""
+    """Per image ``[B]``, on the CPU: broken or not, evaluations spent, and whether its logits are no numbers."""
 
     broken: Tensor
     gradients: Tensor
     forwards: Tensor
-    undefined: int
+    undefined: Tensor
 
 
 class Judge:
@@ -34,6 +34,7 @@ class Judge:
         self.vote = vote
         self.batch = batch
         self.device = device_of(model)
+        self.by_batch = bool(is_stochastic(model))  # whether its noise, and so a verdict, depends on the batch
         self.stop = draws == 1 and not is_stochastic(model)
 
     def __call__(
@@ -59,5 +60,5 @@ class Judge:
         never_attacked = seed_from(seed, 1, int(index[0]))  # the noise of the judgement
         logits = predict(self.model, allowed, draws=self.draws, vote=self.vote, seed=never_attacked)
         broken = legal & (logits.argmax(1) != y.cpu())
-        undefined = int((~logits.isfinite()).any(1).sum())
+        undefined = (~logits.isfinite()).any(1)
         return Judgement(broken, found.gradients.cpu(), found.forwards.cpu() + self.draws, undefined)

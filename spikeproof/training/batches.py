@@ -18,13 +18,17 @@ from spikeproof.randomness import seed_from
 
 
 class Share(NamedTuple):
-    """What one of `processes` takes of every batch: every so many images, from number `rank` on."""
+    """What one of `processes` takes of every batch: every so many images, from number `rank` on.
+
+    All take as many. So up to `processes` - 1 images are left out of the last batch of an epoch, others each time.
+    """
 
     rank: int = 0
     processes: int = 1
 
     def of(self, batch: Tensor) -> Tensor:
-        return batch[self.rank :: self.processes]
+        even = len(batch) // self.processes * self.processes
+        return batch[self.rank : even : self.processes]
 
 
 class Batches:
@@ -43,7 +47,7 @@ class Batches:
         workers: int | None = None,
         share: Share = Share(),
     ) -> None:
-        workers = workers_for(workers, share.processes)
+        workers = workers_for(workers)
         self.images = images.on(device)
         self.size = size
         self.seed = seed
@@ -54,9 +58,9 @@ class Batches:
             self.decoder = Decoder(images.pixels, workers, pinned=device.type == "cuda")
 
     def __len__(self) -> int:
-        """How many steps an epoch has; a last image alone has none, as batch norm needs two."""
+        """How many steps an epoch has; a last image alone has none, as batch norm needs two (on each rank)."""
         whole, rest = divmod(len(self.images), self.size)
-        return whole + (rest > 1)
+        return whole + (rest >= 2 * self.share.processes)
 
     def of(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Images ``[B, C, H, W]`` and labels ``[B]`` for each step of `epoch`, from number `start` on."""

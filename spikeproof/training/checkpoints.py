@@ -13,8 +13,10 @@ from torch import Tensor
 
 from spikeproof.choices import UserError
 from spikeproof.configs import to_config
+from spikeproof.distributed import ALONE, Ranks
 from spikeproof.runs import Run
 from spikeproof.snn import SpikingNetwork
+from spikeproof.training.batch_norm import synchronised
 from spikeproof.training.beginnings import ANN
 from spikeproof.training.recipe import Recipe
 
@@ -43,8 +45,10 @@ class State:
         self.reached = Reached()  # in the epoch after the last whole one
 
     @staticmethod
-    def fresh(recipe: Recipe, device: torch.device) -> "State":
+    def fresh(recipe: Recipe, device: torch.device, ranks: Ranks = ALONE) -> "State":
         model = recipe.build().to(device)
+        if recipe.training.synchronised_batch_norm and ranks.size > 1:
+            model = synchronised(model, ranks)
         average = copy.deepcopy(model) if recipe.training.average else None
         try:
             optimiser = recipe.training.optimiser.build(model.parameters())
@@ -71,8 +75,8 @@ class State:
         run.write_tensors(FILE, tensors, facts)
         run.write_lines("metrics.jsonl", self.metrics)
 
-    def resume(self, run: Run, recipe: Recipe) -> None:
-        tensors, facts = run.read_tensors(FILE)
+    def resume(self, run: Run, recipe: Recipe, ranks: Ranks = ALONE) -> None:
+        tensors, facts = ranks.of_first(lambda: run.read_tensors(FILE))
         if facts.get("recipe") != to_config(recipe):
             raise UserError(f"{run.path / FILE} is of another recipe: delete it, or name another folder")
         if facts.get("ann") != self.ann:
@@ -81,7 +85,8 @@ class State:
             )
         self.metrics = facts["metrics"]
         self.reached = Reached(**facts.get("reached", {}))
-        run.write_lines("metrics.jsonl", self.metrics)  # a kill between the two files leaves one epoch too few
+        if ranks.first:
+            run.write_lines("metrics.jsonl", self.metrics)  # a kill between the two files leaves one epoch too few
         self.model.load_state_dict(_below("model", tensors))
         if self.average is not None:
             self.average.load_state_dict(_below("average", tensors))

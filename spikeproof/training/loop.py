@@ -1,17 +1,23 @@
 """How is a network trained? One loop: batches, step, losses, validation, checkpoint, resume."""
 
+import json
 import time
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from spikeproof.choices import UserError
+from spikeproof.configs import to_config
 from spikeproof.data import Images
 from spikeproof.data.decoding import watched, workers_for
+from spikeproof.data.digests import digest
+from spikeproof.distributed import ALONE, Ranks
 from spikeproof.objectives.objective import Terms
 from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from, seeded
@@ -19,11 +25,11 @@ from spikeproof.runs import Run, sha256_of
 from spikeproof.runs.records import RunRecord
 from spikeproof.runs.weights import write_model
 from spikeproof.snn import SpikingNetwork
-from spikeproof.training.batches import Batches
+from spikeproof.training.batches import Batches, Share
 from spikeproof.training.beginnings import ANN, begun, opened
 from spikeproof.training.checkpoints import FILE, SECONDS_BETWEEN, Reached, State
 from spikeproof.training.losses import Losses
-from spikeproof.training.memory import lacks_memory, what_fits
+from spikeproof.training.memory import lacks_memory, too_much, what_fits
 from spikeproof.training.recipe import Recipe, Training
 from spikeproof.training.steps import take_step
 from spikeproof.training.validation import Scores, validate
@@ -38,51 +44,75 @@ def train(
     data_root: str | Path | None = None,
     device: str | torch.device | None = None,
     workers: int | None = None,
+    ranks: Ranks = ALONE,
     progress: Report = silent,
 ) -> SpikingNetwork:
     """The network that `recipe` describes, trained, its best epoch kept in the run folder `out`.
 
-    Images in files are decoded by `workers` processes (None: one a core but one); that changes no number.
-
     Killed at any time and called again it goes on after the last checkpoint, and on a CPU ends with the same
-    weights, bit for bit. Called on a finished run it returns that run's network. Raises `UserError` if `out` holds
-    another run, if data are missing, and where a loss stops being finite (the last good checkpoint stays).
+    weights, bit for bit. Called on a finished run it returns that run's network. Images in files are decoded by
+    `workers` processes (None: one a core but one), which changes no number. `ranks` share every batch of the recipe,
+    and rank 0 alone reads and writes the folder. Another number of ranks goes on as well, to other weights. Raises
+    `UserError` if `out` holds another run, if data are missing or ranks see different ones, if the ranks cannot share a
+    batch evenly, and where a loss stops being finite (the last good checkpoint stays).
     """
     workers_for(workers)  # refuses what is no number of processes
-    parts = None if "run.json" in Run(Path(out)) else _parts(recipe, data_root)  # before anything is written
-    run = opened(recipe, Path(out))
-    if run.record.finished:
-        return _trained(recipe, run)
-    at = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    images, validation = parts or _parts(recipe, data_root)
-    ann = _ann(recipe, run, data_root, at, workers, progress)
+    at = ranks.device_of(device)
+    _refuse_uneven(recipe, ranks)
+    begins = ranks.of_first(lambda: "run.json" not in Run(Path(out)))
+    parts = _parts(recipe, data_root, ranks) if begins else None  # before anything is written
+    run = Run(Path(out))
+    if ranks.of_first(lambda: opened(recipe, Path(out)).record.finished):
+        return _trained(recipe, run, ranks)
+    images, validation = parts or _parts(recipe, data_root, ranks)
+    ann = _ann(recipe, run, data_root, device, workers, progress, ranks)
     terms = recipe.objective.prepared(ann)
-    state = State.fresh(recipe, at)
-    state.ann = sha256_of(run.path / ANN / "model.safetensors") if recipe.ann else None
-    if FILE in run:
-        state.resume(run, recipe)
+    state = State.fresh(recipe, at, ranks)
+    state.ann = ranks.of_first(lambda: sha256_of(run.path / ANN / "model.safetensors") if recipe.ann else None)
+    if ranks.of_first(lambda: FILE in run):
+        state.resume(run, recipe, ranks)
     else:
-        _begin(recipe, state, ann, (images, validation), run, progress)
-    batches = Batches(images, size=recipe.training.batch, seed=recipe.seed, device=at, workers=workers)
+        _begin(recipe, state, ann, (images, validation), run, progress, ranks)
+    share = Share(ranks.rank, ranks.size)
+    batches = Batches(images, size=recipe.training.batch, seed=recipe.seed, device=at, workers=workers, share=share)
     with closing(batches), watched():
         while state.epoch < recipe.training.epochs:
-            _epoch(recipe, terms, state, batches, validation, run, progress)
-    run.write(_finished(state, run))
-    return _trained(recipe, run)
+            _epoch(recipe, terms, state, batches, validation, run, progress, ranks)
+    if ranks.first:
+        run.write(_finished(state, run))
+    return _trained(recipe, run, ranks)
 
 
-def _parts(recipe: Recipe, data_root: str | Path | None) -> tuple[Images, Images]:
-    """What is trained on, and what chooses the epoch."""
-    return recipe.data.part("train", data_root), recipe.data.part("validation", data_root)
+def _refuse_uneven(recipe: Recipe, ranks: Ranks) -> None:
+    """Each rank gets as many images of a batch, and at least the two that batch norm needs."""
+    batch = recipe.training.batch
+    if batch % ranks.size or batch < 2 * ranks.size:
+        near = max(2, round(batch / ranks.size)) * ranks.size
+        raise UserError(
+            f"{ranks.size} ranks cannot share a batch of {batch} evenly, two images or more each: "
+            f"set training.batch to {near}, or start another number of ranks"
+        )
+    if recipe.ann is not None:
+        _refuse_uneven(recipe.ann, ranks)
+
+
+def _parts(recipe: Recipe, data_root: str | Path | None, ranks: Ranks) -> tuple[Images, Images]:
+    """What is trained on, and what chooses the epoch; refused where `ranks` see different recipes or images."""
+    images, validation = recipe.data.part("train", data_root), recipe.data.part("validation", data_root)
+    if ranks.size > 1:
+        written = sha256(json.dumps(to_config(recipe), sort_keys=True).encode()).hexdigest()
+        ranks.agree({"recipe": written, "training images": digest(images), "validation images": digest(validation)})
+    return images, validation
 
 
 def _ann(
     recipe: Recipe,
     run: Run,
     data_root: str | Path | None,
-    device: torch.device,
+    device: str | torch.device | None,
     workers: int | None,
     progress: Report,
+    ranks: Ranks,
 ) -> SpikingNetwork | None:
     """The ANN that the recipe begins with, trained in a folder of its own inside the run's."""
     if recipe.ann is None:
@@ -92,13 +122,14 @@ def _ann(
         progress(f"ANN: {text}", done, total)
 
     where = run.path / ANN
-    return train(recipe.ann, where, data_root=data_root, device=device, workers=workers, progress=report).to(device)
+    ann = train(recipe.ann, where, data_root=data_root, device=device, workers=workers, ranks=ranks, progress=report)
+    return ann.to(ranks.device_of(device))
 
 
-def _trained(recipe: Recipe, run: Run) -> SpikingNetwork:
+def _trained(recipe: Recipe, run: Run, ranks: Ranks) -> SpikingNetwork:
     """The network with the weights that were kept; built from the recipe in hand, so no file's word is taken."""
     model = recipe.build()
-    model.load_state_dict(run.read_tensors("model.safetensors")[0])
+    model.load_state_dict(ranks.of_first(lambda: run.read_tensors("model.safetensors")[0]))
     return model.eval()
 
 
@@ -109,39 +140,54 @@ def _begin(
     parts: tuple[Images, Images],
     run: Run,
     progress: Report,
+    ranks: Ranks,
 ) -> None:
     """Epoch 0, of a network that is not freshly initialised: as it was begun with, validated before any training."""
     started = time.monotonic()
-    first = begun(recipe, ann, parts[0], progress)
+    first = ranks.of_first(lambda: _tensors(begun(recipe, ann, parts[0], progress)))
     if first is None:
         return
     for model in (state.model, state.average):
         if model is not None:
-            model.load_state_dict(first.state_dict())
-    _keep(recipe, state, parts[1], run, {"epoch": 0, "learning_rate": None, "losses": {}}, started)
+            model.load_state_dict(first)
+    _keep(recipe, state, parts[1], run, {"epoch": 0, "learning_rate": None, "losses": {}}, started, ranks)
+
+
+def _tensors(model: SpikingNetwork | None) -> dict[str, Tensor] | None:
+    """What it takes to make another one the same, on the CPU."""
+    return None if model is None else {name: tensor.cpu() for name, tensor in model.state_dict().items()}
 
 
 def _epoch(
-    recipe: Recipe, terms: Terms, state: State, batches: Batches, part: Images, run: Run, progress: Report
+    recipe: Recipe,
+    terms: Terms,
+    state: State,
+    batches: Batches,
+    part: Images,
+    run: Run,
+    progress: Report,
+    ranks: Ranks,
 ) -> None:
     """All steps of the next epoch, or those that are left of it, and what comes of them on the validation `part`."""
     number, training = state.epoch, recipe.training
     losses = Losses(number, len(batches), state.reached)
     started = time.monotonic() - state.reached.seconds
     saved = time.monotonic()
+    own = (ranks.rank,) if ranks.size > 1 else ()  # each rank draws random numbers of its own
     for index, (x, y) in enumerate(batches.of(number, losses.done), losses.done):
-        with seeded(seed_from(recipe.seed, number, index), batches.device):
-            _step(recipe, terms, state, x, y, _rate(training, number, index, len(batches)), losses)
+        with seeded(seed_from(recipe.seed, number, index, *own), batches.device):
+            _step(recipe, terms, state, x, y, _rate(training, number, index, len(batches)), losses, ranks)
         if not losses.due(batches.device):
             continue
         losses.read()
         progress(_headline(state, losses.so_far()), number + losses.done / len(batches), training.epochs)
         state.reached = Reached(steps=losses.done, losses=losses.sums, seconds=time.monotonic() - started)
-        if losses.done < len(batches) and time.monotonic() - saved > SECONDS_BETWEEN:
+        if ranks.first and losses.done < len(batches) and time.monotonic() - saved > SECONDS_BETWEEN:
             state.save(run, recipe)
             saved = time.monotonic()
     rate = _rate(training, number, len(batches) - 1, len(batches))
-    _keep(recipe, state, part, run, {"epoch": number + 1, "learning_rate": rate, "losses": losses.sums}, started)
+    row = {"epoch": number + 1, "learning_rate": rate, "losses": losses.sums}
+    _keep(recipe, state, part, run, row, started, ranks)
 
 
 def _rate(training: Training, epoch: int, index: int, steps: int) -> float:
@@ -149,27 +195,34 @@ def _rate(training: Training, epoch: int, index: int, steps: int) -> float:
     return training.learning_rate(epoch + (index + 1 if training.warm_up else index) / steps)
 
 
-def _step(recipe: Recipe, terms: Terms, state: State, x: Tensor, y: Tensor, rate: float, losses: Losses) -> None:
+def _step(
+    recipe: Recipe, terms: Terms, state: State, x: Tensor, y: Tensor, rate: float, losses: Losses, ranks: Ranks
+) -> None:
     """One step; what stops it is told with its reason."""
     try:
-        losses.add(*take_step(recipe, terms, state, x, y, rate))
+        losses.add(*take_step(recipe, terms, state, x, y, rate, ranks))
         return
     except Exception as error:
         if not lacks_memory(error):
             losses.read()  # a number that is not finite may be why
             raise
     # outside of the block above, so that the memory which the error holds is free again
+    if ranks.size > 1:
+        raise too_much(len(x), ranks)
     raise what_fits(lambda images: take_step(recipe, terms, state, x[:images], y[:images], rate), len(x))
 
 
-def _keep(recipe: Recipe, state: State, part: Images, run: Run, row: dict[str, Any], started: float) -> None:
+def _keep(
+    recipe: Recipe, state: State, part: Images, run: Run, row: dict[str, Any], started: float, ranks: Ranks
+) -> None:
     """Validate, write the network if it is the best so far, and the checkpoint."""
-    scores = validate(state.validated, part, recipe.training.selection, seed=recipe.seed)
+    scores = validate(state.validated, part, recipe.training.selection, seed=recipe.seed, ranks=ranks)
     best = scores >= max((Scores.of(row) for row in state.metrics), default=Scores(-1, -1))
     state.metrics.append(row | {"best": best, "seconds": time.monotonic() - started} | scores.as_row())
     if best:
         for earlier in state.metrics[:-1]:
             earlier["best"] = False
+    if best and ranks.first:
         data = recipe.data
         write_model(
             run,
@@ -181,7 +234,8 @@ def _keep(recipe: Recipe, state: State, part: Images, run: Run, row: dict[str, A
             data.std,
         )
     state.reached = Reached()
-    state.save(run, recipe)
+    if ranks.first:
+        state.save(run, recipe)
 
 
 def _headline(state: State, losses: str) -> str:

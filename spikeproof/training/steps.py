@@ -5,17 +5,22 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from spikeproof.data import augment
+from spikeproof.distributed import ALONE, Ranks
 from spikeproof.objectives.objective import Terms
+from spikeproof.training.averaging import averaged
 from spikeproof.training.checkpoints import State
 from spikeproof.training.recipe import Recipe
 
 Taken = tuple[dict[str, Tensor], Tensor]  # the loss terms, and the length of their gradient
 
 
-def take_step(recipe: Recipe, terms: Terms, state: State, x: Tensor, y: Tensor, rate: float) -> Taken:
+def take_step(
+    recipe: Recipe, terms: Terms, state: State, x: Tensor, y: Tensor, rate: float, ranks: Ranks = ALONE
+) -> Taken:
     """One step of the optimiser at the learning rate `rate`; what it returns has not been looked at yet.
 
-    So a loss that is not finite spoils the weights in memory. `Losses` notices before they are written.
+    So a loss that is not finite spoils the weights in memory. `Losses` notices before they are written. `x` and `y` are
+    this rank's share of the batch; all `ranks` take the same step.
     """
     training = recipe.training
     x = augment(x, recipe.data.augmentation)
@@ -25,6 +30,8 @@ def take_step(recipe: Recipe, terms: Terms, state: State, x: Tensor, y: Tensor, 
     weights = [p for p in state.model.parameters() if p.requires_grad]
     state.optimiser.zero_grad()
     torch.stack([loss.float() for loss in losses.values()]).sum().backward(inputs=weights)  # and not of the images
+    if ranks.size > 1:
+        losses = averaged(ranks, losses, weights, list(state.model.buffers()))
     length = _clipped(weights, training.gradient_clip)
     for group in state.optimiser.param_groups:
         group["lr"] = rate

@@ -9,6 +9,7 @@ from torch import Tensor
 from spikeproof.calling import as_evaluated, predict
 from spikeproof.choices import UserError
 from spikeproof.data import Images
+from spikeproof.distributed import ALONE, Ranks
 from spikeproof.randomness import seed_from
 from spikeproof.snn import SpikingNetwork, attack_view
 from spikeproof.training.memory import unless_short
@@ -31,33 +32,40 @@ class Scores(NamedTuple):
         return cls(row["validation_robust_accuracy"], row["validation_accuracy"])
 
 
-def validate(model: SpikingNetwork, part: Images, selection: Selection, *, seed: int, batch: int = 256) -> Scores:
+def validate(
+    model: SpikingNetwork, part: Images, selection: Selection, *, seed: int, batch: int = 256, ranks: Ranks = ALONE
+) -> Scores:
     """Accuracy without and with the selection's attack on the first images of `part`, in the model's own forward.
 
-    A stochastic network is judged by the mean of `DRAWS` passes, and attacked with as many. Where memory is short,
-    batches are halved.
+    A stochastic network is judged by the mean of `DRAWS` passes, and attacked with as many. The images are dealt to
+    `ranks`. A rank that is short of memory halves its batches.
     """
-    while (found := unless_short(partial(_validated, model, part, selection, seed, batch))) is None:
-        if batch == 1:
+    count, most = min(selection.images, len(part)), batch
+    dealt = ranks.dealt(torch.arange(count), batch, whole=model.stochastic)
+    while (found := unless_short(partial(_right, model, part, selection, seed, dealt, most))) is None:
+        if most == 1:
             raise UserError("out of memory in the attack that validates the epoch, for a single image")
-        batch //= 2
-    return found
+        most //= 2
+    robust, clean = map(sum, zip(*ranks.gather(found), strict=True))
+    return Scores(robust / count, clean / count)
 
 
-def _validated(model: SpikingNetwork, part: Images, selection: Selection, seed: int, batch: int) -> Scores:
+def _right(
+    model: SpikingNetwork, part: Images, selection: Selection, seed: int, dealt: list[Tensor], most: int
+) -> tuple[int, int]:
+    """How many of the images are right under attack, and without one, at most so many of them side by side."""
     device = next(model.parameters()).device
     draws = DRAWS if model.stochastic else 1
     attacked, attack = attack_view(model), selection.attack.averaging(draws)
     clean = robust = 0
-    count = min(selection.images, len(part))
     with as_evaluated(model):
-        for indices in torch.arange(count).split(batch):
+        for indices in (piece for batch in dealt for piece in batch.split(most)):
             x, y = (t.to(device) for t in part.batch(indices))
             found = attack.run(attacked, x, y, selection.threat, seed=seed, stop=draws == 1, index=indices).x
             noise = seed_from(seed, 1, int(indices[0]))
             clean += right_answers(model, x, y, draws, noise)
             robust += right_answers(model, selection.threat.project(found, x), y, draws, noise)
-    return Scores(robust / count, clean / count)
+    return robust, clean
 
 
 def right_answers(model: SpikingNetwork, x: Tensor, y: Tensor, draws: int, seed: int) -> int:
