@@ -51,7 +51,13 @@ def train(
     with joined(device) as ranks:
         with shown(ranks, recipe.name) as progress:
             train_recipe(
-                recipe, folder, data_root=data_root, device=device, workers=workers, ranks=ranks, progress=progress
+                recipe,
+                folder,
+                data_root=data_root,
+                device=device,
+                workers=workers,
+                ranks=ranks,
+                progress=progress,
             )
         if ranks.first:
             tables.say(kept(folder))

@@ -29,7 +29,7 @@ from spikeproof.training.batches import Batches, Share
 from spikeproof.training.beginnings import ANN, begun, opened
 from spikeproof.training.checkpoints import FILE, SECONDS_BETWEEN, Reached, State
 from spikeproof.training.losses import Losses
-from spikeproof.training.memory import lacks_memory, too_much, what_fits
+from spikeproof.training.memory import lacks_memory, what_fits
 from spikeproof.training.recipe import Recipe, Training
 from spikeproof.training.steps import take_step
 from spikeproof.training.validation import Scores, validate
@@ -49,12 +49,13 @@ def train(
 ) -> SpikingNetwork:
     """The network that `recipe` describes, trained, its best epoch kept in the run folder `out`.
 
+    Images in files are decoded by `workers` processes (None: one a core but one); that changes no number.
+
     Killed at any time and called again it goes on after the last checkpoint, and on a CPU ends with the same
-    weights, bit for bit. Called on a finished run it returns that run's network. Images in files are decoded by
-    `workers` processes (None: one a core but one), which changes no number. `ranks` share every batch of the recipe,
-    and rank 0 alone reads and writes the folder. Another number of ranks goes on as well, to other weights. Raises
-    `UserError` if `out` holds another run, if data are missing or ranks see different ones, if the ranks cannot share a
-    batch evenly, and where a loss stops being finite (the last good checkpoint stays).
+    weights, bit for bit. Called on a finished run it returns that run's network. `ranks` share every batch of the
+    recipe, and rank 0 alone reads and writes the folder. Another number of ranks goes on as well, to other weights.
+    Raises `UserError` if `out` holds another run, if data are missing or ranks see different ones, if the ranks cannot
+    share a batch evenly, and where a loss stops being finite (the last good checkpoint stays).
     """
     workers_for(workers)  # refuses what is no number of processes
     at = ranks.device_of(device)
@@ -65,7 +66,7 @@ def train(
     if ranks.of_first(lambda: opened(recipe, Path(out)).record.finished):
         return _trained(recipe, run, ranks)
     images, validation = parts or _parts(recipe, data_root, ranks)
-    ann = _ann(recipe, run, data_root, device, workers, progress, ranks)
+    ann = _ann(recipe, run, data_root, at, workers, progress, ranks)
     terms = recipe.objective.prepared(ann)
     state = State.fresh(recipe, at, ranks)
     state.ann = ranks.of_first(lambda: sha256_of(run.path / ANN / "model.safetensors") if recipe.ann else None)
@@ -109,7 +110,7 @@ def _ann(
     recipe: Recipe,
     run: Run,
     data_root: str | Path | None,
-    device: str | torch.device | None,
+    device: torch.device,
     workers: int | None,
     progress: Report,
     ranks: Ranks,
@@ -123,7 +124,7 @@ def _ann(
 
     where = run.path / ANN
     ann = train(recipe.ann, where, data_root=data_root, device=device, workers=workers, ranks=ranks, progress=report)
-    return ann.to(ranks.device_of(device))
+    return ann.to(device)
 
 
 def _trained(recipe: Recipe, run: Run, ranks: Ranks) -> SpikingNetwork:
@@ -207,8 +208,12 @@ def _step(
             losses.read()  # a number that is not finite may be why
             raise
     # outside of the block above, so that the memory which the error holds is free again
-    if ranks.size > 1:
-        raise too_much(len(x), ranks)
+    if ranks.size > 1:  # nothing is tried here, for the others wait
+        raise UserError(
+            f"training stopped: rank {ranks.rank} was out of memory in a step of {len(x)} images, its share of one. "
+            "The last checkpoint is still there: go on with more ranks, or set training.batch lower, which is another "
+            "recipe, so name another folder for it"
+        )
     raise what_fits(lambda images: take_step(recipe, terms, state, x[:images], y[:images], rate), len(x))
 
 

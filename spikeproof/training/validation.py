@@ -37,35 +37,35 @@ def validate(
 ) -> Scores:
     """Accuracy without and with the selection's attack on the first images of `part`, in the model's own forward.
 
-    A stochastic network is judged by the mean of `DRAWS` passes, and attacked with as many. The images are dealt to
-    `ranks`. A rank that is short of memory halves its batches.
+    A stochastic network is judged by the mean of `DRAWS` passes, and attacked with as many. Where memory is short,
+    batches are halved. The images are dealt to `ranks`.
     """
-    count, most = min(selection.images, len(part)), batch
-    dealt = ranks.dealt(torch.arange(count), batch, whole=model.stochastic)
-    while (found := unless_short(partial(_right, model, part, selection, seed, dealt, most))) is None:
-        if most == 1:
+    count = min(selection.images, len(part))
+    mine = ranks.dealt(torch.arange(count), batch, whole=model.stochastic)
+    while (found := unless_short(partial(_validated, model, part, selection, seed, mine))) is None:
+        if all(len(indices) == 1 for indices in mine):
             raise UserError("out of memory in the attack that validates the epoch, for a single image")
-        most //= 2
-    robust, clean = map(sum, zip(*ranks.gather(found), strict=True))
+        mine = [half for indices in mine for half in indices.split((len(indices) + 1) // 2)]
+    clean, robust = (sum(right) for right in zip(*ranks.gather(found), strict=True))
     return Scores(robust / count, clean / count)
 
 
-def _right(
-    model: SpikingNetwork, part: Images, selection: Selection, seed: int, dealt: list[Tensor], most: int
+def _validated(
+    model: SpikingNetwork, part: Images, selection: Selection, seed: int, batches: list[Tensor]
 ) -> tuple[int, int]:
-    """How many of the images are right under attack, and without one, at most so many of them side by side."""
+    """How many images of these `batches` are classified right, and how many after the attack too."""
     device = next(model.parameters()).device
     draws = DRAWS if model.stochastic else 1
     attacked, attack = attack_view(model), selection.attack.averaging(draws)
     clean = robust = 0
     with as_evaluated(model):
-        for indices in (piece for batch in dealt for piece in batch.split(most)):
+        for indices in batches:
             x, y = (t.to(device) for t in part.batch(indices))
             found = attack.run(attacked, x, y, selection.threat, seed=seed, stop=draws == 1, index=indices).x
             noise = seed_from(seed, 1, int(indices[0]))
             clean += right_answers(model, x, y, draws, noise)
             robust += right_answers(model, selection.threat.project(found, x), y, draws, noise)
-    return robust, clean
+    return clean, robust
 
 
 def right_answers(model: SpikingNetwork, x: Tensor, y: Tensor, draws: int, seed: int) -> int:
