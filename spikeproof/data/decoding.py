@@ -51,7 +51,7 @@ class Decoder:
 
     def __init__(self, pixels: PixelsInFiles, workers: int, *, pinned: bool = False) -> None:
         self._asked: list[Asked] = []
-        with _as_many_as_asked():
+        with _without_warnings():
             self._loader: DataLoader[Tensor | UserError] | None = DataLoader(
                 _Pieces(pixels, threads=workers == 0),
                 batch_size=None,  # a piece is a batch already
@@ -76,7 +76,7 @@ class Decoder:
             raise RuntimeError("this decoder is closed")
         pieces = [list(batch.split(PIECE)) for batch in rows]
         self._asked = [(piece.tolist(), draw) for batch in pieces for piece in batch]
-        with _as_many_as_asked():
+        with _without_warnings():
             found = iter(self._loader)
         for batch in pieces:
             yield [_next(found) for _ in batch]
@@ -88,10 +88,11 @@ class Decoder:
 
 
 @contextmanager
-def _as_many_as_asked() -> Iterator[None]:
-    """Without the warning that there are more workers than cores: who asks for them knows."""
+def _without_warnings() -> Iterator[None]:
+    """Who asks for more workers than cores knows it. A fork does no harm: a worker calls Pillow and numpy alone."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")
+        warnings.filterwarnings("ignore", ".* is multi-threaded, use of fork", DeprecationWarning)
         yield
 
 

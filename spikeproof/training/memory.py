@@ -8,7 +8,6 @@ from typing import TypeVar
 import torch
 
 from spikeproof.choices import UserError
-from spikeproof.distributed import Ranks
 
 T = TypeVar("T")
 
@@ -37,15 +36,6 @@ def free() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def too_much(images: int, ranks: Ranks) -> UserError:
-    """What to say where one of several ranks had no memory left; nothing is tried, for the others wait."""
-    return UserError(
-        f"training stopped: rank {ranks.rank} was out of memory in a step of {images} images, its share of a batch of "
-        f"{images * ranks.size}. The last checkpoint is still there: go on with more ranks, or set training.batch "
-        "lower, which is another recipe, so name another folder for it"
-    )
 
 
 def what_fits(step: Callable[[int], object], images: int) -> UserError:

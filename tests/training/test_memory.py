@@ -70,7 +70,7 @@ def test_validation_goes_on_in_smaller_batches(monkeypatch):
 
     monkeypatch.setattr(sp.Attack, "run", small)
     assert validate(model, part, selection, seed=0) == whole
-    assert sizes == [48, 48, 48, 32, 16, 16, 16]
+    assert sizes == [48, 24, 12, 12, 12, 12]
 
 
 def test_validation_says_where_a_single_image_does_not_fit(monkeypatch):
