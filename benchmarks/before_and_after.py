@@ -20,12 +20,14 @@ from spikeproof.runs.json_forms import as_json
 
 OURS = Path(__file__).parents[1]
 WEIGHTS = OURS / "tests" / "weights" / "digits_snn.safetensors"
-NETWORK = """
+START = """
 import json, sys, time, torch
 import spikeproof as sp
 from safetensors.torch import load_file
 torch.set_num_threads(1)
 weights, images, seeds, eps = sys.argv[1], int(sys.argv[2]), range(int(sys.argv[3])), float(sys.argv[4])
+"""
+NETWORK = """
 network = sp.Network(architecture=sp.SmallCNN(widths=(8, 16, 16)), neuron=sp.LIF(), steps=4)
 model = network.build((1, 8, 8), 10, mean=sp.Digits.mean, std=sp.Digits.std, seed=0)
 model.load_state_dict(load_file(weights))
@@ -107,7 +109,7 @@ print(json.dumps(found[1:]))
 
 def measured(folder: Path, code: str, *arguments: Any) -> Any:
     """What the version in `folder` prints."""
-    command = [sys.executable, "-c", NETWORK + code, str(WEIGHTS), *map(str, arguments)]
+    command = [sys.executable, "-c", START + code, str(WEIGHTS), *map(str, arguments)]
     around = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=around, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
@@ -148,7 +150,7 @@ def main() -> None:
 def attacks(other: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Broken images in %, of those that are right: mean and deviation over the seeds."""
     settings = options.images, options.seeds, options.eps
-    before, after = (measured(folder, ATTACKS, *settings) for folder in (other, OURS))
+    before, after = (measured(folder, NETWORK + ATTACKS, *settings) for folder in (other, OURS))
     print("| attack | before | after |\n| --- | --: | --: |")
     for name in before:
         told = [
@@ -164,7 +166,7 @@ def suites(other: Path, options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, list[Any]] = {"before": [], "after": []}
     for _ in range(options.seeds):
         for version, folder in (("before", other), ("after", OURS)):
-            found[version] += measured(folder, SUITE, options.images, 1, options.eps, options.suite)
+            found[version] += measured(folder, NETWORK + SUITE, options.images, 1, options.eps, options.suite)
     ratios = [a["seconds"] / b["seconds"] for b, a in zip(found["before"], found["after"], strict=True)]
     print(f"{options.suite}: after / before {statistics.median(ratios):.2f} of the processor seconds", found)
     return found

@@ -25,14 +25,17 @@ MOST = 16  # workers, where nobody says how many
 Asked = tuple[list[int], int | None]  # rows, and the seed of their random crops
 
 
-def workers_for(asked: int | None, processes: int = 1) -> int:
-    """How many workers each of `processes` has; where nobody `asked`, one a core but for the core that trains.
+def workers_for(asked: int | None) -> int:
+    """How many workers there are; where nobody `asked`, one a core but for the core that trains.
+
+    Processes that torchrun started on this machine share its cores.
 
     Raises `UserError` for a number below 0.
     """
     if asked is not None and asked < 0:
         raise UserError(f"workers is a number of processes from 0 (decode in the main process) on, not {asked}")
-    return max(1, min(MOST, usable_cores() // processes - 1)) if asked is None else asked
+    share = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(MOST, share - 1)) if asked is None else asked
 
 
 def usable_cores() -> int:
@@ -48,7 +51,7 @@ class Decoder:
 
     def __init__(self, pixels: PixelsInFiles, workers: int, *, pinned: bool = False) -> None:
         self._asked: list[Asked] = []
-        with _as_many_as_asked():
+        with _without_warnings():
             self._loader: DataLoader[Tensor | UserError] | None = DataLoader(
                 _Pieces(pixels, threads=workers == 0),
                 batch_size=None,  # a piece is a batch already
@@ -73,7 +76,7 @@ class Decoder:
             raise RuntimeError("this decoder is closed")
         pieces = [list(batch.split(PIECE)) for batch in rows]
         self._asked = [(piece.tolist(), draw) for batch in pieces for piece in batch]
-        with _as_many_as_asked():
+        with _without_warnings():
             found = iter(self._loader)
         for batch in pieces:
             yield [_next(found) for _ in batch]
@@ -85,10 +88,11 @@ class Decoder:
 
 
 @contextmanager
-def _as_many_as_asked() -> Iterator[None]:
-    """Without the warning that there are more workers than cores: who asks for them knows."""
+def _without_warnings() -> Iterator[None]:
+    """Who asks for more workers than cores knows it. A fork does no harm: a worker calls Pillow and numpy alone."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")
+        warnings.filterwarnings("ignore", ".* is multi-threaded, use of fork", DeprecationWarning)
         yield
 
 

@@ -47,7 +47,7 @@ class Batches:
         workers: int | None = None,
         share: Share = Share(),
     ) -> None:
-        workers = workers_for(workers, share.processes)
+        workers = workers_for(workers)
         self.images = images.on(device)
         self.size = size
         self.seed = seed

@@ -121,11 +121,12 @@ def test_another_error_is_none_of_a_worker() -> None:
         raise RuntimeError("of something else")
 
 
-def test_how_many_workers() -> None:
+def test_how_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers_for(0) == 0
     assert workers_for(7) == 7
     assert 1 <= workers_for(None) <= max(1, usable_cores() - 1)
-    assert workers_for(None, processes=10_000) == 1
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "10000")
+    assert workers_for(None) == 1
     with pytest.raises(UserError, match=r"workers is a number of processes from 0 .* on, not -1"):
         workers_for(-1)
 
