@@ -122,11 +122,10 @@ class Ranks:
         They are dealt one by one, as cards are. If `whole`, the batches are those of one process, and they are dealt:
         for what depends on the batch.
         """
-        if whole:
-            mine = indices.split(batch)[self.rank :: self.size]
-        else:
-            mine = indices[self.rank :: self.size].split(batch)
-        return [each for each in mine if len(each)]  # torch splits nothing into one batch of nothing
+        cards = indices.split(batch) if whole else indices
+        mine = cards[self.rank :: self.size]
+        batches = mine.split(batch) if isinstance(mine, Tensor) else mine
+        return [each for each in batches if len(each)]  # torch splits nothing into one batch of nothing
 
     def turns(self, count: int, what: str) -> Iterator[int]:
         """Numbers below `count`; each goes to the rank that is free first, and to no other."""

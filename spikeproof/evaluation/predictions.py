@@ -44,6 +44,8 @@ def predictions(
     model: nn.Module, pool: Pool, batch: int, draws: int, vote: bool, seed: int, ranks: Ranks = ALONE
 ) -> Tensor:
     """What `predict` gives for the whole pool ``[N, K]``; refuses images, labels and outputs that cannot be."""
+    if not len(pool):
+        raise UserError("there are no images: nothing can be evaluated")
     parts = {}
     for indices in ranks.dealt(torch.arange(len(pool)), batch, whole=True):
         x, y = pool.batch(indices)
