@@ -99,7 +99,7 @@ def evaluate_pool(
     more, *found = ranks.each(*checks)
     flags += more
     ledger = Ledger.opened(model, pool, protocol, draws, if_stochastic, kept, logits, flags, found, ranks)
-    judge = Judge(model, draws, vote, batch)
+    judge = Judge(model, draws, vote, batch, protocol.attack_precision)
     as_run, ahead = _as_run(suite, model), batch * (1 if judge.device.type == "cpu" else AHEAD)
     for eps, threat in enumerate(threats):
         for number, attack in enumerate(as_run):
