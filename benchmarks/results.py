@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.agreement import require_activity, same_but_for_ties
+from benchmarks.agreement import in_float32, require_activity, same_but_for_ties
 from benchmarks.contestants import Contestant, Ours
 from benchmarks.goals import OURS
 from benchmarks.measure import Spread, alternate, peak_bytes, saved_bytes
@@ -18,7 +18,7 @@ def compare(workload: Workload, taking_part: list[Contestant], rounds: int, at: 
     """The record of one workload; `speed` is against the first contestant, `over_ours` is how much we save."""
     torch.compiler.reset()  # shapes of the last workload must not make this one's compile as dynamic
     calls = {who.name: workload.prepare(who, at) for who in taking_part}
-    outcomes = {name: call() for name, call in calls.items()}
+    outcomes = in_float32(calls)
     if at.autocast is None:
         differences = same_but_for_ties(workload.name, outcomes)
     else:  # rounding to bfloat16 moves many potentials over their threshold
