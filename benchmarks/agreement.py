@@ -27,7 +27,8 @@ class Disagreement(AssertionError):
 def same_in_float64(sizes: Sizes, device: torch.device, *, vgg: bool = False) -> dict[str, dict[str, float]]:
     """The relative difference from SpikingJelly by workload and contestant; raises `Disagreement`.
 
-    With `vgg` that of the VGG-11 too. snnTorch detaches its reset, so its gradients are held against ours with a detached reset.
+    With `vgg` that of the VGG-11 too. snnTorch detaches its reset, so its gradients are held against ours with a
+    detached reset.
     """
     few = replace(sizes, batch_wide=2, batch_narrow=2, batch_mlp=4, batch_vgg=2, layer=(2, *sizes.layer[1:]))
     at = Setting(device, torch.float64)

@@ -1,0 +1,180 @@
+"""How long do our steps take, how much memory, and which share of the time is the floor? By network, steps, format.
+
+A step of training is forward, backward and SGD. A step of PGD is taken by the public attack, as a user gets it: from
+the difference of a longer and a shorter climb, so that what is done once an attack (folding, capturing) is told apart.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.gpu.floors import floor, work_of
+from benchmarks.gpu.scene import Scene
+from benchmarks.measure import Spread, once, peak_bytes
+from spikeproof.attacks import PGD, Linf
+from spikeproof.snn import LIF, VGG, Architecture, Network, SEWResNet, SmallCNN, WideResNet, attack_view
+
+CLASSES = 10
+FEW, MANY = 5, 25  # steps of the two climbs
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, in training and under attack, in one number format."""
+
+    name: str
+    architecture: Architecture
+    steps: int
+    dtype: torch.dtype
+    batch: int = 256
+    side: int = 32
+    calls: int = 5  # between two looks at the clock
+    rounds: int = 5
+
+    def lowered(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def model(self, device: torch.device) -> nn.Module:
+        network = Network(architecture=self.architecture, neuron=LIF(), steps=self.steps)
+        return network.build((3, self.side, self.side), CLASSES).to(device)
+
+    def examples(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        x = torch.rand(self.batch, 3, self.side, self.side, device=device)
+        return x, torch.arange(self.batch, device=device) % CLASSES
+
+
+NETWORKS: tuple[tuple[str, Architecture], ...] = (
+    ("WRN-16-4", WideResNet(depth=16, widen=4)),
+    ("VGG-11", VGG()),
+    ("SEW-ResNet-18", SEWResNet(depth=18)),
+    ("SmallCNN", SmallCNN()),
+)
+FORMATS = (torch.bfloat16, torch.float32)
+TINY: tuple[tuple[str, Architecture], ...] = (
+    ("WRN-16-4", WideResNet(widths=(2, 2, 2), blocks=(1, 1, 1))),
+    ("VGG-11", VGG(stages=((2,), (2,)), hidden=(4,))),
+    ("SEW-ResNet-18", SEWResNet(widths=(2, 2), blocks=(1, 1))),
+    ("SmallCNN", SmallCNN(widths=(2, 2, 2))),
+)
+
+
+def cases(scene: Scene) -> list[Case]:
+    """The most telling ones first, as time may run out: four steps before eight, bfloat16 before float32."""
+    if scene.tiny:
+        return [Case(*each, 2, torch.float32, batch=2, side=8, calls=1, rounds=1) for each in TINY]
+    return [Case(*each, steps, dtype) for steps, dtype, each in product((4, 8), FORMATS, NETWORKS)]
+
+
+def rows(scene: Scene) -> Iterator[dict[str, Any]]:
+    for case in cases(scene):
+        yield measured(case, scene)
+        release(scene.device)
+
+
+def measured(case: Case, scene: Scene) -> dict[str, Any]:
+    torch.compiler.reset()  # shapes of the last case must not make this one's compile as dynamic
+    device = scene.device
+    work = work_of(case.model(torch.device("cpu")).eval(), (3, case.side, case.side))
+    found: dict[str, Any] = {
+        "network": case.name,
+        "steps": case.steps,
+        "format": str(case.dtype).removeprefix("torch."),
+        "batch": case.batch,
+        "multiply_adds_an_image": work.multiply_adds,
+        "neuron_steps_an_image": work.neuron_steps,
+    }
+    for what, timed in {"training": training, "pgd": climbing, "inference": answering}.items():
+        times = timed(case, device)
+        least = floor(what, work, case.batch, case.dtype, scene.ceilings)
+        found[what] = times | least | {"share_of_floor": least["floor_ms"] / times["ms"]["median"]}
+    return found
+
+
+def training(case: Case, device: torch.device) -> dict[str, Any]:
+    call = training_step(case, device)
+    return repeated(call, case, device)
+
+
+def training_step(case: Case, device: torch.device) -> Callable[[], None]:
+    """Forward, cross-entropy, backward, and SGD with momentum; it never waits for the device."""
+    model, (x, y) = case.model(device).train(), case.examples(device)
+    weights = list(model.parameters())
+    optimiser = torch.optim.SGD(weights, lr=1e-3, momentum=0.9)
+
+    def call() -> None:
+        optimiser.zero_grad()
+        with case.lowered(device):
+            logits = model(x)
+        nn.functional.cross_entropy(logits.float(), y).backward(inputs=weights)
+        optimiser.step()
+
+    return call
+
+
+def answering(case: Case, device: torch.device) -> dict[str, Any]:
+    model, (x, _) = attack_view(case.model(device)), case.examples(device)
+
+    def call() -> None:
+        with torch.no_grad(), case.lowered(device):
+            model(x)
+
+    return repeated(call, case, device)
+
+
+def repeated(call: Callable[[], Any], case: Case, device: torch.device) -> dict[str, Any]:
+    """Milliseconds of a call, several being launched one after the other, and memory at its fullest."""
+
+    def several() -> None:
+        for _ in range(case.calls):
+            call()
+
+    several()
+    took = [1e3 * once(several, device) / case.calls for _ in range(case.rounds)]
+    return {"ms": spread(took), "peak_mib": mib(call, device)}
+
+
+def climbing(case: Case, device: torch.device) -> dict[str, Any]:
+    """A step of PGD, and a whole attack of `FEW` steps with all that is done once."""
+    climbs = {steps: climb(case, steps, device) for steps in (FEW, MANY)}
+    for call in climbs.values():
+        call()
+    few, many = ([1e3 * once(call, device) for _ in range(case.rounds)] for call in climbs.values())
+    steps = [(longer - shorter) / (MANY - FEW) for shorter, longer in zip(few, many, strict=True)]
+    return {
+        "ms": spread(steps),
+        f"ms_of_an_attack_of_{FEW}": statistics.median(few),
+        "peak_mib": mib(climbs[FEW], device),
+    }
+
+
+def climb(case: Case, steps: int, device: torch.device) -> Callable[[], Tensor]:
+    """PGD as training uses it: the last iterate counts, so that each step is one gradient."""
+    model, (x, y) = attack_view(case.model(device)), case.examples(device)
+    attack = PGD(steps=steps, relative_step=0.25, keep="last")
+
+    def call() -> Tensor:
+        with case.lowered(device):
+            return attack(model, x, y, Linf(8 / 255))
+
+    return call
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    found = Spread.of(values)
+    return {"median": found.median, "low": found.low, "high": found.high}
+
+
+def mib(call: Callable[[], Any], device: torch.device) -> float | None:
+    most = peak_bytes(call, device)
+    return None if most is None else most / 2**20
+
+
+def release(device: torch.device) -> None:
+    """Give the memory of what was measured back, so that the next peak is its own."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
