@@ -36,17 +36,17 @@ from spikeproof.attacks.query import Query, Task
 from spikeproof.calling import predict
 from spikeproof.choices import short
 from spikeproof.controls import OfTheBatch, Outside, Stateful, with_layers
-from spikeproof.data import Digits, RandomCrop
 from spikeproof.evaluation import Protocol, Suite, evaluate
 from spikeproof.evaluation.flags import trials
-from spikeproof.objectives import Adversarial, Objective
+from spikeproof.objectives import Objective
 from spikeproof.randomness import Streams
 from spikeproof.registry import known
-from spikeproof.snn import PLIF, Encoder, Network, ReLU, SmallCNN
-from spikeproof.training import SGD, Recipe, Selection, Training, train
+from spikeproof.snn import Encoder, Network, ReLU, SmallCNN
+from spikeproof.training import train
 from tests import trained as kept
 from tests.attacks.shortened import cheap, cheap_attacks
 from tests.pretended import NAME, Elsewhere, Pretending, pretended_device
+from tests.test_on_the_device import RECIPE, Killed, killing
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a real one is here: pytest --device cuda")
 
@@ -196,33 +196,11 @@ def test_networks_that_hide_are_flagged_there(device: Pretending) -> None:
     assert raised[3] == ["stateful"]
 
 
-RECIPE = Recipe(
-    name="small",
-    data=Digits(train_images=24, validation_images=16, augmentation=(RandomCrop(padding=1),)),
-    network=Network(architecture=SmallCNN(widths=(2, 2, 4)), neuron=PLIF(), steps=2),
-    objective=Adversarial(threat=Linf(0.1), attack=PGD(steps=2, keep="last")),
-    training=Training(
-        epochs=2,
-        batch=8,
-        optimiser=SGD(learning_rate=0.05),
-        average=0.9,
-        selection=Selection(threat=Linf(0.1), attack=PGD(steps=1), images=8),
-    ),
-)
-
-
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
 
 
 def test_training_ends_in_the_same_weights_and_goes_on_where_it_was(device: Pretending, tmp_path: Path) -> None:
-    class Killed(Exception):
-        pass
-
-    def killing(what: str, done: float, of: float) -> None:
-        if done > 1.2:
-            raise Killed
-
     expected = train(RECIPE, tmp_path / "here", device="cpu")
     with pytest.raises(Killed):
         train(RECIPE, tmp_path / "there", device=NAME, progress=killing)

@@ -80,9 +80,9 @@ def compared(case: Case, shape: tuple[int, ...], device: torch.device) -> dict[s
 
 
 def drawn(case: Case, shape: tuple[int, ...], device: torch.device, seed: int) -> Tensor:
-    """Normal numbers ``[T, B, C, H, W]``."""
-    random = torch.Generator(device).manual_seed(seed)
-    x = torch.randn(case.steps, *shape, generator=random, device=device).to(case.dtype)
+    """Normal numbers ``[T, B, C, H, W]``, the same on every device."""
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randn(case.steps, *shape, generator=random).to(device, case.dtype)
     layout = torch.channels_last if case.channels_last else torch.contiguous_format
     return x.flatten(0, 1).contiguous(memory_format=layout).unflatten(0, x.shape[:2])
 
