@@ -110,7 +110,7 @@ class Problem:
         """Fresh weights and the running statistics of one batch, so that every layer fires."""
         network = Network(architecture=self.architecture, neuron=NEURON, steps=self.steps)
         model = network.build((3, self.side, self.side), CLASSES).to(at.device, at.dtype)
-        rehearsal = view(model, gradient=_Reference())
+        rehearsal = view(model, gradient=Readable())
         for module in rehearsal.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 1.0
@@ -128,7 +128,7 @@ class Problem:
         return torch.arange(self.batch, device=at.device) % CLASSES
 
 
-class _Reference(GradientPath):
+class Readable(GradientPath):
     """The readable neuron, which compiles nothing: making a network must warm up nobody's kernels."""
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:

@@ -1,22 +1,27 @@
 """Do the fast kernels equal the readable neuron on this device, in spikes and in every gradient?
 
-A kernel may fuse a product and a sum that the reference rounds one by one. A potential at its threshold then falls the
-other way, once in millions. So a small share of spikes may differ, and gradients are held against each other where a
-neuron's spikes agree.
+Layers are compared one by one; whole networks, with all that is fused in them, under attack and in float64.
+
+In float32 a kernel may fuse a product and a sum that the reference rounds one by one. A potential at its threshold then
+falls the other way, once in millions. So a small share of a layer's spikes may differ, and gradients are held against
+each other where a neuron's spikes agree.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from benchmarks.agreement import Disagreement
+from benchmarks.agreement import ROUNDING, Disagreement
 from benchmarks.gpu.scene import Scene
+from benchmarks.workloads import Problem, Readable, Setting
 from spikeproof.calling import in_full_precision
 from spikeproof.choices import short
-from spikeproof.snn import IF, LIF, PLIF, ATan
+from spikeproof.snn import IF, LIF, PLIF, VGG, ATan, SEWResNet, WideResNet, attack_view, view
 from spikeproof.snn.dynamics import integrate
 from spikeproof.snn.neurons import SpikingLayer, SpikingNeuron
 
@@ -44,16 +49,56 @@ CASES = (
 )
 
 
+NETWORKS = {"WRN-16-4": WideResNet(depth=16, widen=4), "VGG-11": VGG(), "SEW-ResNet-18": SEWResNet(depth=18)}
+TINY_NETWORKS = {
+    "WRN-16-4": WideResNet(widths=(2, 3, 4), blocks=(1, 1, 1)),
+    "VGG-11": VGG(stages=((2,), (3,)), hidden=(4,)),
+    "SEW-ResNet-18": SEWResNet(widths=(2, 3), blocks=(1, 1)),
+}
+
+
 def rows(scene: Scene) -> Iterator[dict[str, Any]]:
     """How far each case is from the reference; raises `Disagreement` at the end for those that are too far."""
     wrong = []
-    for case in CASES:
-        found = compared(case, TINY_SHAPE if scene.tiny else SHAPE, scene.device)
+    for found in chain(layers(scene), networks(scene)):
         if not found["equal"]:
-            wrong.append(f"{found['neuron']}, T={case.steps}, {found['dtype']}")
+            wrong.append(f"{found['what']}, T={found['steps']}, {found['dtype']}")
         yield found
     if wrong:
         raise Disagreement(f"kernels differ from the reference: {'; '.join(wrong)}")
+
+
+def layers(scene: Scene) -> Iterator[dict[str, Any]]:
+    shape = TINY_SHAPE if scene.tiny else SHAPE
+    return (compared(case, shape, scene.device) for case in CASES)
+
+
+def networks(scene: Scene) -> Iterator[dict[str, Any]]:
+    side, batch = (8, 3) if scene.tiny else (32, 16)
+    chosen = TINY_NETWORKS if scene.tiny else NETWORKS
+    return (attacked(name, Problem(each, 4, side, batch), scene.device) for name, each in chosen.items())
+
+
+def attacked(name: str, problem: Problem, device: torch.device) -> dict[str, Any]:
+    """How far a network's logits, and its gradient on the images, are from those of the readable one."""
+    at = Setting(device, torch.float64)
+    model, x, y = problem.model(at), problem.images(at), problem.labels(at)
+    fast, slow = (answered(attack_view(each), x, y) for each in (model, view(model, gradient=Readable())))
+    apart = {what: distance(*pair) for what, *pair in zip(("logits", "images"), fast, slow, strict=True)}
+    return {
+        "what": name,
+        "steps": problem.steps,
+        "dtype": "float64",
+        "gradients_apart": apart,
+        "equal": bool(slow[1].any()) and all(value <= ROUNDING for value in apart.values()),
+    }
+
+
+def answered(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits, and the gradient of the loss on the images."""
+    x = x.detach().requires_grad_()
+    logits = model(x)
+    return logits.detach(), *torch.autograd.grad(cross_entropy(logits, y, reduction="sum"), x)
 
 
 def compared(case: Case, shape: tuple[int, ...], device: torch.device) -> dict[str, Any]:
@@ -68,7 +113,7 @@ def compared(case: Case, shape: tuple[int, ...], device: torch.device) -> dict[s
     apart = {"x": distance(found[0][:, same], wanted[0][:, same])}
     apart |= {name: distance(*pair) for name, *pair in zip(named(layer), found[1:], wanted[1:], strict=True)}
     return {
-        "neuron": short(case.neuron),
+        "what": short(case.neuron),
         "steps": case.steps,
         "dtype": str(case.dtype).removeprefix("torch."),
         "neurons": same.numel(),

@@ -81,6 +81,7 @@ def test_steps_come_with_their_floor(results: dict[str, Any]) -> None:
 def test_the_other_parts_say_what_they_measured(results: dict[str, Any]) -> None:
     parts = results["parts"]
     assert all(row["equal"] for row in parts["kernels"]["rows"])
+    assert {"WRN-16-4", "VGG-11", "SEW-ResNet-18"} <= {row["what"] for row in parts["kernels"]["rows"]}
     assert {row["dtype"] for row in parts["kernels"]["rows"]} == {"float32", "bfloat16", "float64"}
     (judged,) = parts["verdict"]["rows"]
     assert judged["status"] == "ok"
@@ -205,9 +206,11 @@ def test_the_floor_is_the_larger_one() -> None:
 def test_kernels_that_differ_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     readable = equality.readable
     monkeypatch.setattr(equality, "readable", lambda layer, x: readable(layer, 1.01 * x))
+    monkeypatch.setattr(equality, "ROUNDING", -1.0)
     rows = equality.rows(scene())
-    found = [next(rows) for _ in equality.CASES]
-    assert not all(row["equal"] for row in found)
+    found = [next(rows) for _ in (*equality.CASES, *equality.TINY_NETWORKS)]
+    assert not all(row["equal"] for row in found[: len(equality.CASES)])
+    assert not any(row["equal"] for row in found[len(equality.CASES) :])
     with pytest.raises(Disagreement, match="kernels differ from the reference: LIF"):
         next(rows)
 
