@@ -79,8 +79,8 @@ def rows(scene: Scene) -> Iterator[dict[str, Any]]:
 
 def measured(case: Case, scene: Scene) -> dict[str, Any]:
     torch.compiler.reset()  # shapes of the last case must not make this one's compile as dynamic
-    device = scene.device
-    work = work_of(case.model(torch.device("cpu")).eval(), (3, case.side, case.side))
+    device, model = scene.device, case.model(scene.device)
+    work = work_of(model.eval(), (3, case.side, case.side))
     found: dict[str, Any] = {
         "network": case.name,
         "steps": case.steps,
@@ -90,20 +90,19 @@ def measured(case: Case, scene: Scene) -> dict[str, Any]:
         "neuron_steps_an_image": work.neuron_steps,
     }
     for what, timed in {"training": training, "pgd": climbing, "inference": answering}.items():
-        times = timed(case, device)
+        times = timed(case, model, device)
         least = floor(what, work, case.batch, case.dtype, scene.ceilings)
         found[what] = times | least | {"share_of_floor": least["floor_ms"] / times["ms"]["median"]}
     return found
 
 
-def training(case: Case, device: torch.device) -> dict[str, Any]:
-    call = training_step(case, device)
-    return repeated(call, case, device)
+def training(case: Case, model: nn.Module, device: torch.device) -> dict[str, Any]:
+    return repeated(training_step(case, model.train(), device), case, device)
 
 
-def training_step(case: Case, device: torch.device) -> Callable[[], None]:
+def training_step(case: Case, model: nn.Module, device: torch.device) -> Callable[[], None]:
     """Forward, cross-entropy, backward, and SGD with momentum; it never waits for the device."""
-    model, (x, y) = case.model(device).train(), case.examples(device)
+    x, y = case.examples(device)
     weights = list(model.parameters())
     optimiser = torch.optim.SGD(weights, lr=1e-3, momentum=0.9)
 
@@ -117,12 +116,12 @@ def training_step(case: Case, device: torch.device) -> Callable[[], None]:
     return call
 
 
-def answering(case: Case, device: torch.device) -> dict[str, Any]:
-    model, (x, _) = attack_view(case.model(device)), case.examples(device)
+def answering(case: Case, model: nn.Module, device: torch.device) -> dict[str, Any]:
+    seen, (x, _) = attack_view(model), case.examples(device)
 
     def call() -> None:
         with torch.no_grad(), case.lowered(device):
-            model(x)
+            seen(x)
 
     return repeated(call, case, device)
 
@@ -139,10 +138,10 @@ def repeated(call: Callable[[], Any], case: Case, device: torch.device) -> dict[
     return {"ms": spread(took), "peak_mib": mib(call, device)}
 
 
-def climbing(case: Case, device: torch.device) -> dict[str, Any]:
+def climbing(case: Case, model: nn.Module, device: torch.device) -> dict[str, Any]:
     """A step of PGD, and a whole attack of `FEW` steps with all that is done once; step by step too, where the engine
     replays it as a graph."""
-    climbs = {steps: climb(case, steps, device) for steps in (FEW, MANY)}
+    climbs = {steps: climb(case, model, steps, device) for steps in (FEW, MANY)}
     found = climbed(climbs, case, device)
     if captures(device):
         with eagerly():
@@ -179,14 +178,14 @@ def eagerly() -> Iterator[None]:
         engine.pace_on = pace_on  # type: ignore[attr-defined]
 
 
-def climb(case: Case, steps: int, device: torch.device) -> Callable[[], Tensor]:
+def climb(case: Case, model: nn.Module, steps: int, device: torch.device) -> Callable[[], Tensor]:
     """PGD as training uses it: the last iterate counts, so that each step is one gradient."""
-    model, (x, y) = attack_view(case.model(device)), case.examples(device)
+    seen, (x, y) = attack_view(model), case.examples(device)
     attack = PGD(steps=steps, relative_step=0.25, keep="last")
 
     def call() -> Tensor:
         with case.lowered(device):
-            return attack(model, x, y, Linf(8 / 255))
+            return attack(seen, x, y, Linf(8 / 255))
 
     return call
 
