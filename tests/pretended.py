@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 NAME = "pretended"
 aten = torch.ops.aten
@@ -131,15 +130,21 @@ def refuse_another_generator(there: bool, given: list[Any]) -> None:
         raise RuntimeError(f"expected a {NAME!r} device type for generator but found 'cpu'")
 
 
-class _Module(_DummyBackendModule):
-    def get_amp_supported_dtype(self) -> list[torch.dtype]:
-        return [torch.bfloat16, torch.float16]
-
-
 @contextmanager
 def pretended_device() -> Iterator[Pretending]:
     """The device `NAME` is there inside the block."""
     if torch._C._get_privateuse1_backend_name() != NAME:
-        _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
+        _declare()
     with MadeHere(), Pretending() as pretending:
         yield pretending
+
+
+def _declare() -> None:
+    """Once and for good in this process; not while this file is imported, as other versions of torch may not have it."""
+    from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
+
+    class Module(_DummyBackendModule):
+        def get_amp_supported_dtype(self) -> list[torch.dtype]:
+            return [torch.bfloat16, torch.float16]
+
+    _setup_privateuseone_for_python_backend(NAME, backend_module=Module())

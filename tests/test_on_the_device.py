@@ -1,5 +1,7 @@
 """What has to be true on any device? `pytest --device cuda` asks it of a GPU: kernels, random numbers, training."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,16 @@ def test_a_killed_run_ends_in_the_same_weights(
         train(RECIPE, tmp_path / "killed", device=device, progress=killing)
     found = train(RECIPE, tmp_path / "killed", device=device)
     torch.testing.assert_close(found.state_dict(), expected.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("cuda", "there is no CUDA device here; cpu always is"), ("gpu", "choose cpu, cuda, cuda:1 or pretended")],
+)
+def test_a_device_that_is_not_there_is_an_error_of_usage(name: str, said: str) -> None:
+    if name == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    command = [sys.executable, "-m", "pytest", "--device", name, "--collect-only", "-q", __file__]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert f"--device {name}: {said}" in done.stderr
