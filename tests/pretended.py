@@ -140,7 +140,7 @@ def pretended_device() -> Iterator[Pretending]:
 
 
 def _declare() -> None:
-    """Once and for good in this process; not while this file is imported, as other versions of torch may not have it."""
+    """Once and for good in this process; not on import, as other versions of torch may not have it."""
     from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
     class Module(_DummyBackendModule):
