@@ -1,6 +1,6 @@
 """What do many tests share? Small data and networks, the same in every run, and commands that have to be refused.
 
-`pytest --device cuda` runs on a GPU what makes sense there: all that uses `device`, `digits` or a trained network.
+`pytest --device cuda` runs on a GPU what makes sense there: all that uses `device` or a trained network.
 `--device pretended` runs the same on a CPU that refuses what a GPU would (`tests/pretended.py`).
 """
 
@@ -61,11 +61,10 @@ def same_randomness() -> None:
 
 
 @pytest.fixture(scope="session")
-def digits(device: torch.device) -> Examples:
-    """Training images and labels, test images and labels of the handwritten digits."""
+def digits() -> Examples:
+    """Training images and labels, test images and labels of the handwritten digits; on the CPU, as data are read."""
     train, test = Digits().part("train"), Digits().part("test")
-    x, y, test_x, test_y = *train.batch(range(len(train))), *test.batch(range(len(test)))
-    return x.to(device), y.to(device), test_x.to(device), test_y.to(device)
+    return *train.batch(range(len(train))), *test.batch(range(len(test)))
 
 
 @pytest.fixture(scope="session")

@@ -72,9 +72,8 @@ class RoundsByShape(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         full = switches() == FULL
-        random = torch.Generator(x.device).manual_seed(len(x))
-        noise = torch.randn(x.shape[1:], generator=random, device=x.device)
-        return self.network(x + (1e-6 if full else 1e-3) * noise)
+        noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(len(x)))
+        return self.network(x + (1e-6 if full else 1e-3) * noise.to(x))
 
 
 def verdict(model: nn.Module, images: tuple[Tensor, Tensor], batch: int) -> tuple[str, list[str]]:

@@ -16,7 +16,7 @@ THREAT = sp.Linf(0.1)
 def attacked(model, images, *keys, broken=None, draws=1, threat=THREAT, most=24) -> dict[str, Flag]:
     """The flags of the checks of these keys, all without any, on `most` images that the model knows."""
     x, y = images
-    right = sp.predict(model, x).argmax(1) == y
+    right = sp.predict(model, x).argmax(1) == y.cpu()
     x, y = x[right][:most], y[right][:most]
     broken = torch.zeros(len(x), dtype=torch.bool) if broken is None else broken[: len(x)]
     checks = [check for check in CHECKS if not keys or check.key in keys]
