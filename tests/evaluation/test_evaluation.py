@@ -9,6 +9,7 @@ from torch import nn
 import spikeproof as sp
 from spikeproof.attacks import Attack
 from spikeproof.attacks.attack import Whole
+from spikeproof.controls import Outside
 from spikeproof.evaluation import robustness
 from spikeproof.evaluation.suites import QUICK
 from spikeproof.runs import Run
@@ -169,11 +170,7 @@ def test_a_network_without_input_gradient_gets_no_robust_accuracy(images, traine
     narrow = sp.view(trained, gradient=sp.Rectangle(width=1e-6))
     refused(narrow, images, "zero_gradient", "exactly zero")
 
-    class Detached(nn.Module):
-        def forward(self, x):
-            return trained(x.detach())
-
-    refused(Detached(), images, "zero_gradient", "exactly zero")
+    refused(Outside(trained, torch.Tensor.detach), images, "zero_gradient", "exactly zero")
 
 
 def test_a_model_from_outside_is_evaluated(images):
@@ -306,14 +303,14 @@ def test_a_narrow_slope_is_seen_through(trained, images):
 
 
 def test_nan_under_attack_is_no_robustness(trained, images):
-    class Brittle(nn.Module):
+    class Brittle(Outside):
         """NaN wherever a pixel is off the sixteen grey levels of the clean images: argmax of NaN is class 0."""
 
         def forward(self, x):
             off = ((x * 16 - (x * 16).round()).abs() > 1e-3).flatten(1).any(1, keepdim=True)
-            return trained(x).masked_fill(off, torch.nan)
+            return self.network(x).masked_fill(off, torch.nan)
 
-    found = sp.evaluate(Brittle(), images, sp.Protocol(threats=THREATS, suite=SMALL))
+    found = sp.evaluate(Brittle(trained, nn.Identity()), images, sp.Protocol(threats=THREATS, suite=SMALL))
     assert found.diagnosis.status == "nan"
     assert "under Linf" in found.diagnosis.reason
     assert found.robust_accuracy(0) is None
@@ -334,15 +331,12 @@ def test_nan_weights_are_named(images):
 
 
 def test_a_model_that_writes_into_its_input_is_refused_and_harms_no_one(trained, images):
-    class Writes(nn.Module):
-        def forward(self, x):
-            return trained(x.mul_(0.5) if not x.requires_grad else x * 0.5)
-
+    writes = Outside(trained, lambda x: x.mul_(0.5) if not x.requires_grad else x * 0.5)
     x, y = images
     before = x.clone()
     for measure in (
-        lambda: sp.evaluate(Writes(), (x, y), sp.Protocol(threats=[sp.Linf(0.05)])),
-        lambda: sp.predict(Writes(), x),
+        lambda: sp.evaluate(writes, (x, y), sp.Protocol(threats=[sp.Linf(0.05)])),
+        lambda: sp.predict(writes, x),
     ):
         with pytest.raises(sp.UserError, match="writes into its input"):
             measure()

@@ -137,7 +137,9 @@ def test_a_gap_between_the_default_path_and_the_worst_is_a_warning(trained, imag
 def test_a_network_that_no_image_changes_holds_without_a_bound(images):
     class Always(nn.Module):
         def forward(self, x):
-            return nn.functional.one_hot(torch.full((len(x),), 3), 10) + 0 * x.sum((1, 2, 3)).unsqueeze(1)
+            return nn.functional.one_hot(torch.full((len(x),), 3, device=x.device), 10) + 0 * x.sum(
+                (1, 2, 3)
+            ).unsqueeze(1)
 
     flag = attacked(Always(), images, "holds-without-a-bound")["holds-without-a-bound"]
     assert flag.number == 1
