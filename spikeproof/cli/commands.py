@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from spikeproof.attacks import Linf, Threat
 from spikeproof.choices import AtLeast, Count, Seed, UserError
@@ -66,6 +66,7 @@ def evaluate(
     batch: Count = 256,
     draws: Count | None = None,
     seed: Seed | None = None,
+    attack_precision: Literal["float32", "bf16"] | None = None,
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
@@ -90,11 +91,14 @@ def evaluate(
         batch: images attacked at once
         draws: passes that a stochastic network's logits and gradients are averaged over
         seed: for random starts (default: 0)
+        attack_precision: of the network under attack; bf16 is faster on most GPUs (default: float32). What judges is
+            always float32
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a run, a suite or an option names
     """
-    done = protocol_of(protocol, threat, eps, suite, trust, part=part, images=images, draws=draws, seed=seed)
+    others = {"part": part, "images": images, "draws": draws, "seed": seed, "attack_precision": attack_precision}
+    done = protocol_of(protocol, threat, eps, suite, trust, **others)
     device = device_of(device)
     found = runs_of(runs or [], model, weights, data, out, device)
     for run in found:
@@ -215,6 +219,7 @@ def compare(
     suite: str | None = None,
     images: Count | None = None,
     draws: Count | None = None,
+    attack_precision: Literal["float32", "bf16"] | None = None,
     seeds: Count = 1,
     data_root: Path | None = None,
     download: bool = False,
@@ -228,19 +233,21 @@ def compare(
     Args:
         configs: YAML files, one a network
         out: folder for the run folders and report.html
-        protocol: a YAML file that says how networks are attacked, in the place of the options up to --draws
+        protocol: a YAML file that says how networks are attacked, in the place of the options up to --attack-precision
         threat: what the adversary may do (default: Linf)
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
         suite: name of a suite, or a YAML file with a name and attacks (default: quick)
         images: how many test images, from the first on (default: all)
         draws: passes that a stochastic network's logits and gradients are averaged over (default: 16)
+        attack_precision: of networks under attack; bf16 is faster on most GPUs (default: float32)
         seeds: how many training seeds, counted up from each configuration's own
         data_root: folder of the data sets
         download: fetch data sets where they are missing
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a configuration, the suite or an option names
     """
-    done = protocol_of(protocol, threat, eps, suite, trust, images=images, draws=draws)
+    others = {"images": images, "draws": draws, "attack_precision": attack_precision}
+    done = protocol_of(protocol, threat, eps, suite, trust, **others)
     device = device_of(device)
     recipes = [recipe_in(path, trust=trust) for path in configs]
     if download:

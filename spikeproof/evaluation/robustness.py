@@ -80,7 +80,7 @@ def evaluate_pool(
     logits = predictions(model, pool, batch, draws, vote, seed)
     flags += network
     ledger = Ledger.opened(model, pool, protocol, batch, draws, if_stochastic, kept, logits, flags)
-    judge = Judge(model, draws, vote, batch)
+    judge = Judge(model, draws, vote, batch, protocol.attack_precision)
     as_run, ahead = _as_run(suite, model), batch * (1 if judge.device.type == "cpu" else AHEAD)
     for eps, threat in enumerate(threats):
         for number, attack in enumerate(as_run):

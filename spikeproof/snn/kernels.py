@@ -28,6 +28,7 @@ OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
     "realize_opcount_threshold": 4,  # else the potentials of all steps are expanded anew in each: seconds more
     "cpp.vec_isa_ok": True,  # believe the processor's flags instead of compiling a program for each: seconds more
 }
+HALF = (torch.float16, torch.bfloat16)  # currents of fewer bits than potentials have
 COMPILE_UP_TO_STEPS = 32  # unrolling more takes a compiler minutes
 
 
@@ -204,11 +205,14 @@ class _OfStep:
 def _step(
     setup: _Setup, x: Tensor, t: int, v: Tensor | None, leak: Tensor, threshold: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Potential, spike (as a mask) and potential after reset at step `t`."""
-    current = (x if setup.constant else x[t]).to(torch.promote_types(x.dtype, torch.float32))
-    u = current if v is None else leak * v + current
+    """Potential, spike (as a mask) and potential after reset at step `t`; the last one is not reset."""
+    current = x if setup.constant else x[t]
+    current = current.float() if current.dtype in HALF else current
+    u = current if v is None else (leak * v).add_(current)
     fired = u >= threshold
-    return u, fired, torch.where(fired, torch.zeros_like(u) if setup.hard_reset else u - threshold, u)
+    if t + 1 == setup.steps:
+        return u, fired, u  # nobody asks for what stays after it
+    return u, fired, u.masked_fill(fired, 0) if setup.hard_reset else torch.where(fired, u - threshold, u)
 
 
 def _forward(setup: _Setup, x: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
