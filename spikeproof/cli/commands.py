@@ -303,19 +303,21 @@ def list_names() -> None:
     tables.show_choices()
 
 
-def doctor(data_root: Path | None = None, controls: bool = False) -> None:
+def doctor(data_root: Path | None = None, controls: bool = False, device: str | None = None) -> None:
     """Check this installation: versions, compiler, accelerator, data.
 
     Args:
         data_root: folder of the data sets
         controls: train networks that hide from attacks and honest ones, and see that the evaluation tells them apart
+        device: cpu, cuda, cuda:1, ...
     """
+    device = device_of(device)
     if not controls:
         return tables.show_installation(data_root)
     from spikeproof.controls import judged
 
     with bar("controls") as progress:
-        found = judged(progress=progress)
+        found = judged(progress=progress, device=device)
     tables.show_controls(found)
     if wrong := [one.control.name for one in found if not one.right]:
         raise UserError(f"the evaluation was wrong about {len(wrong)} of {len(found)} controls: {', '.join(wrong)}")
