@@ -20,11 +20,15 @@ from spikeproof.randomness import Streams, seed_from, seeded
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an attack found ``[B, C, H, W]``, and what it cost: evaluations per image ``[B]``."""
+    """What an attack found ``[B, C, H, W]``, and what it cost: evaluations per image ``[B]``.
+
+    `broken` ``[B]`` is what it believes to have broken; None where it does not know.
+    """
 
     x: Tensor
     gradients: Tensor
     forwards: Tensor
+    broken: Tensor | None = None
 
 
 class Attack(Choice):

@@ -77,7 +77,8 @@ class Climb:
         self.width = task.width or len(task.x)
         self.waiting = torch.arange(len(task.x), device=task.x.device)
         self.looks = task.stop or not attack.keeps_last
-        self.found = Outcome(task.x.clone(), torch.zeros_like(self.waiting), torch.zeros_like(self.waiting))
+        none = torch.zeros_like(self.waiting)
+        self.found = Outcome(task.x.clone(), none, none.clone(), none.bool() if self.looks else None)
         self.query = Query(task, Slots.of(task, self.waiting[:0]), attack.eot, keeps=self.looks)
         self.legs = attack.legs(0) if not attack.looks_first else 0  # known once there are logits
         pace = pace_on(task.x.device) if attack.static else Pace()
@@ -163,6 +164,8 @@ class Climb:
         self.found.x[s.place] = self.attack.settled(part) if last is None else last[rows]
         self.found.gradients[s.place] = s.gradients
         self.found.forwards[s.place] = s.forwards
+        if self.found.broken is not None:
+            self.found.broken[s.place] = s.broken
 
     def _refilled(self, state: State, staying: Tensor, again: Slots) -> State:
         """The slots of those that stay, those that begin anew, and as many new images as there is room for."""

@@ -8,6 +8,7 @@ import torch
 from spikeproof.configs import to_config
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation.examples import examples, strongest
+from spikeproof.evaluation.fresh import Fresh
 from spikeproof.evaluation.ledger import STATES, Kept, fingerprint_of_verdicts
 from spikeproof.evaluation.opened_runs import opened
 from spikeproof.evaluation.predictions import taken
@@ -41,12 +42,12 @@ def evaluate_run(
     """
     batch = usable(batch)
     model, data = opened(run, "evaluate", device=device, trust=trust, ranks=ranks)
-    chosen = protocol.part_of(data, data_root)
+    fresh, chosen = Fresh(model), protocol.part_of(data, data_root)
     print_ = fingerprint_of_verdicts(model, chosen, protocol, batch, ranks)
     if ranks.of_first(lambda: _is_there(run, print_)):
         return
     started = time.monotonic()
-    found = evaluate_pool(model, chosen, protocol, batch, Kept(run, print_), progress, ranks)
+    found = evaluate_pool(model, fresh, chosen, protocol, batch, Kept(run, print_), progress, ranks)
     if not ranks.first:
         return
     for file in ("verdicts.json", "examples.npz"):  # the summary comes last: while it is missing, nothing counts

@@ -10,6 +10,7 @@ from spikeproof.attacks import Attack, Threat
 from spikeproof.attacks.attack import Outcome
 from spikeproof.calling import device_of, is_stochastic, predict
 from spikeproof.choices import Choice, within
+from spikeproof.evaluation.fresh import Fresh
 from spikeproof.randomness import seed_from
 from spikeproof.snn import GradientPath, attack_view
 
@@ -28,11 +29,21 @@ class Judge:
 
     Attacks average over as many passes; on a network that may be stochastic none stops at a first lucky draw. At most
     `batch` images are attacked side by side: half as many, with a warning, from where memory runs out. With `precision`
-    "bf16" attacks see the network under autocast; what judges is float32.
+    "bf16" attacks see the network under autocast; what judges is float32. It is a new copy, `fresh()`, each time: one
+    that has seen neither these images nor what became of them before.
     """
 
-    def __init__(self, model: nn.Module, draws: int, vote: bool, batch: int = 256, precision: str = "float32") -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        draws: int,
+        vote: bool,
+        batch: int = 256,
+        precision: str = "float32",
+        fresh: Fresh | None = None,
+    ) -> None:
         self.model = model
+        self.fresh = fresh or Fresh(model)
         self.attacked = attack_view(model)
         self.draws = draws
         self.vote = vote
@@ -63,17 +74,27 @@ class Judge:
         Its gradients are means over `draws` passes, if given.
         """
         index = torch.arange(len(x)) if index is None else index
-        found = self._attacked(attack.averaging(draws or self.draws), x, y, threat, seed, index)
+        found = self.attack(attack, x, y, threat, seed, index, draws)
         allowed = threat.project(found.x, x)
         legal = threat.contains(allowed, x).cpu()
         never_attacked = seed_from(seed, 1, int(index[0]))  # the noise of the judgement
-        logits = predict(self.model, allowed, draws=self.draws, vote=self.vote, seed=never_attacked)
+        logits = predict(self.fresh(), allowed, draws=self.draws, vote=self.vote, seed=never_attacked)
         broken = legal & (logits.argmax(1) != y.cpu())
         undefined = (~logits.isfinite()).any(1)
         return Judgement(broken, found.gradients.cpu(), found.forwards.cpu() + self.draws, undefined)
 
-    def _attacked(self, attack: Attack, x: Tensor, y: Tensor, threat: Threat, seed: int, index: Tensor) -> Outcome:
-        """What `attack` finds; what it finds does not depend on the width."""
+    def attack(
+        self,
+        attack: Attack,
+        x: Tensor,
+        y: Tensor,
+        threat: Threat,
+        seed: int,
+        index: Tensor,
+        draws: int | None = None,
+    ) -> Outcome:
+        """What `attack` finds; that does not depend on how many images are attacked side by side."""
+        attack = attack.averaging(draws or self.draws)
         while True:
             try:
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):

@@ -19,7 +19,8 @@ from spikeproof.choices import UserError, short
 from spikeproof.data import DataSet, Images
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation.diagnosis import diagnose, judged
-from spikeproof.evaluation.flags import CHECKED, Credited, Inspection, Trials, examine
+from spikeproof.evaluation.flags import CHECKED, CHECKS, Credited, Inspection, Trials, examine
+from spikeproof.evaluation.fresh import Fresh
 from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.ledger import Kept, Ledger, fingerprint_of_verdicts
 from spikeproof.evaluation.predictions import Pool, predictions, taken
@@ -36,6 +37,7 @@ __all__ = ["evaluate"]
 DIAGNOSED = 256  # images, whatever the batch
 DRAWS = 16  # passes of a stochastic network
 BATCH = 256  # images attacked at once
+FEW = 16  # images that the cheap checks look at where the suite has none examined
 AHEAD = 16  # batches of images that wait for a slot on an accelerator, where few images are as slow as many
 
 
@@ -65,13 +67,15 @@ def evaluate(
     if not isinstance(protocol, Protocol):
         raise UserError(f"a protocol is needed, Protocol(threats=Linf(0.1)) for example, not {protocol!r}")
     model, batch, pool = adapt(model), usable(batch), protocol.pool(data)
+    fresh = Fresh(model)
     print_ = fingerprint_of_verdicts(model, pool, protocol, batch, ranks) if state or ranks.size > 1 else ""
     kept = None if state is None else Kept(state, print_)
-    return evaluate_pool(model, pool, protocol, batch, kept, progress, ranks)
+    return evaluate_pool(model, fresh, pool, protocol, batch, kept, progress, ranks)
 
 
 def evaluate_pool(
     model: nn.Module,
+    fresh: Fresh,
     pool: Pool,
     protocol: Protocol,
     batch: int,
@@ -79,7 +83,7 @@ def evaluate_pool(
     progress: Report,
     ranks: Ranks = ALONE,
 ) -> Verdicts:
-    """`evaluate` on images that are chosen already, with a network that is adapted."""
+    """`evaluate` on images that are chosen already, with a network that is adapted, and `fresh` copies of it."""
     threats, suite, draws, seed = protocol.threats, protocol.suite, protocol.draws, protocol.seed
     if_stochastic = DRAWS if draws is None else draws
     if draws is None:
@@ -88,7 +92,8 @@ def evaluate_pool(
         draws = 1
     vote = suite.judged_by == "vote"
     first = taken(model, pool, torch.arange(min(len(pool), CHECKED)))
-    network = examine(Inspection(model, *first, suite.paths, width=min(batch, len(first[0])), seed=seed))
+    width = min(batch, len(first[0]))
+    network = examine(Inspection(model, *first, suite.paths, width=width, seed=seed, fresh=fresh))
     # whether it keeps a state, which would make all that follows a matter of chance
     flags = [ranks.of_first(lambda: next(network))]
     logits = predictions(model, pool, batch, draws, vote, seed, ranks)
@@ -99,7 +104,7 @@ def evaluate_pool(
     more, *found = ranks.each(*checks)
     flags += more
     ledger = Ledger.opened(model, pool, protocol, draws, if_stochastic, kept, logits, flags, found, ranks)
-    judge = Judge(model, draws, vote, batch, protocol.attack_precision)
+    judge = Judge(model, draws, vote, batch, protocol.attack_precision, fresh)
     as_run, ahead = _as_run(suite, model), batch * (1 if judge.device.type == "cpu" else AHEAD)
     for eps, threat in enumerate(threats):
         for number, attack in enumerate(as_run):
@@ -138,15 +143,26 @@ def _examined(
     right = np.flatnonzero(found.broken_at >= 0)
     credited = Credited(found.suite.members, found.broken_by[right].tolist())
     found = replace(found, flags=(*found.flags, *examine(credited)))
-    if not len(examined := right[: found.suite.examined]):
+    if not len(examined := right[: found.suite.examined or FEW]):
         return found
     by_gradients = np.array([attack.white_box for attack in found.suite.members] + [False])  # the last: by none
     broken = torch.from_numpy(by_gradients[found.broken_by[examined]])
     index = torch.from_numpy(examined)
     x, y = taken(judge.model, pool, index)
     drawn, flags = seed_from(seed, len(found.threats)), list(found.flags)
-    trials = Trials(judge, x, y, found.threats[-1], broken, batch=batch, seed=drawn, index=index, ranks=ranks)
-    for flag in examine(trials):
+    trials = Trials(
+        judge,
+        x,
+        y,
+        found.threats[-1],
+        broken,
+        batch=batch,
+        seed=drawn,
+        index=index,
+        ranks=ranks,
+        paths=found.suite.paths,
+    )
+    for flag in examine(trials, CHECKS if found.suite.examined else [each for each in CHECKS if each.cheap]):
         flags.append(flag)
         progress(f"red flags: {flag.name}", 1, 1)
     cost = trials.gradients, trials.forwards

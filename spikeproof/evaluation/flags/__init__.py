@@ -9,7 +9,7 @@ file of its subject.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from spikeproof.evaluation.flags import attacks, layers, network, suite
+from spikeproof.evaluation.flags import attacks, gradients, layers, network, suite
 from spikeproof.evaluation.flags.flag import Check, Flag, Measured, check, declared_in
 from spikeproof.evaluation.flags.inspection import CHECKED, Inspection
 from spikeproof.evaluation.flags.suite import Credited
@@ -29,7 +29,7 @@ __all__ = [
     "rows",
 ]
 
-CHECKS: tuple[Check[Any], ...] = declared_in(network, layers, attacks, suite)
+CHECKS: tuple[Check[Any], ...] = declared_in(network, layers, gradients, attacks, suite)
 
 
 def examine(subject: Inspection | Trials | Credited, checks: Sequence[Check[Any]] | None = None) -> Iterator[Flag]:

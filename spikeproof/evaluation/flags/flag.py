@@ -54,7 +54,8 @@ class Check(Generic[Subject]):
     """A declared check of a subject: a network, attacks on it, or what a suite found.
 
     `number` says what `function` measures; None of it means that the check does not apply. `meaning` says what a number
-    above `threshold` tells. `final`: once the flag is raised, no other check of the subject tells anything.
+    above `threshold` tells. `final`: once the flag is raised, no other check of the subject tells anything. `cheap`: it
+    takes few gradients, and is made whatever the suite.
     """
 
     key: str
@@ -66,6 +67,7 @@ class Check(Generic[Subject]):
     subject: type[Subject]
     function: Callable[[Subject], Measured | None]
     final: bool = False
+    cheap: bool = False
 
     def flag(self, subject: Subject) -> Flag | None:
         """The flag of this check, raised or not; None where it does not apply."""
@@ -87,6 +89,7 @@ def check(
     number: str,
     meaning: str,
     final: bool = False,
+    cheap: bool = False,
 ) -> Callable[[Callable[[Subject], Measured | None]], Check[Subject]]:
     """Declares the function below it as a check; see `Check`."""
 
@@ -101,6 +104,7 @@ def check(
             subject=subject,
             function=function,
             final=final,
+            cheap=cheap,
         )
 
     return declared

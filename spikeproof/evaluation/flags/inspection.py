@@ -14,6 +14,7 @@ from spikeproof.calling import as_evaluated, checked_logits, in_full_precision, 
 from spikeproof.choices import short
 from spikeproof.evaluation.flags.activity import Activity, activity
 from spikeproof.evaluation.flags.statistics import share
+from spikeproof.evaluation.fresh import Fresh
 from spikeproof.randomness import Streams, seeded
 from spikeproof.snn import GradientPath, attack_view, view
 
@@ -27,10 +28,11 @@ def fixed_shape_logits(model: nn.Module, x: Tensor, width: int, seed: int) -> Te
     A batch with fewer is filled up by repeating its own images; their logits are dropped.
     """
     parts = []
-    with torch.no_grad(), seeded(seed, x.device), as_evaluated(model), in_full_precision():
+    with seeded(seed, x.device), as_evaluated(model), in_full_precision():
         for part in x.split(width):
             rows = torch.arange(width, device=x.device) % len(part)
-            parts.append(checked_logits(model, part[rows], len(part))[: len(part)])
+            images = part[rows].requires_grad_(torch.is_grad_enabled())
+            parts.append(checked_logits(model, images, len(part)).detach()[: len(part)])
     return torch.cat(parts)
 
 
@@ -39,7 +41,8 @@ class Inspection:
     """A network and images ``[B, C, H, W]`` with labels ``[B]`` to ask it about.
 
     `paths` are the gradient paths that will be attacked beside the network's own. `logits`, called with
-    ``(model, x, width, seed)``, is how the network is asked: always `width` images at once.
+    ``(model, x, width, seed)``, is how the network is asked: always `width` images at once. `fresh` makes copies of the
+    network as it was before its first call (None: as it is now).
     """
 
     model: nn.Module
@@ -49,10 +52,28 @@ class Inspection:
     width: int = CHECKED
     seed: int = 0
     logits: Callable[[nn.Module, Tensor, int, int], Tensor] = fixed_shape_logits
+    fresh: Fresh | None = None
 
-    def ask(self, x: Tensor, *, seed: int | None = None, model: nn.Module | None = None) -> Tensor:
-        """Logits for images `x`, with the inspection's random numbers unless another `seed` is given."""
-        return self.logits(model or self.model, x, self.width, self.seed if seed is None else seed)
+    def ask(
+        self,
+        x: Tensor,
+        *,
+        seed: int | None = None,
+        model: nn.Module | None = None,
+        width: int | None = None,
+        gradients: bool = False,
+    ) -> Tensor:
+        """Logits for images `x`, with the inspection's random numbers unless another `seed` is given.
+
+        With `gradients` the network is called as an attack calls it, with images that want a gradient.
+        """
+        seed = self.seed if seed is None else seed
+        with torch.set_grad_enabled(gradients):
+            return self.logits(model or self.model, x.detach(), width or self.width, seed).detach()
+
+    @cached_property
+    def copies(self) -> Fresh:
+        return self.fresh or Fresh(self.model)
 
     @property
     def stochastic(self) -> bool:

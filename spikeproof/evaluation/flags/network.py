@@ -3,10 +3,15 @@
 import torch
 from torch import Tensor
 
+from spikeproof.calling import width_for
 from spikeproof.evaluation.flags.flag import Measured, check
 from spikeproof.evaluation.flags.inspection import Inspection, share_changed
 from spikeproof.evaluation.flags.statistics import share
+from spikeproof.evaluation.fresh import grows, remembered
 
+KEPT = 8  # images that are looked for in memory
+NEAR = 0.05  # in pixel units: of images that are taken for others' neighbours
+TINY = 1e-6  # a change of pixels that only rounding sees
 ALONE = 4  # images that are asked about alone as well
 
 
@@ -16,16 +21,41 @@ ALONE = 4  # images that are asked about alone as well
     name="keeps a state",
     threshold=0.0,
     spoils=True,
-    number="share of images whose logits change after another call, same random numbers",
-    meaning="The same samples with the same random numbers get other logits after another call: something is left over "
-    "from it. Reset it in forward.",
+    number="share of images whose logits change after another call, same random numbers; that a fresh copy of the "
+    "network, which has seen nothing, answers otherwise; or that lie in memory two calls later",
+    meaning="The same samples with the same random numbers get other logits after another call, or samples are kept "
+    "after the call: something is left over from it. Reset it in forward.",
     final=True,
 )
 def stateful(network: Inspection) -> Measured:
     first = network.x[: network.width]
+    kept = _kept(network, first[:KEPT])  # first of all: no image of the data has been shown to anybody yet
     once = network.ask(first)
     network.ask(first.amax() - first)
-    return Measured(number=share_changed(network.ask(first), once))
+    found = {
+        "after another call": share_changed(network.ask(first), once),
+        "beside a fresh copy": _changed_by_memories(network, first),
+        "kept in memory": kept,
+    }
+    return Measured(number=max(found.values()), details={name: number for name, number in found.items() if number})
+
+
+def _changed_by_memories(network: Inspection, x: Tensor) -> float:
+    """The share of images near `x` to which a copy that has seen `x` answers otherwise than one that has not."""
+    shift = torch.rand(x.shape, generator=torch.Generator().manual_seed(network.seed)).to(x) * 2 - 1
+    near = (x + NEAR * shift).clamp(0, float(x.amax()))
+    if not network.copies.exact:
+        return 0.0
+    used = network.copies()
+    network.ask(x, model=used)
+    return share(~_equal(network.ask(near, model=used), network.ask(near, model=network.copies())))
+
+
+def _kept(network: Inspection, x: Tensor) -> float:
+    """The share of images that are kept somewhere; 1 where every call leaves more behind."""
+    shown = network.copies()
+    kept = remembered(lambda images: network.ask(images, model=shown), x) / len(x)
+    return kept or float(grows(lambda images: network.ask(images, model=shown), x))
 
 
 @check(
@@ -49,11 +79,11 @@ def undeclared_randomness(network: Inspection) -> Measured | None:
     threshold=0.0,
     spoils=True,
     number="share of images whose logits differ in any bit beside other images, in another order of those, or alone; "
-    "same shape, same place (deterministic networks)",
+    "same shape, same place, same random numbers (0.2 for declared noise)",
     meaning="A sample's logits depend on the others in its batch: statistics of the batch are in use.",
 )
 def batch_dependence(network: Inspection) -> Measured | None:
-    if network.random:
+    if network.random and not network.stochastic:
         return None  # the logits would differ anyway
     x, usual = network.x, network.usual
     with_negatives = torch.cat([x, x.amax() - x])
@@ -62,7 +92,8 @@ def batch_dependence(network: Inspection) -> Measured | None:
         logits = network.ask(with_negatives[order])
         stay = (order == torch.arange(len(order))) & (order < len(x))
         differs[order[stay]] |= ~_equal(logits[stay], usual[order[stay]])
-    return Measured(number=share(differs), details={"samples": len(x)})
+    drawn = 0.2 if network.stochastic else 0.0  # how many numbers are drawn may depend on the images
+    return Measured(number=share(differs), details={"samples": len(x)}, chance=drawn)
 
 
 def arrangements(images: int, width: int) -> list[Tensor]:
@@ -99,16 +130,68 @@ def place_dependence(network: Inspection) -> Measured | None:
 
 @check(
     Inspection,
+    key="size-dependence",
+    name="the size of a batch counts",
+    threshold=0.2,  # as for the place
+    spoils=True,
+    number="share of images whose logits change in a batch of another size (deterministic networks)",
+    meaning="A sample's logits depend on how many there are in the batch: what is judged is not what is attacked.",
+)
+def size_dependence(network: Inspection) -> Measured | None:
+    if network.random:
+        return None
+    sizes = sorted({1, 2, network.width + 1, width_for(network.x.device)} - {network.width})
+    changed = {size: share_changed(network.ask(network.x, width=size), network.usual) for size in sizes}
+    return Measured(number=max(changed.values()), details={f"{n} at once": c for n, c in changed.items() if c})
+
+
+@check(
+    Inspection,
+    key="jumps",
+    name="logits jump",
+    threshold=0.2,  # of the images: a spike at its threshold may flip
+    spoils=True,
+    number="share of images whose logits change when all pixels change by 1e-6 (deterministic networks)",
+    meaning="Samples that nobody can tell apart get other logits: noise that the sample itself decides, for example. "
+    "Attacks cannot learn anything from one step for the next.",
+)
+def jumps(network: Inspection) -> Measured | None:
+    if network.random:
+        return None
+    sign = torch.randint(0, 2, network.x.shape, generator=torch.Generator().manual_seed(network.seed)).to(network.x)
+    near = (network.x + TINY * (2 * sign - 1)).clamp(0, float(network.x.amax()))
+    return Measured(number=share_changed(network.ask(near), network.usual))
+
+
+@check(
+    Inspection,
+    key="noise-is-none",
+    name="declared noise is none",
+    threshold=0.0,
+    spoils=False,
+    number="1 where logits do not change with the random numbers of a network that says that they do",
+    meaning="The network says that its logits are random, and they are not: draws are wasted on it, and no attack "
+    "stops early. Set stochastic = False.",
+)
+def noise_is_none(network: Inspection) -> Measured | None:
+    return Measured(number=float(not network.changed_by_seed)) if network.stochastic else None
+
+
+@check(
+    Inspection,
     key="other-logits",
     name="an attack sees other logits",
     threshold=0.05,
     spoils=True,
-    number="share of images whose logits along a gradient path differ from inference, the worst path",
+    number="share of images whose logits along a gradient path, or while gradients are taken, differ from inference",
     meaning="What is attacked is not what is evaluated.",
 )
 def other_logits(network: Inspection) -> Measured:
     views, x = network.views.items(), network.x
     changed = {name: share_changed(network.ask(x, model=seen), network.usual) for name, seen in views}
+    if not network.random:
+        with_gradients = network.ask(x, model=network.views["its own path"], gradients=True)
+        changed["with gradients"] = share_changed(with_gradients, network.usual)
     return Measured(number=max(changed.values()), details={name: number for name, number in changed.items() if number})
 
 

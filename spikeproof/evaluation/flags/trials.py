@@ -1,10 +1,10 @@
 """Which images do attacks break that are run for the flags' sake? Each is run once, when a check asks for it."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,13 +22,14 @@ from spikeproof.attacks import (
     TwinTransfer,
     UniformNoise,
 )
+from spikeproof.attacks.attack import Outcome
 from spikeproof.configs import to_config
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation.flags.statistics import share
 from spikeproof.evaluation.judging import Judge
 from spikeproof.randomness import seed_from
 from spikeproof.runs.attack_names import attack_name
-from spikeproof.snn import SpikingNetwork, has_spikes
+from spikeproof.snn import GradientPath, SpikingNetwork, has_spikes
 
 STEPS = (10, 50, 100, 500)  # few, more, usual, most
 
@@ -82,8 +83,8 @@ class Trials:
     """Attacks on images `x` ``[B, C, H, W]`` that are classified right.
 
     `broken` ``[B]`` says which of them the suite's attacks with gradients break, `index` ``[B]`` their numbers in their
-    data set. `gradients` and `forwards` count what has been spent so far, on all images together. The images are dealt
-    to `ranks`.
+    data set. `paths` are the gradient paths that are attacked beside the network's own. `gradients` and `forwards`
+    count what has been spent so far, on all images together. The images are dealt to `ranks`.
     """
 
     def __init__(
@@ -98,15 +99,19 @@ class Trials:
         seed: int = 0,
         index: Tensor | None = None,
         ranks: Ranks = ALONE,
+        paths: Sequence[GradientPath] = (),
     ) -> None:
         self.judge, self.threat = judge, threat
         self.x, self.y, self.broken = x, y, broken
         self.batch, self.seed, self.ranks = batch, seed, ranks
         self.index = torch.arange(len(x)) if index is None else index
+        self.paths = paths
         self.tools = TOOLS[threat.kind]
         self.few, _, self.usual, self.most = self.steps = STEPS
         self.gradients = self.forwards = 0
+        self.probe: Any = None  # what `gradients` asks once for several checks
         self._known: dict[tuple[Attack, Threat, int | None], Tensor] = {}
+        self._found: dict[Attack, Outcome] = {}
 
     def broken_by(self, attack: Attack, threat: Threat | None = None, draws: int | None = None) -> Tensor:
         """Which images ``[B]`` the attack breaks, its gradients being means over `draws` passes if given.
@@ -128,6 +133,38 @@ class Trials:
             broken[rows] = judged.broken
             self.gradients += int(judged.gradients.sum())
             self.forwards += int(judged.forwards.sum())
+        return broken
+
+    def returned(self, attack: Attack) -> Tensor:
+        """The images ``[B, C, H, W]`` that the attack returns, inside the threat."""
+        return self.threat.project(self._outcome(attack).x, self.x)
+
+    def believed(self, attack: Attack) -> Tensor | None:
+        """Which images ``[B]`` the attack takes for broken; None where it does not know."""
+        found = self._outcome(attack).broken
+        return None if found is None else found.cpu()
+
+    def _outcome(self, attack: Attack) -> Outcome:
+        """What the attack finds, before anything is judged; the same as in `broken_by`."""
+        if attack not in self._found:
+            number = zlib.crc32(repr((attack, self.threat, None)).encode())
+            seed = seed_from(self.seed, number)
+            found = self.judge.attack(attack, self.x, self.y, self.threat, seed, self.index)
+            self.gradients += int(found.gradients.sum())
+            self.forwards += int(found.forwards.sum())
+            self._found[attack] = found
+        return self._found[attack]
+
+    def alone_on(self, attack: Attack, rows: Tensor) -> Tensor:
+        """Which images ``[B]`` the attack breaks, of the `rows` ``[B]`` alone."""
+        broken = torch.zeros(len(self.x), dtype=torch.bool)
+        if rows.any():
+            number = zlib.crc32(repr(attack).encode())
+            chosen = rows.nonzero().squeeze(1)
+            part = self.x[chosen], self.y[chosen]
+            found = self.judge(attack, *part, self.threat, seed_from(self.seed, number), self.index[chosen])
+            self.forwards += int(found.forwards.sum())
+            broken[chosen] = found.broken
         return broken
 
     def noise(self) -> Tried:

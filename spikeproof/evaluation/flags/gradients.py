@@ -1,0 +1,193 @@
+"""Do gradients tell the truth about the network? What they promise is compared with what it answers."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from spikeproof.attacks import HopSkipJump, Margin
+from spikeproof.attacks.query import Answer, Query, Task
+from spikeproof.calling import as_evaluated, in_full_precision, is_stochastic, predict
+from spikeproof.evaluation.flags.flag import Measured, check
+from spikeproof.evaluation.flags.inspection import along, share_changed
+from spikeproof.evaluation.flags.statistics import limit, share
+from spikeproof.evaluation.flags.trials import Trials
+from spikeproof.randomness import Streams, seeded
+
+LENGTHS = (0.25, 0.5, 1.0)  # of the steps away from an image, in units of eps
+RANDOM = 7  # directions that a gradient has to lead further up than: one without information does in one of 8 images
+SAME = 1e-6  # margins nearer to each other than this, in units of the logits, are one
+SILENT = 0.5  # of the images: from so many without information in their scores on, labels alone are tried
+LABELS = HopSkipJump(steps=12, draws=40)  # some 2 500 decisions an image
+
+
+class Probe(NamedTuple):
+    """The loss (minus the margin) at the images ``[B]`` and one step away: ``[directions, lengths, B]``.
+
+    `along` are directions of gradients, one a path; `beside` are random ones.
+    """
+
+    here: Tensor
+    along: Tensor
+    beside: Tensor
+    scale: Tensor  # of the logits ``[B]``
+
+    @property
+    def moved(self) -> Tensor:
+        """Which images have a margin that changes at all ``[B]``."""
+        steps = torch.cat([self.along, self.beside]).flatten(0, 1)
+        return ((steps - self.here).abs() > SAME * self.scale).any(0)
+
+    @property
+    def promised(self) -> Tensor:
+        """Where some gradient leads further up than every random direction, over all lengths ``[B]``."""
+        up, other = (losses.mean(1) for losses in (self.along, self.beside))
+        return (up > other.amax(0)).any(0)
+
+
+def probed(trials: Trials) -> Probe | None:
+    """What steps along gradients and random directions lead to; None where the threat is no ball."""
+    if trials.threat.kind not in ("images", "frames"):
+        return None
+    if trials.probe is None:
+        trials.probe = _probe(trials)
+    return trials.probe
+
+
+def _probe(trials: Trials) -> Probe:
+    x, y, threat, model = trials.x, trials.y, trials.threat, trials.judge.attacked
+    streams = Streams.of(trials.seed, trials.index.to(x.device))
+    task = Task(model, x, y, threat, streams, stop=False, width=trials.batch)
+    with seeded(trials.seed, x.device), as_evaluated(model), in_full_precision():
+        query = Query.over(task, eot=trials.judge.draws)
+        logits = query.logits(x)
+        here = Answer.of(logits, y, Margin()(logits, y)).loss
+
+        def stepped(direction: Tensor) -> Tensor:
+            steps = [threat.project(x + length * threat.eps * direction, x) for length in LENGTHS]
+            return torch.stack([query.answer(z, Margin(), offer=False).loss for z in steps])
+
+        slopes = []
+        for seen in along(trials.judge.model, trials.paths).values():
+            parts = zip(x.split(trials.batch), y.split(trials.batch), streams.key.split(trials.batch), strict=True)
+            asked = [
+                Query.over(Task(seen, a, b, threat, Streams(key), stop=False), eot=trials.judge.draws)
+                for a, b, key in parts
+            ]
+            slopes.append(torch.cat([each.gradient(each.x, Margin())[0] for each in asked]))
+        ahead = torch.stack([stepped(threat.ascent(slope, x)) for slope in slopes])
+        noise = [streams.normal(*x.shape[1:], like=x) for _ in range(RANDOM)]
+        beside = torch.stack([stepped(threat.ascent(direction, x)) for direction in noise])
+    trials.gradients += len(slopes) * len(x) * trials.judge.draws
+    trials.forwards += int(query.slots.forwards.sum()) + len(slopes) * len(x) * trials.judge.draws
+    return Probe(here.cpu(), ahead.cpu(), beside.cpu(), logits.abs().amax(1).clamp(min=1e-30).cpu())
+
+
+@check(
+    Trials,
+    key="gradient-misleads",
+    name="the gradient does not predict the network",
+    threshold=0.5,
+    spoils=True,
+    number="share of images at which a step along the gradient (eps/4, eps/2, eps; the best path) changes the margin "
+    "less than one of 7 random steps; of images whose margin changes at all",
+    meaning="A step along the gradient leads no further than steps at random: the gradient is not that of the network.",
+    cheap=True,
+)
+def gradient_misleads(trials: Trials) -> Measured | None:
+    if (probe := probed(trials)) is None or not probe.moved.any():
+        return None
+    moved = probe.moved
+    return Measured(
+        number=share(~probe.promised[moved]), details={"samples": int(moved.sum())}, chance=limit(int(moved.sum()))
+    )
+
+
+@check(
+    Trials,
+    key="silent-scores",
+    name="scores carry no information",
+    threshold=SILENT,
+    spoils=False,
+    number="share of images with one and the same margin at all of 24 places or more in the threat",
+    meaning="The margin is the same wherever one looks: attacks that follow scores are blind. Labels alone are tried.",
+    cheap=True,
+)
+def silent_scores(trials: Trials) -> Measured | None:
+    if (probe := probed(trials)) is None:
+        return None
+    return Measured(number=share(~probe.moved), details={"samples": len(trials.x)})
+
+
+@check(
+    Trials,
+    key="labels-beat-gradients",
+    name="labels alone beat gradients",
+    threshold=0.05,
+    spoils=True,
+    number="share that HopSkipJump, which sees nothing but labels, breaks and no attack with gradients does (where "
+    "scores carry no information)",
+    meaning="An attack that is told the predicted class alone breaks samples that no attack with gradients breaks.",
+    cheap=True,
+)
+def labels_beat_gradients(trials: Trials) -> Measured | None:
+    probe = probed(trials)
+    if probe is None or share(~probe.moved) <= SILENT or trials.threat.norm not in ("Linf", "L2"):
+        return None
+    broken = trials.alone_on(LABELS, ~trials.broken)
+    return Measured(
+        number=share(broken),
+        details={"samples": len(broken)},
+        chance=limit(len(broken)),
+        ran=f"Control: {LABELS}.",
+    )
+
+
+@check(
+    Trials,
+    key="other-logits-under-attack",
+    name="an attack's samples get other logits",
+    threshold=0.05,
+    spoils=True,
+    number="share of the images that a short climb returns whose logits differ between the attacked view, with "
+    "gradients or without, and a fresh copy of the network",
+    meaning="What an attack sees at a sample is not what judges it: the network knows that it is attacked, or it "
+    "remembers.",
+    cheap=True,
+)
+def other_logits_under_attack(trials: Trials) -> Measured | None:
+    if trials.judge.draws > 1 or is_stochastic(trials.judge.model):
+        return None
+    z = trials.returned(trials.tools.climb(steps=trials.few))
+    judging = predict(trials.judge.fresh(), z)
+    changed = {}
+    for name, with_gradients in (("with gradients", True), ("without", False)):
+        found = []
+        with torch.set_grad_enabled(with_gradients), as_evaluated(trials.judge.attacked), in_full_precision():
+            for part in z.split(trials.batch):
+                found.append(trials.judge.attacked(part.clone().requires_grad_(with_gradients)).detach().cpu())
+        changed[name] = share_changed(torch.cat(found).to(judging.dtype), judging)
+    return Measured(
+        number=max(changed.values()),
+        details={"samples": len(z)} | {name: number for name, number in changed.items() if number},
+        chance=limit(len(z)),
+    )
+
+
+@check(
+    Trials,
+    key="false-successes",
+    name="successes that are none",
+    threshold=0.05,
+    spoils=True,
+    number="share of images that a short climb believed to have broken and the judge does not find so",
+    meaning="Attacks stop at samples that they take for broken, and these are judged right: what they see is not what "
+    "judges.",
+    cheap=True,
+)
+def false_successes(trials: Trials) -> Measured | None:
+    climb = trials.tools.climb(steps=trials.few)
+    if not trials.judge.stop or trials.judge.precision != "float32" or (believed := trials.believed(climb)) is None:
+        return None
+    broken = trials.broken_by(climb)
+    return Measured(number=share(believed & ~broken), details={"samples": len(broken)}, chance=limit(len(broken)))
