@@ -27,6 +27,7 @@ from spikeproof.distributed import Ranks, joined
 from spikeproof.runs import environment, written_whole
 from spikeproof.runs.json_forms import as_json
 
+WORKS = ("evaluate", "train")
 EPS = (0.05, 0.1)
 NETWORK = sp.Network(architecture=sp.SmallCNN(widths=(32, 64, 128)), neuron=sp.LIF(), steps=4)
 
@@ -129,7 +130,7 @@ def main() -> None:
     record: dict[str, Any] = {"images": options.images, "rounds": options.rounds, "suite": options.suite, "ranks": 2}
     with suppress(OSError, AttributeError):
         record["programs that wanted a core, mean of the last 5 minutes"] = os.getloadavg()[1]
-    record |= {work: summary(rows, work) for work in ("evaluate", "train")} | {"environment": around}
+    record |= {work: summary(rows, work) for work in WORKS} | {"environment": around}
     print(json.dumps(record, indent=1))
     if options.out:
         with written_whole(options.out) as file:
