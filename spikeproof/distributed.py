@@ -105,6 +105,12 @@ class Ranks:
             dist.broadcast_object_list(found, src=0)
         return found[0]
 
+    def each(self, *tasks: Callable[[], Any]) -> list[Any]:
+        """What the tasks give; rank 0 does the first while rank 1 does the second, and so on."""
+        mine = {number: tasks[number]() for number in range(self.rank, len(tasks), self.size)}
+        found = {number: result for told in self.gather(mine) for number, result in told.items()}
+        return [found[number] for number in range(len(tasks))]
+
     def wait(self) -> None:
         """Until all ranks are here."""
         self.gather(None)
@@ -122,11 +128,10 @@ class Ranks:
         They are dealt one by one, as cards are. If `whole`, the batches are those of one process, and they are dealt:
         for what depends on the batch.
         """
-        if whole:
-            mine = indices.split(batch)[self.rank :: self.size]
-        else:
-            mine = indices[self.rank :: self.size].split(batch)
-        return [each for each in mine if len(each)]  # torch splits nothing into one batch of nothing
+        cards = indices.split(batch) if whole else indices
+        mine = cards[self.rank :: self.size]
+        batches = mine.split(batch) if isinstance(mine, Tensor) else mine
+        return [each for each in batches if len(each)]  # torch splits nothing into one batch of nothing
 
     def turns(self, count: int, what: str) -> Iterator[int]:
         """Numbers below `count`; each goes to the rank that is free first, and to no other."""

@@ -57,6 +57,11 @@ class Streams:
         """The streams of step `number` ``[B]``; cheaper than `turn`, and not to be followed by another `at`."""
         return Streams(self.key + number * _SECOND)
 
+    def split(self, count: int) -> "Streams":
+        """`count` streams for each image, those of an image next to each other."""
+        number = torch.arange(count, device=self.key.device).repeat(len(self.key))
+        return Streams(self.key.repeat_interleave(count)).turn(number)
+
     def bits(self, *shape: int) -> Tensor:
         """Random integers ``[B, *shape]`` of 63 bits."""
         self.draws += 1

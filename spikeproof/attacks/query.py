@@ -262,7 +262,7 @@ class Query:
         """Mean logits ``[b, K]``, checked once."""
         given = z if self.checked else z.clone()
         passes = [self.model(given) for _ in range(draws or self.eot)]
-        logits = mean_of(passes)
+        logits = in_full(mean_of(passes))
         if not self.checked:
             check_unwritten(given, z)
             check_logits(logits, z)
@@ -289,6 +289,11 @@ class Query:
             all_rows = self.slots.memory or tuple(m.new_zeros(len(self.x), *m.shape[1:]) for m in memory)
             memory = tuple(old.index_put((rows,), new) for old, new in zip(all_rows, memory, strict=True))
         self.slots = self.slots._replace(memory=memory)
+
+
+def in_full(logits: Tensor) -> Tensor:
+    """Logits of 16 bits, as autocast gives them, as float32: a loss of fewer bits ranks images wrongly."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
 def per_image(values: Tensor, x: Tensor) -> Tensor:

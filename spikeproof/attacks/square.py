@@ -34,18 +34,25 @@ class State(NamedTuple):
 class Square(Iterative, BlackBox):
     """`queries` images a restart, each the best so far but for one square; it is kept where the loss is larger.
 
-    A square covers `share` of the image at first, halved nine times on the published schedule. Windows lie in the last
-    two axes, all axes before them are channels; flat images are folded into rows. Source: Andriushchenko et al.,
-    ECCV 2020, algorithms 1 to 3; for L1 the code of AutoAttack.
+    `proposals` of them are looked at side by side in a step, and the best of these is kept: fewer and larger batches
+    for the same number of queries, which it divides. A square covers `share` of the image at first, halved nine times
+    on the published schedule. Windows lie in the last two axes, all axes before them are channels; flat images are
+    folded into rows. Source: Andriushchenko et al., ECCV 2020, algorithms 1 to 3; for L1 the code of AutoAttack.
     """
 
     under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
     queries: Count = 5000
+    proposals: Count = 1
     share: Annotated[float, Within(0, 1, "(]")] = 0.8
     restarts: Count = 1
     loss: AttackLoss = Margin()
     eot: Count = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.queries % self.proposals:
+            raise UserError(f"queries, {self.queries}, must be a multiple of proposals, {self.proposals}")
 
     def check(self, threat: Threat) -> None:
         super().check(threat)
@@ -54,7 +61,7 @@ class Square(Iterative, BlackBox):
 
     @property
     def length(self) -> int:
-        return self.queries
+        return self.queries // self.proposals
 
     def begin(self, query: Query) -> State:
         x, threat = query.x, query.threat
@@ -63,20 +70,38 @@ class Square(Iterative, BlackBox):
         return State(z, z.new_full((len(z),), -torch.inf), torch.zeros(len(z), dtype=torch.bool, device=z.device))
 
     def step(self, query: Query, state: State) -> State:
-        x, threat, number = query.x, query.threat, query.count - 1
-        square = Squares(self.share, halvings(number, self.queries), query.streams)
-        changed = MOVES[threat.norm].move(pictures(state.z), pictures(x), threat.eps, square)
-        z = torch.where(per_image(number > 0, x), threat.project(changed.view_as(x), x), state.z)
-        answer = query.answer(z, self.loss, offer=self.restarts > 1)
+        z, answer = self._proposed(query, state)
         better = answer.beats(Answer(state.loss, state.broken))
         best = State(
-            torch.where(per_image(better, x), z, state.z),
+            torch.where(per_image(better, z), z, state.z),
             torch.where(better, answer.loss.to(state.loss.dtype), state.loss),
             torch.where(better, answer.broken, state.broken),
         )
         if self.restarts == 1:  # then the best of this walk is the best of all
             query.keep_best(*best)
         return best
+
+    def _proposed(self, query: Query, state: State) -> tuple[Tensor, Answer]:
+        """The best image of those that this step looks at; in the first step the start is one of them."""
+        x, start, many = query.x, state.z, self.proposals
+        number, streams, rows = (query.count - 1) * many, query.streams, None
+        if many > 1:
+            rows = torch.arange(len(x), device=x.device).repeat_interleave(many)
+            number = number[rows] + torch.arange(many, device=x.device).repeat(len(x))
+            x, start, streams = x[rows], start[rows], streams.split(many)
+        square = Squares(self.share, halvings(number, self.queries), streams)
+        move = MOVES[query.threat.norm].move
+        changed = move(pictures(start), pictures(x), query.threat.eps, square)
+        z = torch.where(per_image(number > 0, x), query.threat.project(changed.view_as(x), x), start)
+        answer = query.answer(z, self.loss, rows=rows, offer=self.restarts > 1 and rows is None)
+        if rows is None:
+            return z, answer
+        likeliest = answer.loss.masked_fill(answer.broken, torch.inf).view(-1, many).argmax(1)
+        chosen = likeliest + torch.arange(len(likeliest), device=x.device) * many
+        z, answer = z[chosen], Answer(*(part[chosen] for part in answer))
+        if self.restarts > 1:
+            query.offer(z, answer)
+        return z, answer
 
 
 def halvings(number: Tensor, queries: int) -> Tensor:

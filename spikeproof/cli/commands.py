@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from spikeproof.attacks import Linf, Threat
 from spikeproof.choices import AtLeast, Count, Seed, UserError
@@ -78,6 +78,7 @@ def evaluate(
     batch: Count = 256,
     draws: Count | None = None,
     seed: Seed | None = None,
+    attack_precision: Literal["float32", "bf16"] | None = None,
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
@@ -102,11 +103,14 @@ def evaluate(
         batch: images attacked at once
         draws: passes that a stochastic network's logits and gradients are averaged over
         seed: for random starts (default: 0)
+        attack_precision: of the network under attack; bf16 is faster on most GPUs (default: float32). What judges is
+            always float32
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a run, a suite or an option names
     """
-    done = protocol_of(protocol, threat, eps, suite, trust, part=part, images=images, draws=draws, seed=seed)
+    others = {"part": part, "images": images, "draws": draws, "seed": seed, "attack_precision": attack_precision}
+    done = protocol_of(protocol, threat, eps, suite, trust, **others)
     with joined(device) as ranks:
         at = ranks.device_of(device)
         found = ranks.of_first(lambda: runs_of(runs or [], model, weights, data, out, at))
@@ -230,6 +234,7 @@ def compare(
     suite: str | None = None,
     images: Count | None = None,
     draws: Count | None = None,
+    attack_precision: Literal["float32", "bf16"] | None = None,
     seeds: Count = 1,
     data_root: Path | None = None,
     download: bool = False,
@@ -243,19 +248,21 @@ def compare(
     Args:
         configs: YAML files, one a network
         out: folder for the run folders and report.html
-        protocol: a YAML file that says how networks are attacked, in the place of the options up to --draws
+        protocol: a YAML file that says how networks are attacked, in the place of the options up to --attack-precision
         threat: what the adversary may do (default: Linf)
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
         suite: name of a suite, or a YAML file with a name and attacks (default: quick)
         images: how many test images, from the first on (default: all)
         draws: passes that a stochastic network's logits and gradients are averaged over (default: 16)
+        attack_precision: of networks under attack; bf16 is faster on most GPUs (default: float32)
         seeds: how many training seeds, counted up from each configuration's own
         data_root: folder of the data sets
         download: fetch data sets where they are missing
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a configuration, the suite or an option names
     """
-    done = protocol_of(protocol, threat, eps, suite, trust, images=images, draws=draws)
+    others = {"images": images, "draws": draws, "attack_precision": attack_precision}
+    done = protocol_of(protocol, threat, eps, suite, trust, **others)
     recipes = [recipe_in(path, trust=trust) for path in configs]
     if download and speaks_first():
         for data in {recipe.data for recipe in recipes}:
@@ -296,19 +303,21 @@ def list_names() -> None:
     tables.show_choices()
 
 
-def doctor(data_root: Path | None = None, controls: bool = False) -> None:
+def doctor(data_root: Path | None = None, controls: bool = False, device: str | None = None) -> None:
     """Check this installation: versions, compiler, accelerator, data.
 
     Args:
         data_root: folder of the data sets
         controls: train networks that hide from attacks and honest ones, and see that the evaluation tells them apart
+        device: cpu, cuda, cuda:1, ...
     """
+    device = device_of(device)
     if not controls:
         return tables.show_installation(data_root)
     from spikeproof.controls import judged
 
     with bar("controls") as progress:
-        found = judged(progress=progress)
+        found = judged(progress=progress, device=device)
     tables.show_controls(found)
     if wrong := [one.control.name for one in found if not one.right]:
         raise UserError(f"the evaluation was wrong about {len(wrong)} of {len(found)} controls: {', '.join(wrong)}")

@@ -57,7 +57,7 @@ def protocol_of(
             others["suite"] = suite_of(suite, trust=trust)
         return Protocol(threats=threats_of(threat, eps), **others)
     named = {"threat": threat, "eps": eps, "suite": suite} | others
-    if beside := [f"--{name}" for name, value in named.items() if value is not None]:
+    if beside := [f"--{name.replace('_', '-')}" for name, value in named.items() if value is not None]:
         raise UserError(f"the protocol in {file} says all of this: leave out {', '.join(beside)}, or --protocol")
     return protocol_in(file, trust=trust)
 

@@ -1,11 +1,13 @@
 """Does an attack break an image? What it returns is projected into the threat and judged by the network itself."""
 
+import warnings
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Threat
+from spikeproof.attacks.attack import Outcome
 from spikeproof.calling import device_of, is_stochastic, predict
 from spikeproof.choices import Choice, within
 from spikeproof.randomness import seed_from
@@ -25,15 +27,17 @@ class Judge:
     """One network, judged by the mean logits of `draws` passes, or by their `vote`, in batches of one fixed shape.
 
     Attacks average over as many passes; on a network that may be stochastic none stops at a first lucky draw. At most
-    `batch` images are attacked side by side.
+    `batch` images are attacked side by side: half as many, with a warning, from where memory runs out. With `precision`
+    "bf16" attacks see the network under autocast; what judges is float32.
     """
 
-    def __init__(self, model: nn.Module, draws: int, vote: bool, batch: int = 256) -> None:
+    def __init__(self, model: nn.Module, draws: int, vote: bool, batch: int = 256, precision: str = "float32") -> None:
         self.model = model
         self.attacked = attack_view(model)
         self.draws = draws
         self.vote = vote
         self.batch = batch
+        self.precision = precision
         self.device = device_of(model)
         self.stop = draws == 1 and not is_stochastic(model)
 
@@ -59,9 +63,7 @@ class Judge:
         Its gradients are means over `draws` passes, if given.
         """
         index = torch.arange(len(x)) if index is None else index
-        found = attack.averaging(draws or self.draws).run(
-            self.attacked, x, y, threat, seed=seed, stop=self.stop, index=index, width=self.batch
-        )
+        found = self._attacked(attack.averaging(draws or self.draws), x, y, threat, seed, index)
         allowed = threat.project(found.x, x)
         legal = threat.contains(allowed, x).cpu()
         never_attacked = seed_from(seed, 1, int(index[0]))  # the noise of the judgement
@@ -69,3 +71,20 @@ class Judge:
         broken = legal & (logits.argmax(1) != y.cpu())
         undefined = (~logits.isfinite()).any(1)
         return Judgement(broken, found.gradients.cpu(), found.forwards.cpu() + self.draws, undefined)
+
+    def _attacked(self, attack: Attack, x: Tensor, y: Tensor, threat: Threat, seed: int, index: Tensor) -> Outcome:
+        """What `attack` finds; what it finds does not depend on the width."""
+        while True:
+            try:
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                    return attack.run(
+                        self.attacked, x, y, threat, seed=seed, stop=self.stop, index=index, width=self.batch
+                    )
+            except torch.OutOfMemoryError:
+                if self.batch == 1:
+                    raise
+            self.batch //= 2
+            many = f"{self.batch} images are" if self.batch > 1 else "1 image is"
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            warnings.warn(f"out of memory: from here on {many} attacked side by side", stacklevel=2)

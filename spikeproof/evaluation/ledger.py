@@ -12,17 +12,16 @@ from torch import Tensor, nn
 
 from spikeproof.calling import device_of, is_stochastic, predict, width_for
 from spikeproof.distributed import ALONE, Ranks
-from spikeproof.evaluation.diagnosis import Diagnosis, diagnose, judged
+from spikeproof.evaluation.diagnosis import Diagnosis, judged
 from spikeproof.evaluation.flags import Flag
 from spikeproof.evaluation.judging import Judgement
-from spikeproof.evaluation.predictions import Pool, taken
+from spikeproof.evaluation.predictions import Pool
 from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
 from spikeproof.runs import Run
 from spikeproof.runs.weights import load_model, tensors_of
 
 STATES = "verdicts.partial*.npz"
-DIAGNOSED = 256  # images, whatever the batch
 HASHED = 256  # images at once
 ANSWERED = 64  # images whose logits tell networks apart that share their weights
 
@@ -54,20 +53,17 @@ class Ledger:
         model: nn.Module,
         pool: Pool,
         protocol: Protocol,
-        batch: int,
         draws: int,
         draws_if_stochastic: int,
         kept: "Kept | None",
         logits: Tensor,
         flags: Sequence[Flag],
+        found: Sequence[Diagnosis],
         ranks: Ranks = ALONE,
     ) -> "Ledger":
-        threats, suite, seed = protocol.threats, protocol.suite, protocol.seed
-        diagnosis = judged(flags)
-        if diagnosis.status == "ok" or len(flags) > 1:  # else it keeps a state, and nothing can be asked of it twice
-            x, y = taken(model, pool, torch.arange(min(len(pool), DIAGNOSED)))
-            found = ranks.of_first(lambda: diagnose(model, x, y, suite.paths, batch=batch, seed=seed))
-            diagnosis = found if found.status != "ok" else diagnosis
+        """A ledger of the images that are classified right; `found` are diagnoses, the first that is not ok counts."""
+        threats, suite = protocol.threats, protocol.suite
+        diagnosis = next((each for each in found if each.status != "ok"), judged(flags))
         if broken := int((~logits.isfinite()).any(1).sum()):
             diagnosis = Diagnosis("nan", f"logits are NaN or infinite for {broken} of {len(pool)} images")
         prediction, label = logits.argmax(1).numpy(), pool.labels.cpu().numpy()

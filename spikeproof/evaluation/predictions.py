@@ -1,12 +1,13 @@
 """What does a model answer, for images given as tensors or read batch by batch?"""
 
+from itertools import chain
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks.inputs import check_input
-from spikeproof.calling import check_targets, device_of, predict
+from spikeproof.calling import check_targets, device_of, is_stochastic, predict
 from spikeproof.choices import UserError
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.randomness import seed_from
@@ -44,16 +45,18 @@ def predictions(
     model: nn.Module, pool: Pool, batch: int, draws: int, vote: bool, seed: int, ranks: Ranks = ALONE
 ) -> Tensor:
     """What `predict` gives for the whole pool ``[N, K]``; refuses images, labels and outputs that cannot be."""
-    parts = {}
-    for indices in ranks.dealt(torch.arange(len(pool)), batch, whole=True):
+    if not len(pool):
+        raise UserError("there are no images: nothing can be evaluated")
+    parts = []
+    for indices in ranks.dealt(torch.arange(len(pool)), batch, whole=bool(is_stochastic(model))):
         x, y = pool.batch(indices)
         check_input(x)
         logits = predict(model, x, draws=draws, vote=vote, seed=seed_from(seed, int(indices[0])))
         check_classes(logits, pool)
         check_targets(y, x, logits.shape[1])
-        parts[int(indices[0])] = logits
-    every = {start: logits for told in ranks.gather(parts) for start, logits in told.items()}
-    return torch.cat([every[start] for start in sorted(every)])
+        parts.append((indices, logits))
+    order, logits = map(torch.cat, zip(*chain.from_iterable(ranks.gather(parts)), strict=True))
+    return logits[order.argsort()]
 
 
 def check_classes(logits: Tensor, data: object) -> None:

@@ -5,7 +5,9 @@ with `contains`, and judged by the model's own forward. An image once broken is 
 later attack nor at a larger eps, and the survivors are gathered into full batches.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from spikeproof.calling import is_stochastic
 from spikeproof.choices import UserError, short
 from spikeproof.data import DataSet, Images
 from spikeproof.distributed import ALONE, Ranks
-from spikeproof.evaluation.diagnosis import judged
+from spikeproof.evaluation.diagnosis import diagnose, judged
 from spikeproof.evaluation.flags import CHECKED, Credited, Inspection, Trials, examine
 from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.ledger import Kept, Ledger, fingerprint_of_verdicts
@@ -31,6 +33,7 @@ from spikeproof.snn import adapt
 
 __all__ = ["evaluate"]
 
+DIAGNOSED = 256  # images, whatever the batch
 DRAWS = 16  # passes of a stochastic network
 BATCH = 256  # images attacked at once
 AHEAD = 16  # batches of images that wait for a slot on an accelerator, where few images are as slow as many
@@ -89,17 +92,22 @@ def evaluate_pool(
     # whether it keeps a state, which would make all that follows a matter of chance
     flags = [ranks.of_first(lambda: next(network))]
     logits = predictions(model, pool, batch, draws, vote, seed, ranks)
-    flags += ranks.of_first(lambda: list(network))
-    ledger = Ledger.opened(model, pool, protocol, batch, draws, if_stochastic, kept, logits, flags, ranks)
-    judge = Judge(model, draws, vote, batch)
+    checks: list[Callable[[], Any]] = [lambda: list(network)]
+    if not flags[0].raised:  # else nothing can be asked of it twice
+        x, y = taken(model, pool, torch.arange(min(len(pool), DIAGNOSED)))
+        checks.append(lambda: diagnose(model, x, y, suite.paths, batch=batch, seed=seed))
+    more, *found = ranks.each(*checks)
+    flags += more
+    ledger = Ledger.opened(model, pool, protocol, draws, if_stochastic, kept, logits, flags, found, ranks)
+    judge = Judge(model, draws, vote, batch, protocol.attack_precision)
     as_run, ahead = _as_run(suite, model), batch * (1 if judge.device.type == "cpu" else AHEAD)
     for eps, threat in enumerate(threats):
         for number, attack in enumerate(as_run):
             if attack is None or ledger.diagnosis.status != "ok":
                 continue
             for index in ledger.begin(eps, number, ahead, whole=judge.by_batch(attack)):
-                found = judge(attack, *taken(model, pool, index), threat, seed_from(seed, eps, number), index)
-                ledger.note(index, found)
+                judgement = judge(attack, *taken(model, pool, index), threat, seed_from(seed, eps, number), index)
+                ledger.note(index, judgement)
                 progress(f"{threat}: {short(suite.members[number])}", *ledger.done())
             ledger.end()
     return _examined(judge, pool, ledger.close(), batch, seed, progress, ranks)

@@ -8,6 +8,7 @@ from spikeproof.attacks import RFGSM, KullbackLeibler, Linf
 from spikeproof.choices import UserError
 from spikeproof.configs import from_config
 from spikeproof.conversion import Conversion
+from spikeproof.distributed import ALONE
 from spikeproof.objectives import TRADES, Objective
 from spikeproof.progress import Report, silent
 from spikeproof.runs import Run
@@ -66,6 +67,7 @@ def train_converted(
 
     Raises `UserError`, before anything is written, for what cannot work.
     """
+    ALONE.device_of(device)
     refuse_another_recipe(recipe, out)
     refuse_what_cannot_work(recipe)
     adopt(ann, out)

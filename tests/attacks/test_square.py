@@ -174,3 +174,36 @@ def test_a_norm_it_does_not_know_is_refused() -> None:
 
     with pytest.raises(UserError, match="Linf, L2, L1"):
         Square(queries=1)(nn.Flatten(), torch.rand(2, 1, 2, 2), torch.zeros(2, dtype=torch.long), L3(0.1))
+
+
+def test_proposals_side_by_side_are_queries_one_by_one() -> None:
+    """12 queries are 3 steps of 4; the first step looks at the start and at three squares."""
+    sizes: list[int] = []
+
+    class Counted(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            sizes.append(len(x))
+            return torch.stack([x.flatten(1).sum(1), 50 - x.flatten(1).sum(1)], 1)
+
+    x, y = torch.full((5, 1, 8, 8), 0.5), torch.ones(5, dtype=torch.int64)
+    outcome = Square(queries=12, proposals=4).run(Counted(), x, y, Linf(0.01))
+    assert sizes == [20, 20, 20]
+    assert outcome.forwards.tolist() == [12] * 5
+    assert outcome.gradients.tolist() == [0] * 5
+
+
+@every_threat
+def test_as_many_queries_side_by_side_break_about_as_many(
+    digits: Examples, trained_ann: nn.Module, threat: Threat
+) -> None:
+    x, y = digits[2][:80], digits[3][:80]
+    one, many = (
+        [robust(trained_ann, Square(queries=96, proposals=p)(trained_ann, x, y, threat, seed=s), y) for s in range(6)]
+        for p in (1, 4)
+    )
+    assert no_higher(many, [value + 0.05 for value in one])
+
+
+def test_queries_are_a_multiple_of_proposals() -> None:
+    with pytest.raises(UserError, match="queries, 10, must be a multiple of proposals, 4"):
+        Square(queries=10, proposals=4)
