@@ -13,7 +13,7 @@ from spikeproof.comparison import compare as compare_recipes
 from spikeproof.conversion import Calibration, Conversion
 from spikeproof.data import DataSet, PartName
 from spikeproof.data import download as fetch
-from spikeproof.distributed import joined, speaks_first
+from spikeproof.distributed import ALONE, joined, speaks_first
 from spikeproof.evaluation import evaluate_run, probe_run
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar, lines
@@ -311,13 +311,13 @@ def doctor(data_root: Path | None = None, controls: bool = False, device: str | 
         controls: train networks that hide from attacks and honest ones, and see that the evaluation tells them apart
         device: cpu, cuda, cuda:1, ...
     """
-    device = device_of(device)
+    at = ALONE.device_of(device)
     if not controls:
         return tables.show_installation(data_root)
     from spikeproof.controls import judged
 
     with bar("controls") as progress:
-        found = judged(progress=progress, device=device)
+        found = judged(progress=progress, device=at)
     tables.show_controls(found)
     if wrong := [one.control.name for one in found if not one.right]:
         raise UserError(f"the evaluation was wrong about {len(wrong)} of {len(found)} controls: {', '.join(wrong)}")
