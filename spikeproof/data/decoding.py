@@ -104,14 +104,21 @@ def watched() -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise UserError(
-            f"a process that decodes images has died ({error}). Memory may be short, or that under /dev/shm: "
-            "take fewer --workers"
-        ) from error
+        raise _died(error) from error
+
+
+def _died(error: Exception) -> UserError:
+    return UserError(
+        f"a process that decodes images has died ({error}). Memory may be short, or that under /dev/shm: "
+        "take fewer --workers"
+    )
 
 
 def _next(found: Iterator[Tensor | UserError]) -> Tensor:
-    piece = next(found)
+    try:
+        piece = next(found)
+    except (ConnectionError, EOFError) as error:  # it died while it was sending
+        raise _died(error) from error
     if isinstance(piece, UserError):
         raise piece
     return piece

@@ -15,7 +15,7 @@ from spikeproof.choices import UserError
 from spikeproof.data import ImageFolder, Images
 from spikeproof.data.crops import random_box, random_crop
 from spikeproof.data.decoding import PIECE, Decoder, usable_cores, watched, workers_for
-from spikeproof.data.image_files import Names, as_pixels
+from spikeproof.data.image_files import Names, PixelsInFiles, as_pixels
 from tests.data.pictures import paint
 
 ROWS = [torch.arange(20), torch.tensor([3, 1, 1, 22]), torch.arange(24).flip(0)]
@@ -114,6 +114,17 @@ def test_a_worker_that_dies_is_told(root: Path) -> None:
     done = subprocess.run([sys.executable, "-c", DIES, str(root)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 3, done.stderr
     assert re.match(r"a process that decodes images has died .*take fewer --workers", done.stdout)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("by peer"), EOFError("no more")])
+def test_a_worker_that_dies_while_it_sends_is_told(root: Path, error: Exception) -> None:
+    class Broken(PixelsInFiles):
+        def decoded(self, *args: object, **kwargs: object) -> torch.Tensor:
+            raise error
+
+    decoder = Decoder(Broken(**vars(folder().published("train", root).pixels)), 0)
+    with pytest.raises(UserError, match="a process that decodes images has died"):
+        list(decoder.batches(ROWS))
 
 
 def test_another_error_is_none_of_a_worker() -> None:
