@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from spikeproof.attacks import APGD, PGD, SAPGD, Along, Attack, Linf, Margin, Square, Threat, captures
+from spikeproof.attacks import APGD, FGSM, PGD, RFGSM, SAPGD, Along, Attack, Linf, Margin, Square, Threat, captures
 from spikeproof.attacks import engine as engine_module
 from spikeproof.attacks.attack import Outcome
 from spikeproof.attacks.captures import EVERY, Pace, pace_on
@@ -219,3 +219,30 @@ def test_memory_that_runs_out_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) 
         warnings.simplefilter("error")
         with pytest.raises(torch.OutOfMemoryError):
             attacked(PGD(steps=9), Linf(0.05), small(1, 4, 4), Pace(3, True, full), monkeypatch)
+
+
+LAST = [
+    PGD(steps=5, keep="last"),
+    PGD(steps=4, keep="last", momentum=1.0, nesterov=True, start="near"),
+    FGSM(),
+    RFGSM(),
+]
+
+
+@pytest.mark.parametrize("attack", LAST, ids=named)
+def test_training_attacks_without_a_look_or_a_capture(attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the last image counts all take the same steps. A graph for each batch would cost more than it saves."""
+
+    def none(work: Callable[[], None]) -> Callable[[], None]:
+        raise AssertionError("a graph for a few steps")
+
+    def looked(*args: object) -> bool:
+        raise AssertionError("the engine looked")
+
+    batch = small(1, 4, 4)
+    expected = attacked(attack, Linf(0.05), batch, Pace(), monkeypatch, width=3)  # in turns, so the engine looks
+    monkeypatch.setattr(engine_module.Climb, "_worth", looked)
+    found = attacked(attack, Linf(0.05), batch, Pace(3, True, none), monkeypatch)
+    same(found, expected)
+    assert found.x.dtype == batch.x.dtype
+    assert not torch.equal(found.x, batch.x)
