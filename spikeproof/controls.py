@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -100,11 +101,18 @@ def judged(
     return found
 
 
-def judged_by(suite: Suite, control: Control, trained: Trained, images: int, batch: int | None = None) -> Judged:
-    """One control with its verdicts; `batch` images are attacked side by side."""
+def judged_by(
+    suite: Suite,
+    control: Control,
+    trained: Trained,
+    images: int,
+    batch: int | None = None,
+    precision: Literal["float32", "bf16"] = "float32",
+) -> Judged:
+    """One control with its verdicts; `batch` images are attacked side by side, the network in this `precision`."""
     network = control.network(trained)
     draws = DRAWS if is_stochastic(network) else None
-    protocol = Protocol(threats=(THREAT,), suite=suite, draws=draws)
+    protocol = Protocol(threats=(THREAT,), suite=suite, draws=draws, attack_precision=precision)
     return Judged(control, evaluate(network, Digits().part("test").first(images), protocol, batch=batch))
 
 

@@ -71,17 +71,24 @@ class MadeHere(TorchFunctionMode):
 
 
 class Pretending(TorchDispatchMode):
-    """Inside this block the device is there; `waits` are the operations for which the host waited for it."""
+    """Inside this block the device is there.
+
+    `waits` are the operations for which the host waited for it, and `sent` those that sent it something from the CPU:
+    neither can be part of a graph.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.waits: list[str] = []
+        self.sent: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         there = any(isinstance(each, Elsewhere) for each in tree_leaves((args, kwargs)))
         if there and (func in WAITS or chosen_by_a_mask(func, args) or leaves_the_device(func, args, kwargs)):
             self.waits.append(str(func))
+        if reaches_the_device(func, args, kwargs):
+            self.sent.append(str(func))
         return performed(func, args, kwargs)
 
 
@@ -89,6 +96,17 @@ def leaves_the_device(func: Any, args: Any, kwargs: Any) -> bool:
     if func == aten.copy_.default:
         return isinstance(args[1], Elsewhere) and not isinstance(args[0], Elsewhere)
     return func in MOVES and kwargs.get("device") is not None and torch.device(kwargs["device"]).type != NAME
+
+
+def reaches_the_device(func: Any, args: Any, kwargs: Any) -> bool:
+    """From the CPU: what is copied to it, and indices that the CPU holds."""
+    if func == aten.copy_.default:
+        return isinstance(args[0], Elsewhere) and not isinstance(args[1], Elsewhere)
+    if func in TAKES_INDICES:
+        here = [each for each in args[1] if isinstance(each, Tensor) and not isinstance(each, Elsewhere)]
+        return isinstance(args[0], Elsewhere) and bool(here)
+    to = kwargs.get("device")
+    return func in MOVES and to is not None and torch.device(to).type == NAME and not isinstance(args[0], Elsewhere)
 
 
 def chosen_by_a_mask(func: Any, args: Any) -> bool:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -50,14 +50,14 @@ def settings(*, tiny: bool) -> Iterator[tuple[Control, Suite, int | None]]:
 
 def judged_in(control: Control, suite: Suite, width: int | None, trained: Trained, scene: Scene) -> dict[str, Any]:
     images = 4 if scene.tiny else 24 if width == 1 else 60
-    lowered = torch.autocast(scene.device.type, torch.bfloat16, enabled=width is not None)
-    with lowered:
-        found: Judged = judged_by(suite, control, trained, images, batch=width)
+    precision: Literal["float32", "bf16"] = "float32" if width is None else "bf16"
+    with torch.autocast(scene.device.type, torch.bfloat16, enabled=width is not None):  # as a user may have it
+        found: Judged = judged_by(suite, control, trained, images, width, precision)
     return {
         "control": control.name,
         "honest": control.honest,
         "batch": width,
-        "gradients": "float32" if width is None else "bfloat16",
+        "gradients": precision,
         "status": found.verdicts.diagnosis.status,
         "flags_raised": [flag.key for flag in found.verdicts.flags if flag.raised],
         "right": found.right,

@@ -163,19 +163,18 @@ def climbed(climbs: Mapping[int, Callable[[], Any]], case: Case, device: torch.d
 
 def captures(device: torch.device) -> bool:
     """Whether the engine runs steps as graphs on this device."""
-    pace_on = getattr(engine, "pace_on", None)
-    return pace_on is not None and pace_on(device).capture is not None
+    return engine.pace_on(device).capture is not None
 
 
 @contextmanager
 def eagerly() -> Iterator[None]:
     """Inside the block the engine launches the kernels of each step one by one."""
-    pace_on = engine.pace_on  # type: ignore[attr-defined]
-    engine.pace_on = lambda device: pace_on(device)._replace(capture=None)  # type: ignore[attr-defined]
+    pace_on = engine.pace_on
+    engine.pace_on = lambda device: pace_on(device)._replace(capture=None)
     try:
         yield
     finally:
-        engine.pace_on = pace_on  # type: ignore[attr-defined]
+        engine.pace_on = pace_on
 
 
 def climb(case: Case, model: nn.Module, steps: int, device: torch.device) -> Callable[[], Tensor]:

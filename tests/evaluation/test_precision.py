@@ -10,11 +10,14 @@ from spikeproof import calling
 from spikeproof.attacks import FGSM, PGD, Linf, Square
 from spikeproof.controls import OfTheBatch, Outside, Stateful, with_layers
 from spikeproof.evaluation import Protocol, Suite, evaluate
+from spikeproof.evaluation.judging import Judge
 from spikeproof.snn import SpikingNetwork
 from tests.precision import FULL, as_fast_as_users_have_it, seen_by, switches
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
-PROTOCOL = Protocol(threats=Linf(0.1), suite=Suite(name="short", attacks=(FGSM(), PGD(steps=3), Square(queries=3))))
+SHORT = Suite(name="short", attacks=(FGSM(), PGD(steps=3), Square(queries=3)))
+PROTOCOL = Protocol(threats=Linf(0.1), suite=SHORT)
+LOWERED = Protocol(threats=Linf(0.1), suite=SHORT, attack_precision="bf16")
 
 
 @pytest.fixture
@@ -35,7 +38,23 @@ def test_judging_sees_full_precision_and_gradients_what_the_user_has(
     assert seen.judged
     assert all(each == FULL for each in seen.judged)
     assert seen.attacked
-    assert all(each == fast for each in seen.attacked)
+    assert all(without_autocast(each) == without_autocast(fast) for each in seen.attacked)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_whether_attacks_are_lowered_is_the_protocols_word(
+    trained: SpikingNetwork, images: tuple[Tensor, Tensor], precision: Any
+) -> None:
+    judge = Judge(trained, 1, False, precision=precision)
+    for outside in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=outside), seen_by(judge.attacked) as seen:
+            judge(PGD(steps=2), *(each.to(judge.device) for each in images), Linf(0.1), 0)
+        assert {each[f"autocast.{judge.device.type}"] for each in seen.attacked} == {precision == "bf16"}
+
+
+def without_autocast(seen: dict[str, Any]) -> dict[str, Any]:
+    """The protocol decides about bfloat16, the user about TF32."""
+    return {name: switch for name, switch in seen.items() if not name.startswith("autocast")}
 
 
 def test_switches_are_as_before_where_a_network_fails(images: tuple[Tensor, Tensor]) -> None:
@@ -78,7 +97,7 @@ class RoundsByShape(nn.Module):
 
 def verdict(model: nn.Module, images: tuple[Tensor, Tensor], batch: int) -> tuple[str, list[str]]:
     """How an evaluation ends that attacks so many images side by side, and which flags it raises."""
-    found = evaluate(model, images, PROTOCOL, batch=batch)
+    found = evaluate(model, images, LOWERED, batch=batch)
     return found.diagnosis.status, [flag.key for flag in found.flags if flag.raised]
 
 
