@@ -158,9 +158,11 @@ def size_dependence(network: Inspection) -> Measured | None:
 def jumps(network: Inspection) -> Measured | None:
     if network.random:
         return None
-    sign = torch.randint(0, 2, network.x.shape, generator=torch.Generator().manual_seed(network.seed)).to(network.x)
-    near = (network.x + TINY * (2 * sign - 1)).clamp(0, float(network.x.amax()))
-    return Measured(number=share_changed(network.ask(near), network.usual))
+    x, generator = network.x, torch.Generator().manual_seed(network.seed)
+    # off the grey levels of a data set first, at which a code may have its steps
+    here = x + NEAR * (torch.rand(x.shape, generator=generator).to(x) - x)
+    there = here + TINY * (2 * torch.randint(0, 2, x.shape, generator=generator).to(x) - 1)
+    return Measured(number=share_changed(network.ask(there), network.ask(here)))
 
 
 @check(
