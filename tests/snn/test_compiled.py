@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spikeproof.snn import ATan, Sigmoid, Slope, Triangle, kernels
+from spikeproof.snn import ATan, Sigmoid, Slope, Triangle, compiling
 from spikeproof.snn.dynamics import Leaky, integrate
 from spikeproof.snn.kernels import fused_spikes
 
@@ -23,14 +23,14 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def everything_is_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    kernels.can_compile.cache_clear()
+    compiling.can_compile.cache_clear()
     monkeypatch.delenv("SPIKEPROOF_COMPILE", raising=False)
-    monkeypatch.setattr(kernels, "COMPILE_FROM_ELEMENTS", 0)
+    monkeypatch.setattr(compiling, "COMPILE_FROM_ELEMENTS", 0)
     import torch._dynamo
 
     with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
         yield
-    assert kernels.can_compile("cpu")
+    assert compiling.can_compile("cpu")
 
 
 def currents(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
@@ -108,18 +108,18 @@ def test_more_plans_than_dynamo_recompiles_one_function() -> None:
 
 
 def test_sequences_too_long_to_unroll_run_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "_compiled", lambda *_: pytest.fail("compiled"))
-    steps = kernels.COMPILE_UP_TO_STEPS + 1
+    monkeypatch.setattr(compiling, "_compiled", lambda *_: pytest.fail("compiled"))
+    steps = compiling.COMPILE_UP_TO_STEPS + 1
     assert_equal_to_the_reference(currents(steps, 11), constants(hard_reset=True), Triangle(), steps)
-    assert kernels.can_compile("cpu")
+    assert compiling.can_compile("cpu")
 
 
 MANY_TIMES = """
 import torch
-from spikeproof.snn import LIF, kernels
+from spikeproof.snn import LIF, compiling
 
 torch.set_num_threads(1)
-kernels.COMPILE_FROM_ELEMENTS = 0
+compiling.COMPILE_FROM_ELEMENTS = 0
 layer = LIF().layer(4)
 with torch.no_grad():
     for neurons in (37, 50, 1000, 333):

@@ -1,0 +1,110 @@
+"""How are the layers of a body called? In their order; what stands round neurons is computed with them where that pays.
+
+A neuron and the 2x2 mean pooling after it are one kernel. So are a residual join, a batch norm in eval mode and the
+neuron after them, where no constant wants a gradient. Each is the same function as the layers called one by one, which
+is what happens where a kernel does not pay, or where somebody watches a layer (`record`, or any hook).
+"""
+
+from collections import deque
+from typing import NamedTuple, TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from spikeproof.snn.gradients import Slope
+from spikeproof.snn.joined import can_join, joined_spikes
+from spikeproof.snn.kernels import wide
+from spikeproof.snn.layers import ConvexCombination, MeanPool, Norm, PerStep, per_step
+from spikeproof.snn.neurons import LeakyLayer, SpikingLayer
+
+
+class Branches(NamedTuple):
+    """Currents ``[T, B, C, ...]`` of one branch, or of two that have not met yet."""
+
+    x: Tensor
+    past: Tensor | None = None
+    join: ConvexCombination | None = None  # None: they are added
+
+    def met(self) -> Tensor:
+        """What they are together."""
+        if self.past is None:
+            return self.x
+        return self.x + self.past if self.join is None else self.join(self.x, self.past)
+
+
+class Residual(nn.Module):
+    """A block `Branches` -> `Branches`: its last two meet where the next layer reads them."""
+
+
+class Body(nn.Sequential):
+    """Layers ``[T, B, ...]`` -> ``[T, B, ...]``, called in their order, several as one kernel where that pays."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        at, layers = Branches(x), deque(self)
+        while layers:
+            layer = layers.popleft()
+            following = layers[0] if layers else None
+            if isinstance(layer, Residual):
+                at = layer(at)
+            elif isinstance(layer, Norm) and following is not None:
+                at = Branches(fire(at, layers.popleft(), layer)[0])
+            elif isinstance(layer, SpikingLayer) and _begins_with_pooling(following):
+                at = Branches(_pooled(layer, layers.popleft(), at.met()))
+            else:
+                at = Branches(layer(at.met()))
+        return at.met()
+
+
+def fire(at: Branches, neurons: nn.Module, norm: Norm | None = None) -> tuple[Tensor, Tensor]:
+    """The spikes of `neurons`, after a `norm` if there is one, and what the branches are together."""
+    if _are_one_kernel(at, neurons, norm):
+        constants = _constants(at, neurons, norm)
+        return joined_spikes(at.x, at.past, constants, neurons.dynamics(), neurons.gradient, neurons.steps)
+    y = at.met()
+    return neurons(y if norm is None else norm(y)), y
+
+
+def _are_one_kernel(at: Branches, neurons: nn.Module, norm: Norm | None) -> TypeGuard[LeakyLayer]:
+    """Whether there is something to fuse, a kernel for it, and nobody who watches."""
+    if not isinstance(neurons, LeakyLayer) or (norm is None and at.past is None):
+        return False
+    plain = neurons.gain is None and not neurons.charge and isinstance(neurons.gradient, Slope)
+    modules = [m for m in (neurons, norm, at.join) if m is not None]
+    return (
+        plain
+        and (norm is None or norm.fixed)
+        and not _watched(*modules)
+        and not (torch.is_grad_enabled() and any(p.requires_grad for m in modules for p in m.parameters()))
+        and len(at.x) in (1, neurons.steps)
+        and can_join(at.x, at.past, neurons.steps)
+    )
+
+
+@torch.no_grad()
+def _constants(at: Branches, neurons: LeakyLayer, norm: Norm | None) -> Tensor:
+    """What `joined_spikes` takes ``[6, C]``, in the type of potentials."""
+    dynamics, like = neurons.dynamics(), wide(at.x.new_empty(0))
+    one = torch.ones_like(dynamics.leak)
+    a, b = (one, one) if at.join is None else at.join.weights
+    scalars = torch.stack([a, b, dynamics.leak, dynamics.threshold]).to(like.dtype)
+    rows = scalars.unsqueeze(1).expand(4, at.x.shape[2])
+    identity = torch.stack([one, 0 * one]).unsqueeze(1).expand(2, at.x.shape[2])
+    return torch.cat([rows[:2], (identity if norm is None else norm.affine()).to(like.dtype), rows[2:]])
+
+
+def _begins_with_pooling(layer: nn.Module | None) -> TypeGuard[PerStep]:
+    return type(layer) is PerStep and type(layer[0]) is MeanPool
+
+
+def _pooled(neurons: SpikingLayer, after: PerStep, x: Tensor) -> Tensor:
+    """``after(neurons(x))``, whose first layer is the pooling."""
+    pool, *rest = after
+    if type(neurons).forward is not SpikingLayer.forward or _watched(neurons, after, pool) or x.ndim != 5:
+        return after(neurons(x))
+    return per_step(rest, neurons.pooled(x))
+
+
+def _watched(*modules: nn.Module) -> bool:
+    """Whether somebody wants to see what goes in or out of these modules, or of parts of them."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(part, kind) for module in modules for part in module.modules() for kind in kinds)
