@@ -23,13 +23,11 @@ class Branches(NamedTuple):
 
     x: Tensor
     past: Tensor | None = None
-    join: ConvexCombination | None = None  # None: they are added
+    join: ConvexCombination | None = None  # where they will meet
 
     def met(self) -> Tensor:
         """What they are together."""
-        if self.past is None:
-            return self.x
-        return self.x + self.past if self.join is None else self.join(self.x, self.past)
+        return self.x if self.join is None else self.join(self.x, self.past)
 
 
 class Residual(nn.Module):
@@ -47,7 +45,7 @@ class Body(nn.Sequential):
             if isinstance(layer, Residual):
                 at = layer(at)
             elif isinstance(layer, Norm) and following is not None:
-                at = Branches(fire(at, layers.popleft(), layer)[0])
+                at = Branches(fire(at, layer, layers.popleft())[0])
             elif isinstance(layer, SpikingLayer) and _begins_with_pooling(following):
                 at = Branches(_pooled(layer, layers.popleft(), at.met()))
             else:
@@ -55,24 +53,25 @@ class Body(nn.Sequential):
         return at.met()
 
 
-def fire(at: Branches, neurons: nn.Module, norm: Norm | None = None) -> tuple[Tensor, Tensor]:
-    """The spikes of `neurons`, after a `norm` if there is one, and what the branches are together."""
-    if _are_one_kernel(at, neurons, norm):
-        constants = _constants(at, neurons, norm)
+def fire(at: Branches, norm: Norm, neurons: nn.Module) -> tuple[Tensor, Tensor]:
+    """The spikes of `neurons` after a `norm`, and what the branches are together."""
+    if _are_one_kernel(at, norm, neurons):
+        constants = _constants(at, norm, neurons)
         return joined_spikes(at.x, at.past, constants, neurons.dynamics(), neurons.gradient, neurons.steps)
     y = at.met()
-    return neurons(y if norm is None else norm(y)), y
+    return neurons(norm(y)), y
 
 
-def _are_one_kernel(at: Branches, neurons: nn.Module, norm: Norm | None) -> TypeGuard[LeakyLayer]:
-    """Whether there is something to fuse, a kernel for it, and nobody who watches."""
-    if not isinstance(neurons, LeakyLayer) or (norm is None and at.past is None):
+def _are_one_kernel(at: Branches, norm: Norm, neurons: nn.Module) -> TypeGuard[LeakyLayer]:
+    """Whether there is a kernel for them that pays, and nobody who watches."""
+    if not isinstance(neurons, LeakyLayer) or not _is_called_as_ours(neurons):
         return False
-    plain = neurons.gain is None and not neurons.charge and isinstance(neurons.gradient, Slope)
-    modules = [m for m in (neurons, norm, at.join) if m is not None]
+    path = neurons.gradient
+    plain = neurons.gain is None and not neurons.charge and isinstance(path, Slope) and type(path).spikes is Slope.spikes
+    modules = [norm, neurons] if at.join is None else [at.join, norm, neurons]
     return (
         plain
-        and (norm is None or norm.fixed)
+        and norm.fixed
         and not _watched(*modules)
         and not (torch.is_grad_enabled() and any(p.requires_grad for m in modules for p in m.parameters()))
         and len(at.x) in (1, neurons.steps)
@@ -81,15 +80,14 @@ def _are_one_kernel(at: Branches, neurons: nn.Module, norm: Norm | None) -> Type
 
 
 @torch.no_grad()
-def _constants(at: Branches, neurons: LeakyLayer, norm: Norm | None) -> Tensor:
+def _constants(at: Branches, norm: Norm, neurons: LeakyLayer) -> Tensor:
     """What `joined_spikes` takes ``[6, C]``, in the type of potentials."""
     dynamics, like = neurons.dynamics(), wide(at.x.new_empty(0))
     one = torch.ones_like(dynamics.leak)
     a, b = (one, one) if at.join is None else at.join.weights
     scalars = torch.stack([a, b, dynamics.leak, dynamics.threshold]).to(like.dtype)
     rows = scalars.unsqueeze(1).expand(4, at.x.shape[2])
-    identity = torch.stack([one, 0 * one]).unsqueeze(1).expand(2, at.x.shape[2])
-    return torch.cat([rows[:2], (identity if norm is None else norm.affine()).to(like.dtype), rows[2:]])
+    return torch.cat([rows[:2], norm.affine().to(like.dtype), rows[2:]])
 
 
 def _begins_with_pooling(layer: nn.Module | None) -> TypeGuard[PerStep]:
@@ -99,9 +97,13 @@ def _begins_with_pooling(layer: nn.Module | None) -> TypeGuard[PerStep]:
 def _pooled(neurons: SpikingLayer, after: PerStep, x: Tensor) -> Tensor:
     """``after(neurons(x))``, whose first layer is the pooling."""
     pool, *rest = after
-    if type(neurons).forward is not SpikingLayer.forward or _watched(neurons, after, pool) or x.ndim != 5:
+    if not _is_called_as_ours(neurons) or _watched(neurons, after, pool) or x.ndim != 5:
         return after(neurons(x))
     return per_step(rest, neurons.pooled(x))
+
+
+def _is_called_as_ours(neurons: SpikingLayer) -> bool:
+    return type(neurons).forward is SpikingLayer.forward
 
 
 def _watched(*modules: nn.Module) -> bool:

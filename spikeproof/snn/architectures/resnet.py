@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from spikeproof.snn.architectures.architecture import Architecture, pick, smallest_side
-from spikeproof.snn.bodies import Branches, fire
 from spikeproof.snn.layers import Layer, PerStep, conv
 
 SPIKING_BLOCKS = {18: (2, 2, 2, 2), 20: (3, 3, 3)}
@@ -83,7 +82,7 @@ class AddThenFire(nn.Module):
         self.fire = neurons()
 
     def forward(self, s: Tensor) -> Tensor:
-        return fire(Branches(self.residual(s), self.shortcut(s)), self.fire)[0]
+        return self.fire(self.residual(s) + self.shortcut(s))
 
 
 class FireThenAdd(nn.Module):

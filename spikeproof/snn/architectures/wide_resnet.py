@@ -55,6 +55,6 @@ class PreActivationBlock(Residual):
 
     def forward(self, at: Branches) -> Branches:
         norm, neurons = self.first
-        s, x = fire(at, neurons, norm)
+        s, x = fire(at, norm, neurons)
         past = self.shortcut(s if isinstance(self.shortcut, PerStep) else x)
         return Branches(self.third(self.second(s)), past, self.join)
