@@ -10,7 +10,6 @@ All six constants are given a channel. On a CPU inductor makes one loop of what 
 single number, the potentials would be written to memory between two loops.
 """
 
-import functools
 import math
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from spikeproof.snn.compiling import run, worthwhile
 from spikeproof.snn.dynamics import Derivative, Leaky, integrate
-from spikeproof.snn.kernels import Order, Plan, Setup, answer, course, wide
+from spikeproof.snn.kernels import Order, Plan, Setup, answer, course, gathered, wide
 
 
 class _Join(NamedTuple):
@@ -113,13 +112,9 @@ def _backward(join: _Join, y: Tensor, constants: Tensor, grad: Tensor, *more: Te
     if more:
         to_y = [each + wide(also) for each, also in zip(to_y, more[0], strict=True)]
     if join.past == "none":
-        return (_gathered(to_y, setup.constant).to(y.dtype),)
+        return (gathered(to_y, y, setup.constant),)
     to_x, to_past = [a * each for each in to_y], [b * each for each in to_y]
-    return torch.stack(to_x).to(y.dtype), _gathered(to_past, join.past == "constant").to(y.dtype)
-
-
-def _gathered(of_steps: list[Tensor], constant: bool) -> Tensor:
-    return functools.reduce(torch.add, of_steps) if constant else torch.stack(of_steps)
+    return gathered(to_x, y, constant=False), gathered(to_past, y, join.past == "constant")
 
 
 def _differentiable(join: _Join, y: Tensor, constants: Tensor, grad: Tensor, *more: Tensor) -> Tensor:

@@ -294,8 +294,14 @@ def _backward(
     moments = course(_currents(plan.setup, x), leak, threshold, plan.setup.hard_reset)
     grads = [g.to(moments[0].u.dtype) for g in grad]
     to_x, *to_constants = answer(plan, moments, grads, leak, threshold, *own)
-    gathered = functools.reduce(torch.add, to_x[::-1]) if plan.setup.constant else torch.stack(to_x)
-    return gathered.to(x.dtype), *to_constants
+    return gathered(to_x, x, plan.setup.constant), *to_constants
+
+
+def gathered(of_steps: list[Tensor], like: Tensor, constant: bool) -> Tensor:
+    """One tensor of those of all steps, in the type of `like`; their sum where `constant`."""
+    if constant:
+        return functools.reduce(torch.add, of_steps[::-1]).to(like.dtype)
+    return torch.stack([each.to(like.dtype) for each in of_steps])
 
 
 def answer(
