@@ -1,13 +1,13 @@
-"""What does each fusion save on this machine? The same attack view with and without it, in pairs.
+"""What does each fusion save on this machine? The same call with and without it, in pairs.
 
-A fusion is left out by a hook on a layer of it: who watches a layer gets the layers one by one (`spikeproof.snn.bodies`).
+A fusion is left out by a hook on a layer of it: who watches a layer gets the layers one by one (`snn/bodies.py`).
 `python -m benchmarks.fusions [--device cuda] [--autocast] [--out FILE]`; in one thread on a CPU.
 """
 
 import argparse
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from torch import nn
 
 from benchmarks.contestants import Ours
 from benchmarks.measure import alternate, keep_freed_memory, saved_bytes
-from benchmarks.workloads import Problem, Setting, pgd_step
+from benchmarks.workloads import Problem, Setting, inference, pgd_step, train_step
 from spikeproof.runs.whole_files import written_whole
-from spikeproof.snn import VGG, Architecture, SmallCNN, WideResNet
+from spikeproof.snn import VGG, Architecture, SmallCNN, SpikingNetwork, WideResNet
 from spikeproof.snn.layers import MeanPool, Norm
 
 NETWORKS: dict[str, tuple[Architecture, int]] = {  # and images in a batch
@@ -32,6 +32,7 @@ FUSIONS: dict[str, Callable[[nn.Module], list[nn.Module]]] = {
     "pooling": lambda net: [m for m in net.modules() if isinstance(m, MeanPool)],
     "join and norm": lambda net: [m for m in net.modules() if isinstance(m, Norm)],
 }
+ACTIONS = {"PGD step": pgd_step, "inference": inference, "training step": train_step}
 
 
 class Without(Ours):
@@ -41,8 +42,13 @@ class Without(Ours):
         super().__init__(name)
         self.layers = layers
 
-    def attacked(self, model: Any) -> nn.Module:
-        net = super().attacked(model)
+    def network(self, model: SpikingNetwork) -> nn.Module:
+        return self._watched(super().network(model))
+
+    def attacked(self, model: SpikingNetwork) -> nn.Module:
+        return self._watched(super().attacked(model))  # a view has its model's hooks no more
+
+    def _watched(self, net: nn.Module) -> nn.Module:
         for layer in self.layers(net):
             layer.register_forward_hook(_look)
         return net
@@ -52,20 +58,18 @@ def _look(module: nn.Module, inputs: Any, output: Any) -> None:
     """Nothing is done with what is seen."""
 
 
-def savings(problem: Problem, rounds: int, at: Setting) -> dict[str, Any]:
-    """By fusion: how many times longer a PGD step takes without it, MiB kept, and how far the answers are apart."""
-    found: dict[str, Any] = {}
-    usual = pgd_step(Ours(), at, problem)
-    answer = usual()
-    for name, layers in FUSIONS.items():
-        if not layers(Ours().attacked(problem.model(at))):
+def savings(problem: Problem, rounds: int, at: Setting) -> Iterator[dict[str, Any]]:
+    """By fusion and call: how many times longer it takes without it, MiB kept, how far the answers are apart."""
+    for fusion, layers in FUSIONS.items():
+        if not layers(problem.model(at)):
             continue
-        other = pgd_step(Without(name, layers), at, problem)
-        apart = {key: _apart(one, two) for (key, one), two in zip(answer.items(), other().values(), strict=True)}
-        times = alternate({"with": usual, "without": other}, rounds, at.device)
-        kept = {which: saved_bytes(call) / 2**20 for which, call in (("with", usual), ("without", other))}
-        found[name] = {"ratio": asdict(times.ratio("without", "with")), "apart": apart, "MiB kept": kept}
-    return found
+        for action, prepare in ACTIONS.items():
+            usual, other = prepare(Ours(), at, problem), prepare(Without(fusion, layers), at, problem)
+            apart = {key: _apart(one, two) for (key, one), two in zip(usual().items(), other().values(), strict=True)}
+            times = alternate({"with": usual, "without": other}, rounds, at.device)
+            kept = {which: saved_bytes(call) / 2**20 for which, call in (("with", usual), ("without", other))}
+            ratio = asdict(times.ratio("without", "with"))
+            yield {"fusion": fusion, "call": action, "ratio": ratio, "apart": apart, "MiB kept": kept}
 
 
 def _apart(one: torch.Tensor, two: torch.Tensor) -> float:
@@ -89,12 +93,13 @@ def main() -> None:
     keep_freed_memory()
     warnings.filterwarnings("ignore", module="torch")
     at = Setting(torch.device(options.device), autocast=torch.bfloat16 if options.autocast else None)
-    found = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for name, (architecture, batch) in NETWORKS.items():
         if options.only in name:
-            problem = Problem(architecture, options.steps, options.side, batch * options.times)
-            found[name] = savings(problem, options.rounds, at)
-            print(json.dumps({name: found[name]}), flush=True)
+            problem, found[name] = Problem(architecture, options.steps, options.side, batch * options.times), []
+            for row in savings(problem, options.rounds, at):
+                found[name].append(row)
+                print(json.dumps({"network": name} | row), flush=True)
     if options.out:
         with written_whole(options.out) as file:
             file.write_text(json.dumps({"settings": vars(options) | {"out": None}, "found": found}, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""How are the layers of a body called? In their order; what stands round neurons is computed with them where that pays.
+"""How are the layers of a body called? In their order; what stands round neurons is computed with them if that pays.
 
 A neuron and the 2x2 mean pooling after it are one kernel. So are a residual join, a batch norm in eval mode and the
 neuron after them, where no constant wants a gradient. Each is the same function as the layers called one by one, which
@@ -6,7 +6,7 @@ is what happens where a kernel does not pay, or where somebody watches a layer (
 """
 
 from collections import deque
-from typing import NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,8 @@ class Body(nn.Sequential):
             elif isinstance(layer, Norm) and following is not None:
                 at = Branches(fire(at, layer, layers.popleft())[0])
             elif isinstance(layer, SpikingLayer) and _begins_with_pooling(following):
-                at = Branches(_pooled(layer, layers.popleft(), at.met()))
+                layers.popleft()
+                at = Branches(_pooled(layer, following, at.met()))
             else:
                 at = Branches(layer(at.met()))
         return at.met()
@@ -55,19 +56,22 @@ class Body(nn.Sequential):
 
 def fire(at: Branches, norm: Norm, neurons: nn.Module) -> tuple[Tensor, Tensor]:
     """The spikes of `neurons` after a `norm`, and what the branches are together."""
-    if _are_one_kernel(at, norm, neurons):
+    if _are_one_kernel(neurons, norm, at):
         constants = _constants(at, norm, neurons)
-        return joined_spikes(at.x, at.past, constants, neurons.dynamics(), neurons.gradient, neurons.steps)
+        slope = cast(Slope, neurons.gradient)
+        return joined_spikes(at.x, at.past, constants, neurons.dynamics(), slope, neurons.steps)
     y = at.met()
     return neurons(norm(y)), y
 
 
-def _are_one_kernel(at: Branches, norm: Norm, neurons: nn.Module) -> TypeGuard[LeakyLayer]:
+def _are_one_kernel(neurons: nn.Module, norm: Norm, at: Branches) -> TypeGuard[LeakyLayer]:
     """Whether there is a kernel for them that pays, and nobody who watches."""
     if not isinstance(neurons, LeakyLayer) or not _is_called_as_ours(neurons):
         return False
     path = neurons.gradient
-    plain = neurons.gain is None and not neurons.charge and isinstance(path, Slope) and type(path).spikes is Slope.spikes
+    plain = (
+        neurons.gain is None and not neurons.charge and isinstance(path, Slope) and type(path).spikes is Slope.spikes
+    )
     modules = [norm, neurons] if at.join is None else [at.join, norm, neurons]
     return (
         plain

@@ -22,7 +22,7 @@ VECTORS = {"AVX512": 512, "AVX2": 256, "DEFAULT": 1}
 OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
     "realize_opcount_threshold": 4,  # else the potentials of all steps are expanded anew in each: seconds more
     "emulate_precision_casts": True,  # else a forward goes on with more digits than it hands to its backward
-    "max_fusion_size": 4096,  # nodes in a kernel; with the 64 it has, 8 steps are cut in two, and potentials written down
+    "max_fusion_size": 4096,  # nodes in a kernel; with inductor's 64, 8 steps are cut in two and potentials written
     "cpp.vec_isa_ok": True,  # believe the processor's flags instead of compiling a program for each: seconds more
 }
 COMPILE_UP_TO_STEPS = 32  # unrolling more takes a compiler minutes

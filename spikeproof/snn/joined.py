@@ -11,7 +11,7 @@ single number, the potentials would be written to memory between two loops.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class _Join(NamedTuple):
 def joined_spikes(
     x: Tensor, past: Tensor | None, constants: Tensor, dynamics: Leaky, slope: Derivative, steps: int
 ) -> tuple[Tensor, Tensor]:
-    """Spikes and y ``[steps, B, C, *n]`` of the branches `x` ``[steps, B, C, *n]`` and `past` ``[steps or 1, B, C, *n]``.
+    """Spikes and y ``[steps, B, C, *n]`` of the branches `x`, alike, and `past` ``[steps or 1, B, C, *n]``.
 
     Without `past`, `x` may be constant in time, and is y. `constants` ``[6, C]``: a, b, scale, shift, leak, threshold;
     of `dynamics` the kind of reset is taken. Keeps the memory layout of `x`.
@@ -124,7 +124,7 @@ def _differentiable(join: _Join, y: Tensor, constants: Tensor, grad: Tensor, *mo
     with torch.enable_grad():
         currents = scale * wide(y.expand(setup.steps, *y.shape[-3:])) + shift
         dynamics = Leaky(leak, threshold, setup.hard_reset, plan.detach_reset)
-        spikes = integrate(currents, dynamics, plan.slope).spikes.to(y.dtype)
+        spikes = integrate(currents, dynamics, cast(Derivative, plan.slope)).spikes.to(y.dtype)
         (to_y,) = torch.autograd.grad(spikes, y, grad, create_graph=True)
         return to_y + more[0] if more else to_y
 

@@ -9,7 +9,7 @@ Where 2x2 pixels are averaged after the spikes, the forward writes the means alo
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -84,7 +84,10 @@ def fused_spikes(
     """
     order = Order.of(x)
     order = order.for_pooling() if pooled else order
-    rows, shape = order.rows(x, pooled), (x.shape if not pooled else (*x.shape[:-2], x.shape[-2] // 2, x.shape[-1] // 2))
+    rows, shape = (
+        order.rows(x, pooled),
+        (x.shape if not pooled else (*x.shape[:-2], x.shape[-2] // 2, x.shape[-1] // 2)),
+    )
     own = None if sharpness is None else order.rows(sharpness, pooled)
     constant = x.shape[0] == 1 and steps > 1
     learned = dynamics.leak.requires_grad or dynamics.threshold.requires_grad
@@ -194,7 +197,8 @@ class _Fused(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted, which only the reference has
             return _differentiable_backward(grads[0], x, leak, threshold, sharpness, plan)
         compiled, shape = _pays(plan.setup, x), x.shape
-        own, grad = () if sharpness is None else (sharpness,), grads[0]
+        grad = grads[0]
+        own: tuple[Tensor, ...] = () if sharpness is None else (sharpness,)
         if plan.setup.pooled:  # not in the kernel: on a CPU, inductor would write all potentials to memory
             x, grad, own = _unpooled(plan.setup, x, grad, *own)
             plan = plan._replace(setup=plan.setup._replace(pooled=False))
@@ -209,7 +213,7 @@ def _pays(setup: Setup, x: Tensor) -> bool:
 
 
 def _unpooled(setup: Setup, x: Tensor, grad: Tensor, *own: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    """Currents, gradient and sharpness of all neurons as [T, N], from [T, A, 2, W, 2, C] and a gradient [T, A, W, C]."""
+    """Currents, gradient and sharpness as [T, N]; from [T, A, 2, W, 2, C], and [T, A, W, C] for the gradient."""
     fine = spread(grad, (-3, -2)).flatten(1)
     return x.flatten() if setup.constant else x.flatten(1), fine, tuple(each.flatten(1) for each in own)
 
@@ -287,9 +291,7 @@ def _forward(setup: Setup, x: Tensor, leak: Tensor, threshold: Tensor) -> Tensor
     return torch.stack([functools.reduce(torch.add, each) / 4 if setup.pooled else each[0] for each in spikes])
 
 
-def _backward(
-    plan: Plan, x: Tensor, leak: Tensor, threshold: Tensor, grad: Tensor, *own: Tensor
-) -> tuple[Tensor, ...]:
+def _backward(plan: Plan, x: Tensor, leak: Tensor, threshold: Tensor, grad: Tensor, *own: Tensor) -> tuple[Tensor, ...]:
     """The gradient on x and, where learned, per neuron on leak and threshold [N], given one on the spikes [T, N]."""
     moments = course(_currents(plan.setup, x), leak, threshold, plan.setup.hard_reset)
     grads = [g.to(moments[0].u.dtype) for g in grad]

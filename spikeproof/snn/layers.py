@@ -115,9 +115,9 @@ class _MeanPool(torch.autograd.Function):
 
 
 def spread(means: Tensor, axes: tuple[int, int]) -> Tensor:
-    """The gradient on what 2x2 `means` are of, given one on them; `axes` are next to each other and become twice as long.
+    """The gradient on what is averaged 2x2, given that on its `means`; contiguous.
 
-    Contiguous.
+    `axes` are those of the pixels: next to each other, and twice as long in the answer.
     """
     first, second = (axis % means.ndim for axis in axes)
     shape = means.shape

@@ -65,7 +65,8 @@ def attack_view(model: nn.Module) -> nn.Module:
     """The same function of the image, fast to differentiate by it: in eval mode, nothing to train.
 
     Batch norms are folded into the layers before them, once, and the scale and shift of others are computed once. These
-    are copies: make the view again after a training step. A model without a spikeproof network in it is returned as it is.
+    are copies: make the view again after a training step. A model without a spikeproof network in it is returned as it
+    is.
     """
     if not any(isinstance(module, SpikingNetwork) for module in model.modules()):
         return model

@@ -82,7 +82,9 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return called
 
 
-def network(architecture: Architecture, neuron: Neuron = LIF(threshold=0.3), steps: int | None = None) -> SpikingNetwork:
+def network(
+    architecture: Architecture, neuron: Neuron = LIF(threshold=0.3), steps: int | None = None
+) -> SpikingNetwork:
     steps = 1 if isinstance(neuron, ReLU) else steps or 3
     model = Network(architecture=architecture, neuron=neuron, steps=steps).build(SHAPE, 5, mean=(0.4, 0.6)).double()
     randomise_norms(model)
@@ -289,5 +291,3 @@ def plain_fused(*arguments: Any, pooled: bool = False) -> Tensor:
 
 
 PLAIN = kernels.fused_spikes
-
-

@@ -157,7 +157,9 @@ def test_pooled_and_joined_regions_are_one_kernel_each_that_writes_its_answers_a
         "joined backward": (joined._backward, joined._Join(plan, "varying"), (x, constants, grad, past), 2),
     }
     for name, (function, plan_of_it, tensors, answers) in regions.items():
-        found, code = run_and_get_code(lambda *t, f=function, p=plan_of_it: compiling.run(f, p, *t, compiled=True), *tensors)
+        found, code = run_and_get_code(
+            lambda *t, f=function, p=plan_of_it: compiling.run(f, p, *t, compiled=True), *tensors
+        )
         source = "\n".join(code)
         assert source.count("async_compile.cpp_pybinding(") == 1, name
         assert source.count("empty_strided_cpu(") == answers, name

@@ -1,4 +1,4 @@
-"""Do a join, a norm and a neuron in one kernel, or a neuron and its pooling, equal the layers one by one? (Uncompiled.)"""
+"""Do join, norm and neuron in one kernel, or a neuron and its pooling, equal the layers one by one? (Uncompiled.)"""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -67,7 +67,10 @@ def test_equal_to_the_layers_one_by_one(slope: Slope, hard_reset: bool, detach_r
     for steps, past, layout, onward in cases():
         inputs = branches(steps, past, layout)
         pair = inputs if len(inputs) == 2 else (*inputs, None)
-        found, expected = joined_spikes(*pair, constants(neuron), neuron, slope, steps), one_by_one(*pair, neuron, slope, steps)
+        found, expected = (
+            joined_spikes(*pair, constants(neuron), neuron, slope, steps),
+            one_by_one(*pair, neuron, slope, steps),
+        )
         case = f"{steps} steps, past {past}, {layout.__name__}, y goes on: {onward}"
         assert 0.05 < expected[0].mean() < 0.95
         assert torch.equal(found[0], expected[0]), case
@@ -133,7 +136,11 @@ def test_the_backward_keeps_one_tensor_of_currents(past: str) -> None:
 @detaching
 def test_pooled_spikes_equal_pooling_the_spikes(slope: Slope, hard_reset: bool, detach_reset: bool) -> None:
     """The forward is exact: sums of four spikes are."""
-    neuron = Leaky(*(t.requires_grad_() for t in (torch.tensor(0.7).double(), torch.tensor(0.4).double())), hard_reset, detach_reset)
+    neuron = Leaky(
+        *(t.requires_grad_() for t in (torch.tensor(0.7).double(), torch.tensor(0.4).double())),
+        hard_reset,
+        detach_reset,
+    )
     for steps, constant, layout in itertools.product((1, 4), (False, True), (contiguous, channels_last, transposed)):
         x = layout(tensor(1 if constant else steps, B, C, H, W)).detach().requires_grad_()
         found = fused_spikes(x, neuron, slope, steps, pooled=True)

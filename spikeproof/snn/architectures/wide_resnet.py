@@ -1,6 +1,7 @@
 """Wide residual networks with pre-activation blocks."""
 
 from dataclasses import dataclass
+from typing import cast
 
 from torch import nn
 
@@ -55,6 +56,6 @@ class PreActivationBlock(Residual):
 
     def forward(self, at: Branches) -> Branches:
         norm, neurons = self.first
-        s, x = fire(at, norm, neurons)
+        s, x = fire(at, cast(Norm, norm), neurons)
         past = self.shortcut(s if isinstance(self.shortcut, PerStep) else x)
         return Branches(self.third(self.second(s)), past, self.join)
