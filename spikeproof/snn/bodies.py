@@ -19,48 +19,49 @@ from spikeproof.snn.neurons import LeakyLayer, SpikingLayer
 
 
 class Branches(NamedTuple):
-    """Currents ``[T, B, C, ...]`` of one branch, or of two that have not met yet."""
+    """Two branches ``[T, B, C, ...]`` that have not met yet."""
 
     x: Tensor
-    past: Tensor | None = None
-    join: ConvexCombination | None = None  # where they will meet
-
-    def met(self) -> Tensor:
-        """What they are together."""
-        return self.x if self.join is None else self.join(self.x, self.past)
+    past: Tensor
+    join: ConvexCombination  # where they will
 
 
 class Residual(nn.Module):
-    """A block `Branches` -> `Branches`: its last two meet where the next layer reads them."""
+    """A block from currents, or `Branches`, to `Branches`: they meet where the next layer reads them."""
 
 
 class Body(nn.Sequential):
     """Layers ``[T, B, ...]`` -> ``[T, B, ...]``, called in their order, several as one kernel where that pays."""
 
     def forward(self, x: Tensor) -> Tensor:
-        at, layers = Branches(x), deque(self)
+        at: Tensor | Branches = x
+        layers = deque(self)
         while layers:
             layer = layers.popleft()
             following = layers[0] if layers else None
             if isinstance(layer, Residual):
                 at = layer(at)
             elif isinstance(layer, Norm) and following is not None:
-                at = Branches(fire(at, layer, layers.popleft())[0])
+                at, _ = fire(at, layer, layers.popleft())
             elif isinstance(layer, SpikingLayer) and _begins_with_pooling(following):
                 layers.popleft()
-                at = Branches(_pooled(layer, following, at.met()))
+                at = _pooled(layer, following, met(at))
             else:
-                at = Branches(layer(at.met()))
-        return at.met()
+                at = layer(met(at))
+        return met(at)
 
 
-def fire(at: Branches, norm: Norm, neurons: nn.Module) -> tuple[Tensor, Tensor]:
-    """The spikes of `neurons` after a `norm`, and what the branches are together."""
-    if _are_one_kernel(neurons, norm, at):
-        constants = _constants(at, norm, neurons)
-        slope = cast(Slope, neurons.gradient)
+def met(at: Tensor | Branches) -> Tensor:
+    """What the branches are together."""
+    return at.join(at.x, at.past) if isinstance(at, Branches) else at
+
+
+def fire(at: Tensor | Branches, norm: Norm, neurons: nn.Module) -> tuple[Tensor, Tensor]:
+    """The spikes of `neurons` after a `norm`, and what the branches before it are together."""
+    if isinstance(at, Branches) and _are_one_kernel(neurons, norm, at):
+        constants, slope = _constants(at, norm, neurons), cast(Slope, neurons.gradient)
         return joined_spikes(at.x, at.past, constants, neurons.dynamics(), slope, neurons.steps)
-    y = at.met()
+    y = met(at)
     return neurons(norm(y)), y
 
 
@@ -68,17 +69,15 @@ def _are_one_kernel(neurons: nn.Module, norm: Norm, at: Branches) -> TypeGuard[L
     """Whether there is a kernel for them that pays, and nobody who watches."""
     if not isinstance(neurons, LeakyLayer) or not _is_called_as_ours(neurons):
         return False
-    path = neurons.gradient
-    plain = (
-        neurons.gain is None and not neurons.charge and isinstance(path, Slope) and type(path).spikes is Slope.spikes
-    )
-    modules = [norm, neurons] if at.join is None else [at.join, norm, neurons]
+    path, modules = neurons.gradient, (at.join, norm, neurons)
     return (
-        plain
+        isinstance(path, Slope)
+        and type(path).spikes is Slope.spikes
+        and neurons.gain is None
+        and not neurons.charge
         and norm.fixed
         and not _watched(*modules)
         and not (torch.is_grad_enabled() and any(p.requires_grad for m in modules for p in m.parameters()))
-        and len(at.x) in (1, neurons.steps)
         and can_join(at.x, at.past, neurons.steps)
     )
 
@@ -87,9 +86,7 @@ def _are_one_kernel(neurons: nn.Module, norm: Norm, at: Branches) -> TypeGuard[L
 def _constants(at: Branches, norm: Norm, neurons: LeakyLayer) -> Tensor:
     """What `joined_spikes` takes ``[6, C]``, in the type of potentials."""
     dynamics, like = neurons.dynamics(), wide(at.x.new_empty(0))
-    one = torch.ones_like(dynamics.leak)
-    a, b = (one, one) if at.join is None else at.join.weights
-    scalars = torch.stack([a, b, dynamics.leak, dynamics.threshold]).to(like.dtype)
+    scalars = torch.stack([*at.join.weights, dynamics.leak, dynamics.threshold]).to(like.dtype)
     rows = scalars.unsqueeze(1).expand(4, at.x.shape[2])
     return torch.cat([rows[:2], norm.affine().to(like.dtype), rows[2:]])
 

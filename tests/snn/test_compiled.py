@@ -153,8 +153,8 @@ def test_pooled_and_joined_regions_are_one_kernel_each_that_writes_its_answers_a
     regions = {
         "pooled forward": (kernels._forward, pooled, (currents(8, 3, 2, 4, 2, 16), neuron.leak, neuron.threshold), 1),
         "plain backward": (kernels._backward, plan, (x.flatten(1), neuron.leak, neuron.threshold, grad.flatten(1)), 1),
-        "joined forward": (joined._forward, (plan.setup, "varying"), (x, constants, past), 2),
-        "joined backward": (joined._backward, joined._Join(plan, "varying"), (x, constants, grad, past), 2),
+        "joined forward": (joined._forward, (plan.setup, False), (x, past, constants), 2),
+        "joined backward": (joined._backward, joined._Join(plan, False), (x, constants, grad, past), 2),
     }
     for name, (function, plan_of_it, tensors, answers) in regions.items():
         found, code = run_and_get_code(
@@ -180,14 +180,13 @@ def test_a_joined_backward_follows_the_spikes_that_its_forward_fired(dtype: torc
     constants = torch.rand(6, 6, generator=torch.Generator().manual_seed(3)) + 0.3
     found = joined.joined_spikes(x, past, constants, neuron, Triangle(), 3)
     setup = Setup(3, False, True)
-    rows = [each.detach().permute(0, 1, 2, 3) for each in (x, past)]
-    expected = joined._forward((setup, "varying"), rows[0], constants.unsqueeze(2), rows[1])
+    expected = joined._forward((setup, False), x.detach(), past.detach(), constants.unsqueeze(2))
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == dtype
         assert torch.equal(a, b)
     weights = tuple(currents(*each.shape, seed=4 + k, dtype=dtype) for k, each in enumerate(found))
     answers = torch.autograd.grad(found, (x, past), weights)
-    join = joined._Join(Plan(setup, Triangle(), detach_reset=False, learned=False), "varying")
+    join = joined._Join(Plan(setup, Triangle(), detach_reset=False, learned=False), lasting=False)
     wanted = joined._backward(join, expected[1], constants.unsqueeze(2), *weights)
     rough = {torch.float32: 2e-6, torch.bfloat16: 0.01}[dtype]
     for a, b in zip(answers, wanted, strict=True):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from test_kernels import LAYOUTS, SLOPES, channels_last, contiguous, detaching, resets, slopes
+from test_kernels import LAYOUTS, channels_last, contiguous, detaching, resets, slopes
 from torch import Tensor
 
 from spikeproof.snn import ATan, Slope, Triangle
@@ -16,7 +16,7 @@ from spikeproof.snn.layers import mean_pool
 from spikeproof.snn.paths import OwnATan
 
 B, C, H, W = 3, 5, 4, 6
-PASTS = ("none", "constant", "varying")
+PASTS = ("constant", "varying")
 
 
 def tensor(*shape: int, seed: int = 0) -> Tensor:
@@ -34,18 +34,16 @@ def constants(neuron: Leaky) -> Tensor:
     return torch.cat([rows[:2], scale[None], shift[None], rows[2:]])
 
 
-def one_by_one(x: Tensor, past: Tensor | None, neuron: Leaky, slope: Slope, steps: int) -> tuple[Tensor, Tensor]:
+def one_by_one(x: Tensor, past: Tensor, neuron: Leaky, slope: Slope, steps: int) -> tuple[Tensor, Tensor]:
     """What `joined_spikes` is, as its docstring says it."""
     a, b, scale, shift = (row.view(-1, *[1] * (x.ndim - 3)) for row in constants(neuron)[:4])
-    y = x if past is None else a * x + b * past
+    y = a * x + b * past
     currents = (scale * y + shift).expand(steps, *x.shape[1:])
     return integrate(currents, neuron, slope).spikes, y
 
 
 def branches(steps: int, past: str, layout: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
     x = layout(tensor(steps, B, C, H, W)).detach().requires_grad_()
-    if past == "none":
-        return (x,)
     return x, layout(tensor(1 if past == "constant" else steps, B, C, H, W, seed=1)).detach().requires_grad_()
 
 
@@ -66,10 +64,9 @@ def test_equal_to_the_layers_one_by_one(slope: Slope, hard_reset: bool, detach_r
     neuron = dynamics(hard_reset, detach_reset)
     for steps, past, layout, onward in cases():
         inputs = branches(steps, past, layout)
-        pair = inputs if len(inputs) == 2 else (*inputs, None)
         found, expected = (
-            joined_spikes(*pair, constants(neuron), neuron, slope, steps),
-            one_by_one(*pair, neuron, slope, steps),
+            joined_spikes(*inputs, constants(neuron), neuron, slope, steps),
+            one_by_one(*inputs, neuron, slope, steps),
         )
         case = f"{steps} steps, past {past}, {layout.__name__}, y goes on: {onward}"
         assert 0.05 < expected[0].mean() < 0.95
@@ -79,20 +76,6 @@ def test_equal_to_the_layers_one_by_one(slope: Slope, hard_reset: bool, detach_r
         parts = slice(2) if onward else slice(1)
         for a, b in zip(gradients(found[parts], inputs), gradients(expected[parts], inputs), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11, msg=lambda m, c=case: f"{c}: {m}")
-
-
-@pytest.mark.parametrize("slope", SLOPES, ids=str)
-@resets
-def test_currents_that_are_constant_in_time(slope: Slope, hard_reset: bool) -> None:
-    neuron = dynamics(hard_reset, detach_reset=False)
-    for layout in (contiguous, channels_last):
-        x = layout(tensor(1, B, C, H, W)).detach().requires_grad_()
-        found, y = joined_spikes(x, None, constants(neuron), neuron, slope, 4)
-        expected, _ = one_by_one(x, None, neuron, slope, 4)
-        assert y is x
-        assert torch.equal(found, expected)
-        for a, b in zip(gradients((found,), (x,)), gradients((expected,), (x,)), strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-11)
 
 
 def test_y_alone_has_a_gradient() -> None:
@@ -109,14 +92,13 @@ def test_y_alone_has_a_gradient() -> None:
 @resets
 def test_second_derivatives(slope: Slope, hard_reset: bool, past: str) -> None:
     neuron, inputs = dynamics(hard_reset, detach_reset=False), branches(3, past, channels_last)
-    pair = inputs if len(inputs) == 2 else (*inputs, None)
 
     def second(outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         first = gradients(outputs, inputs, create_graph=True)
         return torch.autograd.grad(sum((g**2).sum() for g in first), inputs, allow_unused=True, materialize_grads=True)
 
-    found = second(joined_spikes(*pair, constants(neuron), neuron, slope, 3))
-    for a, b in zip(found, second(one_by_one(*pair, neuron, slope, 3)), strict=True):
+    found = second(joined_spikes(*inputs, constants(neuron), neuron, slope, 3))
+    for a, b in zip(found, second(one_by_one(*inputs, neuron, slope, 3)), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
         assert a.abs().sum() > 0
 
@@ -125,9 +107,8 @@ def test_second_derivatives(slope: Slope, hard_reset: bool, past: str) -> None:
 def test_the_backward_keeps_one_tensor_of_currents(past: str) -> None:
     saved: dict[int, Tensor] = {}
     neuron, inputs = dynamics(hard_reset=True, detach_reset=False), branches(4, past, contiguous)
-    pair = inputs if len(inputs) == 2 else (*inputs, None)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: (saved.update({t.data_ptr(): t}), t)[1], lambda t: t):
-        joined_spikes(*pair, constants(neuron), neuron, Triangle(), 4)
+        joined_spikes(*inputs, constants(neuron), neuron, Triangle(), 4)
     assert sum(t.numel() for t in saved.values()) == 4 * B * C * H * W + 6 * C
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from spikeproof.choices import UserError
 from spikeproof.snn.architectures.architecture import Architecture, smallest_side
@@ -54,7 +54,7 @@ class PreActivationBlock(Residual):
         self.shortcut = PerStep(shortcut) if changes else nn.Identity()
         self.join = ConvexCombination()
 
-    def forward(self, at: Branches) -> Branches:
+    def forward(self, at: Tensor | Branches) -> Branches:
         norm, neurons = self.first
         s, x = fire(at, cast(Norm, norm), neurons)
         past = self.shortcut(s if isinstance(self.shortcut, PerStep) else x)
