@@ -26,6 +26,7 @@ class _Join(NamedTuple):
 
     plan: Plan
     lasting: bool  # past is the same at every step
+    onward: bool = True  # y has a gradient of its own: the next block reads it too
 
 
 def joined_spikes(
@@ -72,9 +73,10 @@ class _Joined(torch.autograd.Function):
         y, constants = ctx.saved_tensors
         spikes, more = (None if grad is None else grad.contiguous() for grad in grads)
         tensors = (y, constants, torch.zeros_like(y) if spikes is None else spikes, *(() if more is None else (more,)))
+        join = ctx.join._replace(onward=more is not None)
         if torch.is_grad_enabled():  # a second derivative is wanted, which only the reference has
-            return *_differentiable(ctx.join, *tensors), None, None
-        return *run(_backward, ctx.join, *tensors, compiled=_pays(y)), None, None
+            return *_differentiable(join, *tensors), None, None
+        return *run(_backward, join, *tensors, compiled=_pays(y)), None, None
 
 
 def _pays(x: Tensor) -> bool:
@@ -90,7 +92,7 @@ def _forward(kind: tuple[Setup, bool], x: Tensor, past: Tensor, constants: Tenso
 
 
 def _backward(join: _Join, y: Tensor, constants: Tensor, grad: Tensor, *more: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients on x and past, of one on the spikes and, where y is used, one on y."""
+    """The gradients on x and past, of one on the spikes and, where it goes onward, one on y."""
     a, b, scale, shift, leak, threshold = constants.unbind()
     currents = [scale * wide(y[t]) + shift for t in range(join.plan.setup.steps)]
     moments = course(currents, leak, threshold, join.plan.setup.hard_reset)
