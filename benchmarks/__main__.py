@@ -27,13 +27,14 @@ def main(arguments: list[str] | None = None) -> None:
     settings["keeps_freed_memory"] = keep_freed_memory()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="torch|spikingjelly|snntorch")
-    todo = [w for w in workloads(sizes, vgg=options.quick or device.type == "cuda") if options.only in w.name]
+    vgg = options.quick or device.type == "cuda"
+    todo = [w for w in workloads(sizes, vgg=vgg) if options.only in w.name]
     at = Setting(device)
     if options.profile:
         report.show_hotspots({w.name: hotspots(w, Setting(device, autocast=w.autocast)) for w in todo})
         return
     taking_part = _layouts() if options.layouts else contestants(backend)
-    agreement = {} if options.layouts else same_in_float64(sizes, device)
+    agreement = {} if options.layouts else same_in_float64(sizes, device, vgg=vgg)
     found = {}
     for workload in todo:
         found[workload.name] = compare(workload, taking_part, sizes.rounds, Setting(device, autocast=workload.autocast))

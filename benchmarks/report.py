@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from benchmarks.goals import EAGER, GOALS, OURS, WARM_UP_SECONDS, Goal
 from spikeproof.runs import environment, written_whole
+from spikeproof.runs.environments import version
 from spikeproof.runs.json_forms import as_json
 
 PEERS = ("spikingjelly", "snntorch")
@@ -23,7 +23,7 @@ Record = dict[str, Any]
 def collect(workloads: dict[str, Record], agreement: Record, settings: Record) -> Record:
     """Everything that is written down: where and how it was measured, every ratio, every goal."""
     where = as_json(environment())
-    where["versions"] |= {name: metadata.version(name) for name in PEERS}
+    where["versions"] |= {name: version(name) for name in PEERS}
     where["command"] = "python -m benchmarks"
     return {
         "environment": where,

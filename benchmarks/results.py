@@ -1,16 +1,17 @@
 """What did a workload's contestants need? Agreement, times in pairs, memory: one record a workload."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
-from benchmarks.agreement import require_activity, same_but_for_ties
+from benchmarks.agreement import in_float32, require_activity, same_but_for_ties
 from benchmarks.contestants import Contestant, Ours
 from benchmarks.goals import OURS
 from benchmarks.measure import Spread, alternate, peak_bytes, saved_bytes
-from benchmarks.workloads import Problem, Setting, Sizes, Workload
+from benchmarks.workloads import Call, Problem, Setting, Sizes, Workload
 from spikeproof.snn import SmallCNN, attack_view
 
 
@@ -18,14 +19,7 @@ def compare(workload: Workload, taking_part: list[Contestant], rounds: int, at: 
     """The record of one workload; `speed` is against the first contestant, `over_ours` is how much we save."""
     torch.compiler.reset()  # shapes of the last workload must not make this one's compile as dynamic
     calls = {who.name: workload.prepare(who, at) for who in taking_part}
-    outcomes = {name: call() for name, call in calls.items()}
-    if at.autocast is None:
-        differences = same_but_for_ties(workload.name, outcomes)
-    else:  # rounding to bfloat16 moves many potentials over their threshold
-        differences = {}
-        for outcome in outcomes.values():
-            require_activity(workload.name, outcome)
-    del outcomes
+    differences = agreed(workload, calls, at)
     saved = {name: saved_bytes(call) for name, call in calls.items()}
     peak = {name: peak_bytes(call, at.device) for name, call in calls.items()}
     times = alternate(calls, rounds, at.device)
@@ -39,6 +33,16 @@ def compare(workload: Workload, taking_part: list[Contestant], rounds: int, at: 
         "saved_bytes": saved,
         "peak_bytes": peak,
     }
+
+
+def agreed(workload: Workload, calls: Mapping[str, Call], at: Setting) -> dict[str, float]:
+    """How far the contestants' outcomes are apart; raises `Disagreement` where they compute different things."""
+    outcomes = in_float32(calls)
+    if at.autocast is None:
+        return same_but_for_ties(workload.name, outcomes)
+    for outcome in outcomes.values():  # rounding to bfloat16 moves many potentials over their threshold
+        require_activity(workload.name, outcome)
+    return {}
 
 
 def attack_view_cost(sizes: Sizes, at: Setting) -> dict[str, float]:

@@ -130,9 +130,11 @@ def as_evaluated(model: nn.Module) -> Iterator[None]:
 def in_full_precision() -> Iterator[None]:
     """Float32 is float32 inside the block: no TF32 and no autocast; all switches are as before after it.
 
-    TF32 keeps 10 bits of a factor, and its rounding differs with the size of the batch.
+    TF32 keeps 10 bits of a factor, and its rounding differs with the size of the batch. Nor are the fastest
+    convolutions searched for: another process may find others, which round otherwise.
     """
     backends: Any = torch.backends
+    searching = backends.cudnn.benchmark
     cuda, cpu = backends.cudnn, backends.mkldnn  # cudnn's own switch is that of all of CUDA
     kinds = {cuda: (backends.cuda.matmul, cuda.conv, cuda.rnn), cpu: (cpu.matmul, cpu.conv, cpu.rnn)}
     places = [place for each in kinds.values() for place in each]
@@ -142,7 +144,7 @@ def in_full_precision() -> Iterator[None]:
     try:
         # Both the older and the newer switches: torch refuses to read the one where the other says something else.
         torch.set_float32_matmul_precision("highest")
-        backends.cudnn.allow_tf32 = False
+        backends.cudnn.allow_tf32 = backends.cudnn.benchmark = False
         for place in places:
             place.fp32_precision = "ieee"
         with ExitStack() as stack:
@@ -151,6 +153,7 @@ def in_full_precision() -> Iterator[None]:
                     stack.enter_context(torch.autocast(device, enabled=False))
             yield
     finally:
+        backends.cudnn.benchmark = searching
         if matmul is not None:
             torch.set_float32_matmul_precision(matmul)
         if convolutions is not None:

@@ -1,25 +1,25 @@
 """How are training recipes compared? Train all, attack all under one protocol, write one report."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from hashlib import sha256
 from pathlib import Path
 
 import torch
 
-from spikeproof.choices import UserError
+from spikeproof.choices import UserError, short
+from spikeproof.configs import to_config
+from spikeproof.data.digests import digest
+from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation import Protocol, evaluate_run
-from spikeproof.progress import Report, silent
+from spikeproof.progress import Report, hushed
 from spikeproof.runs import Run
 from spikeproof.runs.weights import load_model
 from spikeproof.training import Recipe, train
-from spikeproof.training.loop import refuse_another_recipe, refuse_what_cannot_work
+from spikeproof.training.beginnings import refuse_another_recipe, refuse_what_cannot_work
 
 __all__ = ["compare"]
-
-
-@contextmanager
-def _silently(title: str) -> Iterator[Report]:
-    yield silent
 
 
 def compare(
@@ -31,13 +31,16 @@ def compare(
     data_root: str | Path | None = None,
     device: str | None = None,
     trust: bool = False,
-    progress: Callable[[str], AbstractContextManager[Report]] = _silently,
+    ranks: Ranks = ALONE,
+    progress: Callable[[str], AbstractContextManager[Report]] = hushed,
 ) -> list[Run]:
     """Run folders under `out`, each trained and evaluated, and their report ``out/report.html``.
 
     Every recipe is trained with `seeds` seeds, counted up from its own. Called again after a stop it goes on where it
-    was; what is finished is not done twice. `progress` opens a progress bar of a title, as `progress.bar` does. Raises
-    `UserError` for two recipes of one name, and, before anything is trained, for what would stop the work half way.
+    was; what is finished is not done twice. Where there are more runs than `ranks`, each run is dealt to one rank,
+    which trains and evaluates it alone. Else all ranks work together on each run, one after the other. `progress` opens
+    a progress bar of a title, as `progress.bar` does. Raises `UserError` for two recipes of one name, and, before
+    anything is trained, for what would stop the work half way.
     """
     if seeds < 1:
         raise UserError(f"seeds must be at least 1, not {seeds}")
@@ -47,18 +50,24 @@ def compare(
     if len(set(names)) < len(names):
         raise UserError(f"two recipes have the same name: {', '.join(sorted(names))}")
     planned = {_folder(recipe, k, seeds, Path(out)): _seeded(recipe, k) for recipe in recipes for k in range(seeds)}
-    _refuse_early(planned, protocol, data_root)
-    runs = []
-    for folder, recipe in planned.items():
-        with progress(f"train {folder.name}") as report:
-            train(recipe, folder, data_root=data_root, device=device, progress=report)
-        run = Run(folder)
-        with progress(f"attack {folder.name}") as report:
-            evaluate_run(run, protocol, data_root=data_root, device=device, trust=trust, progress=report)
-        runs.append(run)
-    from spikeproof.reports import write_report  # loaded when there is something to report
+    ranks.of_first(lambda: _refuse_early(planned, protocol, data_root))
+    ranks.agree(_facts(planned, protocol, data_root) if ranks.size > 1 else {})
+    dealt = len(planned) > ranks.size and not _made_here(planned, protocol)
+    by, shown = (ranks.alone(), progress) if dealt else (ranks, progress if ranks.first else hushed)
+    folders = list(planned)
+    for number in ranks.turns(len(folders), f"runs of {out}") if dealt else range(len(folders)):
+        folder = folders[number]
+        with shown(f"train {folder.name}") as report:
+            train(planned[folder], folder, data_root=data_root, device=device, ranks=by, progress=report)
+        with shown(f"attack {folder.name}") as report:
+            run = Run(folder)
+            evaluate_run(run, protocol, data_root=data_root, device=device, trust=trust, ranks=by, progress=report)
+    ranks.wait()
+    runs = [Run(folder) for folder in planned]
+    if ranks.first:
+        from spikeproof.reports import write_report  # loaded when there is something to report
 
-    write_report(runs, Path(out) / "report.html")
+        write_report(runs, Path(out) / "report.html")
     return runs
 
 
@@ -72,9 +81,9 @@ def _folder(recipe: Recipe, k: int, seeds: int, out: Path) -> Path:
 
 def _refuse_early(planned: dict[Path, Recipe], protocol: Protocol, data_root: str | Path | None) -> None:
     """Find what would stop a comparison half way before hours are spent: folders, networks, data, threats, images."""
-    made_here = [folder.resolve() for folder in planned]
+    made_here = _made_here(planned, protocol)
     for source in protocol.sources:
-        if not any(source.resolve().is_relative_to(folder) for folder in made_here):
+        if source not in made_here:
             load_model(source)
     for folder, recipe in planned.items():
         refuse_another_recipe(recipe, folder)
@@ -83,3 +92,19 @@ def _refuse_early(planned: dict[Path, Recipe], protocol: Protocol, data_root: st
     for data in {recipe.data for recipe in planned.values()}:
         pool = protocol.part_of(data, data_root)
         protocol.threats[0].check(pool.batch(torch.arange(1))[0])
+
+
+def _made_here(planned: dict[Path, Recipe], protocol: Protocol) -> list[Path]:
+    """The sources of transferred images that the comparison itself trains: so its runs have an order."""
+    folders = [folder.resolve() for folder in planned]
+    return [s for s in protocol.sources if any(s.resolve().is_relative_to(folder) for folder in folders)]
+
+
+def _facts(planned: dict[Path, Recipe], protocol: Protocol, data_root: str | Path | None) -> dict[str, str]:
+    """What all ranks have to see alike: recipes, protocol and data, as digests."""
+    said = "".join(json.dumps(to_config(recipe), sort_keys=True) for recipe in planned.values())
+    facts = {"recipes": sha256(said.encode()).hexdigest(), "protocol": protocol.fingerprint}
+    for data in {recipe.data: None for recipe in planned.values()}:
+        for part in ("train", "validation", protocol.part):
+            facts[f"{part} part of {short(data)}"] = digest(data.part(part, data_root))
+    return facts

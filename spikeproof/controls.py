@@ -26,6 +26,7 @@ from spikeproof.training import SGD, Recipe, Training, train
 
 THREAT = Linf(0.1)
 DRAWS = 4  # of the network whose noise is declared: enough for a control
+EPOCHS = 12
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,15 @@ class Judged:
 
 
 class Trained:
-    """The networks that the controls are made of, each trained when it is asked for."""
+    """The networks that the controls are made of, each trained, on `device`, when it is asked for.
 
-    def __init__(self, folder: Path) -> None:
+    By default that is CUDA where there is one, as for any run.
+    """
+
+    def __init__(self, folder: Path, device: str | torch.device | None = None, epochs: int = EPOCHS) -> None:
         self.folder = folder
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.epochs = epochs
 
     def by(self, name: str, objective: Objective, network: Network | None = None) -> nn.Module:
         spiking = Network(architecture=SmallCNN(widths=(8, 16, 32)), neuron=LIF(), steps=4)
@@ -66,11 +72,11 @@ class Trained:
             data=Digits(),
             network=network or spiking,
             objective=objective,
-            training=Training(epochs=12, batch=64, optimiser=SGD(learning_rate=0.05)),
+            training=Training(epochs=self.epochs, batch=64, optimiser=SGD(learning_rate=0.05)),
         )
         if not (self.folder / name).exists():
-            train(recipe, self.folder / name)
-        return load_model(self.folder / name)
+            train(recipe, self.folder / name, device=self.device)
+        return load_model(self.folder / name).to(self.device)
 
     def plain(self) -> nn.Module:
         return self.by("plain", Standard())
@@ -79,21 +85,27 @@ class Trained:
         return self.by("adversarial", Adversarial(threat=THREAT, attack=PGD(steps=3, keep="last")))
 
 
-def judged(images: int = 60, suite: Suite | None = None, progress: Report = silent) -> list[Judged]:
+def judged(
+    images: int = 60, suite: Suite | None = None, progress: Report = silent, device: str | torch.device | None = None
+) -> list[Judged]:
     """Every control with its verdicts on the first `images` test digits under Linf 0.1 (default suite: standard)."""
     suite = suite or suite_named("standard")
-    part = Digits().part("test").first(images)
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        trained = Trained(Path(folder))
+        trained = Trained(Path(folder), device)
         for number, control in enumerate(CONTROLS):
             progress(control.name, number, len(CONTROLS))
-            network = control.network(trained)
-            draws = DRAWS if is_stochastic(network) else None
-            protocol = Protocol(threats=(THREAT,), suite=suite, draws=draws)
-            found.append(Judged(control, evaluate(network, part, protocol)))
+            found.append(judged_by(suite, control, trained, images))
     progress("done", len(CONTROLS), len(CONTROLS))
     return found
+
+
+def judged_by(suite: Suite, control: Control, trained: Trained, images: int, batch: int | None = None) -> Judged:
+    """One control with its verdicts; `batch` images are attacked side by side."""
+    network = control.network(trained)
+    draws = DRAWS if is_stochastic(network) else None
+    protocol = Protocol(threats=(THREAT,), suite=suite, draws=draws)
+    return Judged(control, evaluate(network, Digits().part("test").first(images), protocol, batch=batch))
 
 
 class Outside(nn.Module):

@@ -25,13 +25,16 @@ def bar(title: str) -> Iterator[Report]:
     with Progress(*columns) as progress:
         if not progress.console.is_terminal:
             progress.stop()
-            yield _lines(title)
+            with lines(title) as report:
+                yield report
             return
         task = progress.add_task("", title=title, total=None)
         yield lambda what, done, of: progress.update(task, description=what, completed=done, total=of)
 
 
-def _lines(title: str) -> Report:
+@contextmanager
+def lines(title: str) -> Iterator[Report]:
+    """A line for each whole unit: for a log, and where several processes share a terminal."""
     printed = [0]
 
     def report(what: str, done: float, of: float) -> None:
@@ -39,4 +42,10 @@ def _lines(title: str) -> Report:
             printed[0] = int(done)
             print(f"{title}: {int(done)}/{of:g} {what}", flush=True)
 
-    return report
+    yield report
+
+
+@contextmanager
+def hushed(title: str) -> Iterator[Report]:
+    """No progress is shown."""
+    yield silent

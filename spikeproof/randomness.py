@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -56,11 +57,15 @@ class Streams:
         """The streams of step `number` ``[B]``; cheaper than `turn`, and not to be followed by another `at`."""
         return Streams(self.key + number * _SECOND)
 
+    def split(self, count: int) -> "Streams":
+        """`count` streams for each image, those of an image next to each other."""
+        number = torch.arange(count, device=self.key.device).repeat(len(self.key))
+        return Streams(self.key.repeat_interleave(count)).turn(number)
+
     def bits(self, *shape: int) -> Tensor:
         """Random integers ``[B, *shape]`` of 63 bits."""
         self.draws += 1
-        place = torch.arange(math.prod(shape), device=self.key.device)
-        drawn = _mixed(self.key.unsqueeze(1) + (place + (self.draws << 40)) * _GAMMA)
+        drawn = _mixed(self.key.unsqueeze(1) + _places(math.prod(shape), self.draws, self.key.device))
         return drawn.bitwise_and_(_POSITIVE).view(-1, *shape)
 
     def uniform(self, *shape: int, like: Tensor) -> Tensor:
@@ -73,11 +78,27 @@ class Streams:
 
     def signs(self, *shape: int, like: Tensor) -> Tensor:
         """1 or -1 ``[B, *shape]``, of the type of `like`."""
-        return (self.bits(*shape) >> 62).to(like.dtype) * 2 - 1
+        return signs_of(self.bits(*shape), like)
 
     def below(self, end: int | Tensor, *shape: int) -> Tensor:
         """Integers from 0 to `end` - 1 ``[B, *shape]``; `end`, below 2^22, may be a tensor that broadcasts to them."""
-        return (self.bits(*shape) >> 40) * end >> 23
+        return scaled(self.bits(*shape), end)
+
+
+def signs_of(bits: Tensor, like: Tensor, size: float = 1) -> Tensor:
+    """`size` or -`size`, of the type of `like`, from random `bits` of 63 bits."""
+    return torch.where(bits >= 2**62, size, -size).to(like.dtype)
+
+
+def scaled(bits: Tensor, end: int | Tensor) -> Tensor:
+    """Integers from 0 to `end` - 1 from random `bits` of 63 bits; `end`, below 2^22, broadcasts to them."""
+    return (bits >> 40) * end >> 23
+
+
+@lru_cache(maxsize=64)
+def _places(count: int, draw: int, device: torch.device) -> Tensor:
+    """What the places of a draw add to a key ``[count]``; kept, as a search asks for the same in every step."""
+    return (torch.arange(count, device=device) + (draw << 40)) * _GAMMA
 
 
 _GAMMA, _FIRST, _SECOND = -7046029254386353131, -4658895280553007687, -7723592293110705685  # as signed 64 bits
@@ -85,8 +106,11 @@ _POSITIVE = 2**63 - 1
 
 
 def _mixed(z: Tensor) -> Tensor:
-    """A bijection of 64-bit integers in which each bit depends on all. Source: Stafford's mix 13, as in SplitMix64."""
-    z, moved = z.clone(), torch.empty_like(z)  # in place from here on: fresh memory costs more than the arithmetic
+    """A bijection of 64-bit integers, in place, in which each bit depends on all.
+
+    Source: Stafford's mix 13, as in SplitMix64.
+    """
+    moved = torch.empty_like(z)  # fresh memory would cost more than the arithmetic
     for shift, factor in ((30, _FIRST), (27, _SECOND), (31, None)):
         torch.bitwise_right_shift(z, shift, out=moved)
         z.bitwise_xor_(moved.bitwise_and_(2 ** (64 - shift) - 1))

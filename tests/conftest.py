@@ -1,7 +1,11 @@
-"""What do many tests share? Small data and networks, the same in every run, and commands that have to be refused."""
+"""What do many tests share? Small data and networks, the same in every run, and commands that have to be refused.
+
+`pytest --device cuda` runs on a GPU what makes sense there: all that uses `device` or a trained network.
+`--device pretended` runs the same on a CPU that refuses what a GPU would (`tests/pretended.py`).
+"""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -10,14 +14,44 @@ from torch import Tensor
 from spikeproof.cli import main
 from spikeproof.data import Digits
 from spikeproof.snn import SpikingNetwork
+from tests import pretended
 from tests import trained as kept
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help=f"where networks run: cpu, cuda, cuda:1 or {pretended.NAME}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     # One: networks are small here, and the threads of two workers would wait for each other.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    refuse_a_missing_device(config.getoption("device"))
+
+
+def refuse_a_missing_device(name: str) -> None:
+    if name == pretended.NAME:
+        return
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        kind = "unknown"
+    if kind not in ("cpu", "cuda"):
+        raise pytest.UsageError(f"--device {name}: choose cpu, cuda, cuda:1 or {pretended.NAME}")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise pytest.UsageError(f"--device {name}: there is no CUDA device here; cpu always is")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """Where networks run, as `--device` says; a CPU unless it says otherwise."""
+    name = request.config.getoption("device")
+    if name != pretended.NAME:
+        yield torch.device(name)
+        return
+    with pretended.pretended_device():
+        yield torch.device(name)
 
 
 @pytest.fixture(autouse=True)
@@ -28,21 +62,21 @@ def same_randomness() -> None:
 
 @pytest.fixture(scope="session")
 def digits() -> Examples:
-    """Training images and labels, test images and labels of the handwritten digits."""
+    """Training images and labels, test images and labels of the handwritten digits; on the CPU, as data are read."""
     train, test = Digits().part("train"), Digits().part("test")
     return *train.batch(range(len(train))), *test.batch(range(len(test)))
 
 
 @pytest.fixture(scope="session")
-def trained() -> SpikingNetwork:
+def trained(device: torch.device) -> SpikingNetwork:
     """A spiking network that knows the digits, in eval mode; tests must leave it as it is."""
-    return kept.trained("digits_snn")
+    return kept.trained("digits_snn").to(device)
 
 
 @pytest.fixture(scope="session")
-def trained_ann() -> SpikingNetwork:
+def trained_ann(device: torch.device) -> SpikingNetwork:
     """The same network with ReLU in the neurons' place."""
-    return kept.trained("digits_ann")
+    return kept.trained("digits_ann").to(device)
 
 
 @pytest.fixture

@@ -22,21 +22,23 @@ MAY_KNOW = {
     "calling": {"randomness", *CHOICES},
     "progress": set(),
     "edit_counts": set(),
+    "distributed": CHOICES,
     "runs": CHOICES,
     "data": COMMON,
     "snn": {*CHOICES, "randomness"},
     "attacks": COMMON,
     "conversion": {"snn", "data", *COMMON},
     "objectives": {"attacks", "snn", *COMMON},
-    "training": {"objectives", "conversion", "data", "snn", "attacks", "runs", *COMMON},
-    "evaluation": {"attacks", "snn", "data", "runs", *COMMON},
+    "training": {"objectives", "conversion", "data", "snn", "attacks", "runs", "distributed", *COMMON},
+    "evaluation": {"attacks", "snn", "data", "runs", "distributed", *COMMON},
     "reports": {"runs", "edit_counts", *CHOICES},
-    "comparison": {"evaluation", "reports", "training", "runs", *COMMON},
+    "comparison": {"evaluation", "reports", "training", "runs", "data", "distributed", *COMMON},
     "controls": {"attacks", "data", "evaluation", "runs", "objectives", "snn", "training", *COMMON},
     "cli": {
         "comparison",
         "conversion",
         "data",
+        "distributed",
         "evaluation",
         "fitting",
         "registry",
@@ -118,10 +120,10 @@ NAMES = set(
     ConvexCombination CornerPattern Cosine CrossEntropy Cutout DLIF DLR DSR DVS128Gesture DashPattern DataSet
     DeepFool Diagnosis Digits Direct Distillation Encoder EventDrop EventEdits EventFlips EventFolder Events
     Exponential FAB FGSM FashionMNIST Filter FilteredNetwork FirstSpike FrameL2 FrameLinf FramePattern Frames
-    Framing Gaussian GradedIF GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels IF ImageNet Images
-    Internals Interval KullbackLeibler L1 L2 LIF LastPotential Latency LearnedBounds Linf MART MLP MNIST Margin
-    MeanCurrent Memory Mixture NCaltech101 NDA NMNIST Network Neuron Objective Optimiser Outcome PDSG PGD PLIF
-    PartName Poisson Probes Protocol QCFS QuantisedActivity RAT RFGSM RGA RSC RandomCrop RatePath ReLU Readout
+    Framing Gaussian GradedIF GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels IF ImageFolder ImageNet
+    Images Internals Interval KullbackLeibler L1 L2 LIF LastPotential Latency LearnedBounds Linf MART MLP MNIST
+    Margin MeanCurrent Memory Mixture NCaltech101 NDA NMNIST Network Neuron Objective Optimiser Outcome PDSG PGD
+    PLIF PartName Poisson Probes Protocol QCFS QuantisedActivity RAT RFGSM RGA RSC RandomCrop RatePath ReLU Readout
     Recipe Rectangle Retiming Run SAPGD SCG SDA SEWResNet SGD SHD SSC SUITES Schedule Selection Sensor Sigmoid Slope
     SmallCNN SparseAttack SparseGradient SpikeFile SpikeFool SpikeRetiming SpikingNetwork SpikingResNet Square
     StablePotential Standard StatefulNeuron SteepestRetiming Step StraightThrough Suite SynapticLIF TRADES Targeted

@@ -21,6 +21,7 @@ from spikeproof.calling import (
 )
 from spikeproof.choices import UserError
 from spikeproof.snn import SpikingNetwork
+from tests.precision import FULL, NEW, kept, switches
 
 
 class ByShape(nn.Module):
@@ -140,42 +141,11 @@ def test_every_module_has_its_own_mode_again() -> None:
 
 # Precision.
 
-NEW = {
-    "cuda.matmul": torch.backends.cuda.matmul,
-    "cudnn.conv": torch.backends.cudnn.conv,
-    "cudnn.rnn": torch.backends.cudnn.rnn,
-    "mkldnn.matmul": torch.backends.mkldnn.matmul,
-    "mkldnn.conv": torch.backends.mkldnn.conv,
-    "mkldnn.rnn": torch.backends.mkldnn.rnn,
-}
-
-
-def readable(read: Any) -> Any:
-    """What a switch says, or that torch refuses to read it: the newer ones say what it cannot."""
-    try:
-        return read()
-    except RuntimeError:
-        return "unreadable"
-
-
-def switches() -> dict[str, Any]:
-    """All that says how float32 is multiplied."""
-    return {name: place.fp32_precision for name, place in NEW.items()} | {
-        "matmul": readable(torch.get_float32_matmul_precision),
-        "cuda.allow_tf32": readable(lambda: torch.backends.cuda.matmul.allow_tf32),
-        "cudnn.allow_tf32": readable(lambda: torch.backends.cudnn.allow_tf32),
-    }
-
 
 @pytest.fixture(autouse=True)
 def switches_as_they_were() -> Iterator[None]:
-    matmul, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    new = [(place, place.fp32_precision) for place in (torch.backends, *NEW.values())]
-    yield
-    torch.set_float32_matmul_precision(matmul)
-    torch.backends.cudnn.allow_tf32 = convolutions
-    for place, precision in new:
-        place.fp32_precision = precision
+    with kept():
+        yield
 
 
 class Recording(nn.Module):
@@ -237,11 +207,7 @@ def test_every_switch_is_off_inside_and_as_before_after(switch: Any, values: tup
             predict(model, torch.rand(2, 3))
     else:
         predict(model, torch.rand(2, 3))
-    (inside,) = model.seen
-    assert {name: inside[name] for name in NEW} == dict.fromkeys(NEW, "ieee")
-    assert inside["matmul"] == "highest"
-    assert inside["cuda.allow_tf32"] is False
-    assert inside["cudnn.allow_tf32"] is False
+    assert model.seen == [FULL]
     after = switches()
     assert {name: after[name] for name in NEW} == {name: before[name] for name in NEW}
     assert all(after[name] == value for name, value in before.items() if value != "unreadable")

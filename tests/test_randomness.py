@@ -197,3 +197,14 @@ def test_a_block_of_its_own_randomness_leaves_none_behind() -> None:
         torch.rand(1 // 0)
     torch.manual_seed(9)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_split_streams_are_far_from_each_other_and_depend_on_their_image_alone() -> None:
+    streams = Streams.of(3, torch.tensor([5, 9]))
+    split = streams.split(3)
+    drawn = split.uniform(200, like=torch.zeros(()))
+    assert drawn.shape == (6, 200)
+    assert len(set(split.key.tolist()) | set(streams.key.tolist())) == 8
+    assert (torch.corrcoef(drawn) - torch.eye(6)).abs().max() < 0.3
+    alone = Streams.of(3, torch.tensor([9])).split(3).uniform(200, like=torch.zeros(()))
+    assert torch.equal(alone, drawn[3:])

@@ -14,6 +14,7 @@ from spikeproof.cli.main import command_named, options_in
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+LINE = r"^(?:    |srun )(?:torchrun .* -m )?spikeproof ([^#\n]+)"
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
@@ -30,7 +31,7 @@ def commands():
     pages = [README, *(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))]
     text = "\n".join(pages).replace("\\\n", " ")
     text = text.replace("my-ann.yaml", "configs/digits/standard.yaml")  # for a file of the reader's own
-    return [line for line in re.findall(r"^    spikeproof ([^#\n]+)", text, re.MULTILINE) if "..." not in line]
+    return [line for line in re.findall(LINE, text, re.MULTILINE) if "..." not in line]
 
 
 @pytest.mark.parametrize("line", commands())

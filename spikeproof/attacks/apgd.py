@@ -111,10 +111,10 @@ def periods(steps: int) -> dict[int, int]:
 
 def lengths(steps: int, number: Tensor) -> Tensor:
     """How long the period is that ends with step `number` ``[B]``; 0 where none ends."""
-    return torch.tensor(_lengths(steps), device=number.device)[number]
+    return _lengths(steps, number.device)[number]
 
 
 @lru_cache(maxsize=8)
-def _lengths(steps: int) -> tuple[int, ...]:
+def _lengths(steps: int, device: torch.device) -> Tensor:
     ends = periods(steps)
-    return tuple(ends.get(step, 0) for step in range(steps + 1))
+    return torch.tensor([ends.get(step, 0) for step in range(steps + 1)], device=device)

@@ -2,8 +2,8 @@
 
 An iterative attack says how an image begins and how a step is taken. All else is here, once: restarts, stopping,
 the best image, counting, and the batch. Whoever is done leaves its slot to the next image, as requests do in a server
-of language models; when no more wait, the batch shrinks. A step never looks at the host, so its shapes are static.
-What is found for an image does not depend on which others there are.
+of language models; when no more wait, the batch shrinks. A step never looks at the host, so its shapes are static, and
+on an accelerator it runs as a graph. What is found for an image does not depend on which others there are.
 """
 
 from abc import abstractmethod
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.attack import Attack, Outcome
+from spikeproof.attacks.captures import Pace, Runner, pace_on
 from spikeproof.attacks.losses import AttackLoss
-from spikeproof.attacks.query import Query, Slots, Task, joined, taken
+from spikeproof.attacks.query import EMPTY, Query, Slots, Task, joined, kept, taken
+from spikeproof.calling import is_stochastic
 
 State = Any  # a named tuple of tensors, one row an image
 
@@ -78,21 +80,55 @@ class Climb:
         self.found = Outcome(task.x.clone(), torch.zeros_like(self.waiting), torch.zeros_like(self.waiting))
         self.query = Query(task, Slots.of(task, self.waiting[:0]), attack.eot, keeps=self.looks)
         self.legs = attack.legs(0) if not attack.looks_first else 0  # known once there are logits
+        pace = pace_on(task.x.device) if attack.static else Pace()
+        # what a graph draws is not what the step itself draws
+        self.pace = pace._replace(capture=None) if is_stochastic(task.model) else pace
+        self.further = Runner(self._further, self.pace)
 
     def run(self) -> Outcome:
         if not len(self.waiting):
             return self.found
         state = self._refilled(None, self.waiting[:0], self.query.slots)
         while len(self.query.x):
-            s = self.query.slots
-            leaving = s.finished | (s.number >= self.attack.length)
-            leaving = leaving | s.broken if self.task.stop else leaving
-            if leaving.any():  # the only look at the host
-                state = self._left(state, leaving)
-            else:
-                self.query.slots = s._replace(number=s.number + 1)
-                state = self.attack.step(self.query, state)
+            leaving = self._done(self.query.slots) & ~self.query.slots.empty
+            state = self._left(state, leaving) if self._worth(leaving) else self._advanced(state)
         return self.found
+
+    def _done(self, s: Slots) -> Tensor:
+        done = s.finished | (s.number >= self.attack.length)
+        return done | s.broken if self.task.stop else done
+
+    def _worth(self, leaving: Tensor) -> bool:
+        """Whether some leave their slots now; the only look at the host."""
+        if self.pace.every == 1:
+            return bool(leaving.any())
+        gone, empty = torch.stack([leaving.sum(), self.query.slots.empty.sum()]).tolist()
+        return self.pace.worth(gone, len(leaving) - empty, len(leaving), len(self.waiting))
+
+    def _advanced(self, state: State) -> State:
+        s = self.query.slots
+        if self.pace.every == 1:
+            self.query.slots = s._replace(number=s.number + 1)
+            return self.attack.step(self.query, state)
+        if not self.query.checked:  # by itself: a check looks at the host
+            (self.query.slots, state), _ = self._further((s, state))
+            self.query.checked = True
+            return state
+        self.query.slots, state = self.further((s, state), len(s.place))
+        return state
+
+    def _further(self, rows: tuple[Slots, State]) -> tuple[tuple[Slots, State], Tensor | None]:
+        """One step of those that are not done, and the losses seen in it. All others stay as they are."""
+        before, state = rows
+        done = self._done(before)
+        begun = before._replace(
+            number=before.number + ~done, gradients=before.gradients.clone(), forwards=before.forwards.clone()
+        )
+        query = Query(self.task, begun, self.attack.eot, keeps=self.looks)
+        query.checked = self.query.checked
+        after = self.attack.step(query, state)
+        slots = kept(done, before._replace(memory=()), query.slots._replace(memory=()))
+        return (slots._replace(memory=query.slots.memory), kept(done, state, after)), query.asked
 
     def _left(self, state: State, leaving: Tensor) -> State:
         """Write down what is done, and let others have its slots."""
@@ -103,7 +139,8 @@ class Climb:
         gone = (leaving & ~again).nonzero().squeeze(1)
         if len(gone):
             self._write(state, gone)
-        return self._refilled(state, (~leaving).nonzero().squeeze(1), taken(s, again.nonzero().squeeze(1)).again())
+        staying = (~leaving & ~s.empty).nonzero().squeeze(1)
+        return self._refilled(state, staying, taken(s, again.nonzero().squeeze(1)).again())
 
     def _look(self, state: State, leaving: Tensor) -> None:
         """Look at the last images, those that no step has looked at."""
@@ -135,7 +172,7 @@ class Climb:
         begun = joined(again, begun) if len(again.place) and len(new) else (again if len(again.place) else begun)
         if not len(begun.place):
             self.query.slots = taken(self.query.slots, staying)
-            return taken(state, staying)
+            return self._filled_up(taken(state, staying))
         query = Query(self.task, begun, self.attack.eot, keeps=self.looks)
         query.checked = self.query.checked
         states = self.attack.begin(query)
@@ -143,7 +180,19 @@ class Climb:
             query.slots = joined(taken(self.query.slots, staying), query.slots)
             states = joined(taken(state, staying), states)
         self.query = query
-        return states
+        return self._filled_up(states)
+
+    def _filled_up(self, state: State) -> State:
+        """Empty rows, copies of the first one, up to the width that the pace wants."""
+        rows = len(self.query.slots.place)
+        if (more := self.pace.width(rows, self.width) - rows) <= 0:
+            return state
+        places = torch.arange(rows, device=self.waiting.device)
+        places = torch.cat([places, places.new_zeros(more)])
+        s = taken(self.query.slots, places)
+        self.query.slots = s._replace(place=torch.cat([s.place[:rows], s.place.new_full((more,), EMPTY)]))
+        self.query.slots = self.query.slots._replace(finished=s.finished | self.query.slots.empty)
+        return taken(state, places)
 
     def _admitted(self, index: Tensor) -> Slots:
         slots = Slots.of(self.task, index)

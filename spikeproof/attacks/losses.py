@@ -145,4 +145,4 @@ def entry(logits: Tensor, index: Tensor) -> Tensor:
 
 def others(logits: Tensor, label: Tensor) -> Tensor:
     """The logits ``[B, K]``, the label's own as low as can be."""
-    return logits.masked_fill(F.one_hot(label, logits.shape[1]).bool(), -torch.inf)
+    return logits.scatter(1, label.unsqueeze(1), -torch.inf)

@@ -12,6 +12,7 @@ from spikeproof.attacks.threats import Threat
 from spikeproof.calling import check_logits, check_targets, check_unwritten, mean_of
 from spikeproof.randomness import Streams
 
+EMPTY = -1  # the place of a row that holds no image
 TOGETHER = 256  # images in one pass without gradients, where fewer are attacked side by side
 
 Rows = TypeVar("Rows", bound=tuple[Any, ...])
@@ -95,6 +96,11 @@ class Slots(NamedTuple):
         key, y = task.streams.key[index], task.y[index]
         return Slots(index, x, y, key, none, none, none.clone(), none.clone(), x.clone(), lowest, no, no, first, ())
 
+    @property
+    def empty(self) -> Tensor:
+        """Which rows hold no image ``[B]``: they fill up the batch."""
+        return self.place == EMPTY
+
     def again(self) -> "Slots":
         """The same images at the start of their next leg."""
         nothing = tuple(map(torch.zeros_like, self.memory))
@@ -114,6 +120,7 @@ class Query:
         self.eot = eot
         self.keeps = keeps
         self.checked = False
+        self.asked: Tensor | None = None  # the losses of the last answer
 
     @staticmethod
     def over(task: Task, eot: int) -> "Query":
@@ -169,6 +176,7 @@ class Query:
             if value.requires_grad:
                 (slope,) = torch.autograd.grad(value.sum(), z, materialize_grads=True)
         answer = Answer.of(logits.detach(), y, value.detach())
+        self.asked = answer.loss
         self._count(rows, gradients=self.eot, forwards=self.eot)
         if offer:
             self.offer(z, answer, rows)
@@ -187,6 +195,7 @@ class Query:
         y = self._targets(rows) if y is None else y
         logits = self.logits(z, y=y, rows=rows)
         answer = Answer.of(logits, y, loss(logits, y))
+        self.asked = answer.loss
         if offer:
             self.offer(z, answer, rows)
         return answer
@@ -196,7 +205,10 @@ class Query:
         y = self._targets(rows) if y is None else y
         most = max(self.task.width or len(z), TOGETHER)
         with torch.no_grad():
-            found = torch.cat([self._passes(*part) for part in zip(z.split(most), y.split(most), strict=True)])
+            if len(z) <= most:
+                found = self._passes(z, y)
+            else:
+                found = torch.cat([self._passes(*part) for part in zip(z.split(most), y.split(most), strict=True)])
         self._count(rows, gradients=0, forwards=self.eot)
         return found
 
@@ -239,16 +251,18 @@ class Query:
 
     def _count(self, rows: Tensor | None, *, gradients: int, forwards: int) -> None:
         for spent, more in ((self.slots.gradients, gradients), (self.slots.forwards, forwards)):
+            if not more:
+                continue
             if rows is None:
                 spent += more
-            elif more:
+            else:
                 spent.index_add_(0, rows, torch.full_like(rows, more))
 
     def _passes(self, z: Tensor, y: Tensor, draws: int | None = None) -> Tensor:
         """Mean logits ``[b, K]``, checked once."""
         given = z if self.checked else z.clone()
         passes = [self.model(given) for _ in range(draws or self.eot)]
-        logits = mean_of(passes)
+        logits = in_full(mean_of(passes))
         if not self.checked:
             check_unwritten(given, z)
             check_logits(logits, z)
@@ -277,6 +291,11 @@ class Query:
         self.slots = self.slots._replace(memory=memory)
 
 
+def in_full(logits: Tensor) -> Tensor:
+    """Logits of 16 bits, as autocast gives them, as float32: a loss of fewer bits ranks images wrongly."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+
 def per_image(values: Tensor, x: Tensor) -> Tensor:
     """Values ``[..., B]`` in the shape that multiplies images like `x` ``[B, C, H, W]``."""
     return values.view(*values.shape, *[1] * (x.ndim - 1))
@@ -285,6 +304,18 @@ def per_image(values: Tensor, x: Tensor) -> Tensor:
 def taken(record: Rows, rows: Tensor) -> Rows:
     """Some rows of all tensors of a (nested) named tuple."""
     return _rebuilt(record, [taken(part, rows) if isinstance(part, tuple) else part[rows] for part in record])
+
+
+def kept(mask: Tensor, old: Rows, new: Rows) -> Rows:
+    """The rows of `old` where `mask` ``[B]``, those of `new` elsewhere, of (nested) named tuples."""
+    parts = zip(old, new, strict=True)
+    return _rebuilt(
+        old,
+        [
+            kept(mask, a, b) if isinstance(a, tuple) else torch.where(per_image(mask, a), a, b).to(a.dtype)
+            for a, b in parts
+        ],
+    )
 
 
 def joined(first: Rows, second: Rows) -> Rows:

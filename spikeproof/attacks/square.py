@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Annotated, ClassVar, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from spikeproof.attacks.losses import AttackLoss, Margin
 from spikeproof.attacks.query import Answer, Query, per_image
 from spikeproof.attacks.threats import Threat
 from spikeproof.choices import Count, UserError, Within, short
-from spikeproof.randomness import Streams
+from spikeproof.randomness import Streams, scaled, signs_of
 
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries
 
@@ -35,18 +34,25 @@ class State(NamedTuple):
 class Square(Iterative, BlackBox):
     """`queries` images a restart, each the best so far but for one square; it is kept where the loss is larger.
 
-    A square covers `share` of the image at first, halved nine times on the published schedule. Windows lie in the last
-    two axes, all axes before them are channels; flat images are folded into rows. Source: Andriushchenko et al.,
-    ECCV 2020, algorithms 1 to 3; for L1 the code of AutoAttack.
+    `proposals` of them are looked at side by side in a step, and the best of these is kept: fewer and larger batches
+    for the same number of queries, which it divides. A square covers `share` of the image at first, halved nine times
+    on the published schedule. Windows lie in the last two axes, all axes before them are channels; flat images are
+    folded into rows. Source: Andriushchenko et al., ECCV 2020, algorithms 1 to 3; for L1 the code of AutoAttack.
     """
 
     under: ClassVar[tuple[str, ...]] = ("images", "frames")
 
     queries: Count = 5000
+    proposals: Count = 1
     share: Annotated[float, Within(0, 1, "(]")] = 0.8
     restarts: Count = 1
     loss: AttackLoss = Margin()
     eot: Count = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.queries % self.proposals:
+            raise UserError(f"queries, {self.queries}, must be a multiple of proposals, {self.proposals}")
 
     def check(self, threat: Threat) -> None:
         super().check(threat)
@@ -55,7 +61,7 @@ class Square(Iterative, BlackBox):
 
     @property
     def length(self) -> int:
-        return self.queries
+        return self.queries // self.proposals
 
     def begin(self, query: Query) -> State:
         x, threat = query.x, query.threat
@@ -64,14 +70,10 @@ class Square(Iterative, BlackBox):
         return State(z, z.new_full((len(z),), -torch.inf), torch.zeros(len(z), dtype=torch.bool, device=z.device))
 
     def step(self, query: Query, state: State) -> State:
-        x, threat, number = query.x, query.threat, query.count - 1
-        square = Squares(self.share, halvings(number, self.queries), query.streams)
-        changed = MOVES[threat.norm].move(pictures(state.z), pictures(x), threat.eps, square)
-        z = torch.where(per_image(number > 0, x), threat.project(changed.view_as(x), x), state.z)
-        answer = query.answer(z, self.loss, offer=self.restarts > 1)
+        z, answer = self._proposed(query, state)
         better = answer.beats(Answer(state.loss, state.broken))
         best = State(
-            torch.where(per_image(better, x), z, state.z),
+            torch.where(per_image(better, z), z, state.z),
             torch.where(better, answer.loss.to(state.loss.dtype), state.loss),
             torch.where(better, answer.broken, state.broken),
         )
@@ -79,15 +81,38 @@ class Square(Iterative, BlackBox):
             query.keep_best(*best)
         return best
 
+    def _proposed(self, query: Query, state: State) -> tuple[Tensor, Answer]:
+        """The best image of those that this step looks at; in the first step the start is one of them."""
+        x, start, many = query.x, state.z, self.proposals
+        number, streams, rows = (query.count - 1) * many, query.streams, None
+        if many > 1:
+            rows = torch.arange(len(x), device=x.device).repeat_interleave(many)
+            number = number[rows] + torch.arange(many, device=x.device).repeat(len(x))
+            x, start, streams = x[rows], start[rows], streams.split(many)
+        square = Squares(self.share, halvings(number, self.queries), streams)
+        move = MOVES[query.threat.norm].move
+        changed = move(pictures(start), pictures(x), query.threat.eps, square)
+        z = torch.where(per_image(number > 0, x), query.threat.project(changed.view_as(x), x), start)
+        answer = query.answer(z, self.loss, rows=rows, offer=self.restarts > 1 and rows is None)
+        if rows is None:
+            return z, answer
+        likeliest = answer.loss.masked_fill(answer.broken, torch.inf).view(-1, many).argmax(1)
+        chosen = likeliest + torch.arange(len(likeliest), device=x.device) * many
+        z, answer = z[chosen], Answer(*(part[chosen] for part in answer))
+        if self.restarts > 1:
+            query.offer(z, answer)
+        return z, answer
+
 
 def halvings(number: Tensor, queries: int) -> Tensor:
     """How often the share of the image that a square covers was halved before query `number` ``[B]``."""
-    return torch.from_numpy(_schedule(queries)).to(number.device)[number]
+    return _schedule(queries, number.device)[number]
 
 
 @lru_cache
-def _schedule(queries: int) -> np.ndarray:
-    return (np.arange(queries)[:, None] * 10000 > np.array(HALVED_AFTER) * queries).sum(1)
+def _schedule(queries: int, device: torch.device) -> Tensor:
+    done = torch.arange(queries).unsqueeze(1) * 10000
+    return (done > torch.tensor(HALVED_AFTER) * queries).sum(1).to(device)
 
 
 class Squares(NamedTuple):
@@ -97,9 +122,26 @@ class Squares(NamedTuple):
     halved: Tensor
     streams: Streams
 
-    def edges(self, height: int, width: int) -> list[float]:
-        """The edge after each number of halvings."""
-        return [math.sqrt(self.share / 2**k * height * width) for k in range(len(HALVED_AFTER) + 1)]
+    def sides(self, height: int, width: int, odd: bool = False) -> tuple[int, ...]:
+        """The side after each number of halvings, rounded; with `odd` to an odd number of at least 3 pixels."""
+        return _sides(self.share, height, width, odd)
+
+    def side(self, z: Tensor, odd: bool = False) -> Tensor:
+        """Each image's side ``[B]`` in pictures like `z` ``[B, C, H, W]``."""
+        height, width = z.shape[2:]
+        return _on(z.device, self.sides(height, width, odd))[self.halved]
+
+
+@lru_cache
+def _sides(share: float, height: int, width: int, odd: bool) -> tuple[int, ...]:
+    edges = [round(math.sqrt(share / 2**k * height * width)) for k in range(len(HALVED_AFTER) + 1)]
+    wanted = [max(edge, 3) // 2 * 2 + 1 if odd else max(edge, 1) for edge in edges]
+    return tuple(min(side, height, width) for side in wanted)
+
+
+@lru_cache
+def _on(device: torch.device, numbers: tuple[int, ...]) -> Tensor:
+    return torch.tensor(numbers, device=device)  # kept: a step takes nothing from the host
 
 
 def pictures(x: Tensor) -> Tensor:
@@ -117,25 +159,28 @@ def plane(x: Tensor) -> tuple[int, int]:
 
 
 class Window(NamedTuple):
-    """A square an image: the row and column ``[B]`` of its upper left corner, and its side ``[B]``."""
+    """A square an image: its upper left `corner` ``[B, 2]``, and its `side` ``[B]``, in pixels."""
 
-    row: Tensor
-    column: Tensor
+    corner: Tensor
     side: Tensor
 
     @staticmethod
-    def drawn(z: Tensor, side: Tensor, streams: Streams) -> "Window":
-        """Anywhere inside the images ``[B, C, H, W]``."""
-        ends = torch.stack([length + 1 - side for length in z.shape[2:]], 1)
-        row, column = streams.below(ends, 2).unbind(1)
-        return Window(row, column, side)
+    def drawn(z: Tensor, side: Tensor, lots: Tensor) -> "Window":
+        """Anywhere inside the images ``[B, C, H, W]``, by two random numbers an image, `lots` ``[B, 2]``."""
+        ends = _on(z.device, (z.shape[2] + 1, z.shape[3] + 1)) - side.unsqueeze(1)
+        return Window(scaled(lots, ends), side)
 
-    def places(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Row and column of each pixel from the corner on, and whether it is inside ``[B, H, W]``."""
-        row = (torch.arange(z.shape[2], device=z.device) - self.row.unsqueeze(1)).unsqueeze(2)
-        column = (torch.arange(z.shape[3], device=z.device) - self.column.unsqueeze(1)).unsqueeze(1)
-        side = self.side.view(-1, 1, 1)
-        return row, column, ((row >= 0) & (row < side)) & ((column >= 0) & (column < side))  # the large one last
+    def inside(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Which rows ``[B, H, 1]`` and which columns ``[B, 1, W]`` it covers: 1 or 0, of the type of `z`."""
+        side, (height, width) = self.side.view(-1, 1, 1), z.shape[2:]
+        middle = side + 2 * self.corner.unsqueeze(2)  # twice, to the middles of pixels
+        covered = ((_on(z.device, tuple(range(1, 2 * max(height, width), 2))) - middle).abs() < side).to(z.dtype)
+        return covered[:, 0, :height].unsqueeze(2), covered[:, 1:, :width]
+
+    def places(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Row and column of each pixel, from the corner on: ``[B, H, 1]`` and ``[B, 1, W]``."""
+        row, column = (torch.arange(length, device=z.device) for length in z.shape[2:])
+        return row.view(1, -1, 1) - self.corner[:, :1, None], column - self.corner[:, 1:, None]
 
 
 def stripes(x: Tensor, eps: float, streams: Streams) -> Tensor:
@@ -145,11 +190,10 @@ def stripes(x: Tensor, eps: float, streams: Streams) -> Tensor:
 
 def flipped(z: Tensor, x: Tensor, eps: float, square: Squares) -> Tensor:
     """A square of +-eps in every channel: 2 eps lead to a bound from wherever `z` is, and are projected back to it."""
-    height, width = z.shape[2:]
-    sides = [min(max(round(edge), 1), height, width) for edge in square.edges(height, width)]
-    side = torch.tensor(sides, device=z.device)[square.halved]
-    *_, inside = Window.drawn(z, side, square.streams).places(z)
-    return z + 2 * eps * square.streams.signs(z.shape[1], 1, 1, like=z) * inside.unsqueeze(1)
+    lots = square.streams.bits(2 + z.shape[1])
+    rows, columns = Window.drawn(z, square.side(z), lots[:, :2]).inside(z)
+    change = signs_of(lots[:, 2:], z, 2 * eps).view(-1, z.shape[1], 1, 1)
+    return torch.addcmul(z, change * rows.unsqueeze(1), columns.unsqueeze(1))
 
 
 def tiles(x: Tensor, eps: float, streams: Streams, order: int) -> Tensor:
@@ -172,18 +216,19 @@ def exchanged(z: Tensor, x: Tensor, eps: float, square: Squares, order: int, sur
 
     Times `surplus`: under L1 the projection takes the excess from every pixel, which leaves few that change.
     """
-    height, width = z.shape[2:]
-    sides = tuple(min(max(round(edge), 3) // 2 * 2 + 1, height, width) for edge in square.edges(height, width))
-    side = torch.tensor(sides, device=z.device)[square.halved]
-    taker, giver = (Window.drawn(z, side, square.streams) for _ in range(2))
-    row, column, taking = taker.places(z)
-    *_, giving = giver.places(z)
-    taking, giving = taking.flatten(1).unsqueeze(1), giving.flatten(1).unsqueeze(1)  # [B, 1, H W]
+    side, lots = square.side(z, odd=True), square.streams.bits(4)
+    taker, giver = (Window.drawn(z, side, part) for part in lots.split(2, 1))
+    taking, giving = (
+        (rows * columns > 0).flatten(1).unsqueeze(1) for rows, columns in (taker.inside(z), giver.inside(z))
+    )
     delta = (z - x).flatten(2)
     unspent = (eps**order - length(delta.flatten(1), order) ** order).clamp(min=0).view(-1, 1, 1)
     given_up = length(delta * (taking | giving), order) ** order
     budget = (unspent / z.shape[1] + given_up) ** (1 / order) * surplus
-    table = bump_table(sides, order).to(z)[square.halved, square.streams.below(2)].flatten(1)  # [B, most * most]
+    height, width = z.shape[2:]
+    sides = square.sides(height, width, odd=True)
+    table = bump_table(sides, order, z.device).to(z)[square.halved, square.streams.below(2)].flatten(1)
+    row, column = taker.places(z)
     place = (row * max(sides) + column).flatten(1).clamp(0, table.shape[1] - 1)
     bump = table.gather(1, place).unsqueeze(1) * taking
     old = delta * taking
@@ -193,12 +238,12 @@ def exchanged(z: Tensor, x: Tensor, eps: float, square: Squares, order: int, sur
 
 
 @lru_cache(maxsize=8)
-def bump_table(sides: tuple[int, ...], order: int) -> Tensor:
+def bump_table(sides: tuple[int, ...], order: int, device: torch.device) -> Tensor:
     """Both pairs of bumps for each of `sides`, in the upper left corner of the largest ``[sides, 2, most, most]``."""
     table = torch.zeros(len(sides), 2, max(sides), max(sides))
     for number, side in enumerate(sides):
         table[number, :, :side, :side] = bumps(side, order)
-    return table
+    return table.to(device)
 
 
 def bumps(side: int, order: int) -> Tensor:

@@ -2,20 +2,21 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from spikeproof.attacks import Linf, Threat
 from spikeproof.choices import AtLeast, Count, Seed, UserError
 from spikeproof.cli import tables
 from spikeproof.cli.files import recipe_in
-from spikeproof.cli.given import device_of, kept, protocol_of, runs_of, threats_of
+from spikeproof.cli.given import kept, protocol_of, runs_of, shown, threats_of
 from spikeproof.comparison import compare as compare_recipes
 from spikeproof.conversion import Calibration, Conversion
 from spikeproof.data import DataSet, PartName
 from spikeproof.data import download as fetch
+from spikeproof.distributed import ALONE, joined, speaks_first
 from spikeproof.evaluation import evaluate_run, probe_run
 from spikeproof.objectives import Objective
-from spikeproof.progress import bar
+from spikeproof.progress import bar, lines
 from spikeproof.reports import ranking, write_report
 from spikeproof.runs import Run, find_runs
 from spikeproof.snn import Neuron
@@ -30,6 +31,7 @@ def train(
     data_root: Path | None = None,
     download: bool = False,
     device: str | None = None,
+    workers: Annotated[int, AtLeast(0)] | None = None,
     trust: bool = False,
 ) -> None:
     """Train one network.
@@ -40,15 +42,25 @@ def train(
         data_root: folder of the data sets (default: $SPIKEPROOF_DATA, else ./data)
         download: fetch the data set where it is missing
         device: cpu, cuda, cuda:1, ... (default: cuda where there is one)
+        workers: processes that decode images in files (default: one a core, but for one)
         trust: use code from outside spikeproof that the recipe names
     """
-    if download:
+    if download and speaks_first():
         fetch(recipe.data, data_root)
     folder = out or Path("runs") / recipe.name
-    device = device_of(device)
-    with bar(recipe.name) as progress:
-        train_recipe(recipe, folder, data_root=data_root, device=device, progress=progress)
-    tables.say(kept(folder))
+    with joined(device) as ranks:
+        with shown(ranks, recipe.name) as progress:
+            train_recipe(
+                recipe,
+                folder,
+                data_root=data_root,
+                device=device,
+                workers=workers,
+                ranks=ranks,
+                progress=progress,
+            )
+        if ranks.first:
+            tables.say(kept(folder))
 
 
 def evaluate(
@@ -66,6 +78,7 @@ def evaluate(
     batch: Count = 256,
     draws: Count | None = None,
     seed: Seed | None = None,
+    attack_precision: Literal["float32", "bf16"] | None = None,
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
@@ -90,25 +103,31 @@ def evaluate(
         batch: images attacked at once
         draws: passes that a stochastic network's logits and gradients are averaged over
         seed: for random starts (default: 0)
+        attack_precision: of the network under attack; bf16 is faster on most GPUs (default: float32). What judges is
+            always float32
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a run, a suite or an option names
     """
-    done = protocol_of(protocol, threat, eps, suite, trust, part=part, images=images, draws=draws, seed=seed)
-    device = device_of(device)
-    found = runs_of(runs or [], model, weights, data, out, device)
-    for run in found:
-        with bar(run.name) as progress:
-            evaluate_run(
-                run,
-                done,
-                batch=batch,
-                data_root=data_root,
-                device=device,
-                trust=trust or model is not None,
-                progress=progress,
-            )
-    tables.show(ranking([Run(run.path) for run in found]))
+    others = {"part": part, "images": images, "draws": draws, "seed": seed, "attack_precision": attack_precision}
+    done = protocol_of(protocol, threat, eps, suite, trust, **others)
+    with joined(device) as ranks:
+        at = ranks.device_of(device)
+        found = ranks.of_first(lambda: runs_of(runs or [], model, weights, data, out, at))
+        for run in found:
+            with shown(ranks, run.name) as progress:
+                evaluate_run(
+                    run,
+                    done,
+                    batch=batch,
+                    data_root=data_root,
+                    device=at,
+                    trust=trust or model is not None,
+                    ranks=ranks,
+                    progress=progress,
+                )
+        if ranks.first:
+            tables.show(ranking([Run(run.path) for run in found]))
 
 
 def convert(
@@ -155,7 +174,7 @@ def convert(
         trust=trust,
     )
     with bar(out.name) as progress:
-        train_converted(Run(run), recipe, out, data_root=data_root, device=device_of(device), progress=progress)
+        train_converted(Run(run), recipe, out, data_root=data_root, device=device, progress=progress)
     rows = Run(out).epochs
     tables.say(f"right after conversion: validation accuracy {rows[0].validation_accuracy:.1%}")
     tables.say(kept(out))
@@ -187,7 +206,7 @@ def probe(
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a run, a suite or an option names
     """
-    threats, device = threats_of(threat or Linf(), eps), device_of(device)
+    threats = threats_of(threat or Linf(), eps)
     if len(threats) > 1:
         raise UserError(f"a probe takes one eps, not {eps}")
     found = find_runs(runs)
@@ -215,6 +234,7 @@ def compare(
     suite: str | None = None,
     images: Count | None = None,
     draws: Count | None = None,
+    attack_precision: Literal["float32", "bf16"] | None = None,
     seeds: Count = 1,
     data_root: Path | None = None,
     download: bool = False,
@@ -228,27 +248,40 @@ def compare(
     Args:
         configs: YAML files, one a network
         out: folder for the run folders and report.html
-        protocol: a YAML file that says how networks are attacked, in the place of the options up to --draws
+        protocol: a YAML file that says how networks are attacked, in the place of the options up to --attack-precision
         threat: what the adversary may do (default: Linf)
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
         suite: name of a suite, or a YAML file with a name and attacks (default: quick)
         images: how many test images, from the first on (default: all)
         draws: passes that a stochastic network's logits and gradients are averaged over (default: 16)
+        attack_precision: of networks under attack; bf16 is faster on most GPUs (default: float32)
         seeds: how many training seeds, counted up from each configuration's own
         data_root: folder of the data sets
         download: fetch data sets where they are missing
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a configuration, the suite or an option names
     """
-    done = protocol_of(protocol, threat, eps, suite, trust, images=images, draws=draws)
-    device = device_of(device)
+    others = {"images": images, "draws": draws, "attack_precision": attack_precision}
+    done = protocol_of(protocol, threat, eps, suite, trust, **others)
     recipes = [recipe_in(path, trust=trust) for path in configs]
-    if download:
+    if download and speaks_first():
         for data in {recipe.data for recipe in recipes}:
             fetch(data, data_root)
-    found = compare_recipes(recipes, done, out, seeds, data_root=data_root, device=device, trust=trust, progress=bar)
-    tables.show(ranking(found))
-    tables.say(f"report: {out / 'report.html'}")
+    with joined(device) as ranks:
+        found = compare_recipes(
+            recipes,
+            done,
+            out,
+            seeds,
+            data_root=data_root,
+            device=device,
+            trust=trust,
+            ranks=ranks,
+            progress=bar if ranks.size == 1 else lines,
+        )
+        if ranks.first:
+            tables.show(ranking(found))
+            tables.say(f"report: {out / 'report.html'}")
 
 
 def report(runs: list[Path], out: Path = Path("report.html")) -> None:
@@ -270,19 +303,21 @@ def list_names() -> None:
     tables.show_choices()
 
 
-def doctor(data_root: Path | None = None, controls: bool = False) -> None:
+def doctor(data_root: Path | None = None, controls: bool = False, device: str | None = None) -> None:
     """Check this installation: versions, compiler, accelerator, data.
 
     Args:
         data_root: folder of the data sets
         controls: train networks that hide from attacks and honest ones, and see that the evaluation tells them apart
+        device: cpu, cuda, cuda:1, ...
     """
+    at = ALONE.device_of(device)
     if not controls:
         return tables.show_installation(data_root)
     from spikeproof.controls import judged
 
     with bar("controls") as progress:
-        found = judged(progress=progress)
+        found = judged(progress=progress, device=at)
     tables.show_controls(found)
     if wrong := [one.control.name for one in found if not one.right]:
         raise UserError(f"the evaluation was wrong about {len(wrong)} of {len(found)} controls: {', '.join(wrong)}")

@@ -1,5 +1,6 @@
-"""What do the options mean that several commands share? Runs, threats, a device."""
+"""What do the options mean that several commands share? Runs, threats, a protocol."""
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from spikeproof.attacks import Linf, Threat
 from spikeproof.choices import UserError
 from spikeproof.cli.files import protocol_in, suite_of
 from spikeproof.data import DataSet
+from spikeproof.distributed import Ranks
 from spikeproof.evaluation import Protocol
 from spikeproof.evaluation.foreign_runs import adopt_foreign
+from spikeproof.progress import Report, bar, hushed
 from spikeproof.runs import Run, find_runs
 
 
@@ -21,7 +24,7 @@ def runs_of(
     weights: Path | None,
     data: DataSet | None,
     out: Path | None,
-    device: str | None,
+    device: torch.device,
 ) -> list[Run]:
     """The run folders that are named, or the one that a network from elsewhere gets."""
     if model is None:
@@ -54,20 +57,14 @@ def protocol_of(
             others["suite"] = suite_of(suite, trust=trust)
         return Protocol(threats=threats_of(threat, eps), **others)
     named = {"threat": threat, "eps": eps, "suite": suite} | others
-    if beside := [f"--{name}" for name, value in named.items() if value is not None]:
+    if beside := [f"--{name.replace('_', '-')}" for name, value in named.items() if value is not None]:
         raise UserError(f"the protocol in {file} says all of this: leave out {', '.join(beside)}, or --protocol")
     return protocol_in(file, trust=trust)
 
 
-def device_of(name: str | None) -> str | None:
-    """The device of that name; raises `UserError` where there is none."""
-    if name is None:
-        return None
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"there is no device {name!r} here ({str(error).splitlines()[0]}); cpu always is") from error
-    return name
+def shown(ranks: Ranks, title: str) -> AbstractContextManager[Report]:
+    """The progress of what all ranks do together: rank 0 shows it."""
+    return bar(title) if ranks.first else hushed(title)
 
 
 def kept(folder: Path) -> str:

@@ -10,6 +10,7 @@ from spikeproof.cli import commands
 from spikeproof.cli.helping import help_for, overview
 from spikeproof.cli.parsing import Command, sorted_words, understood
 from spikeproof.cli.tables import console, fail, say
+from spikeproof.distributed import is_said, speaks_first
 
 COMMANDS: dict[str, Command] = {
     "train": commands.train,
@@ -21,6 +22,7 @@ COMMANDS: dict[str, Command] = {
     "list": commands.list_names,
     "doctor": commands.doctor,
 }
+TOGETHER = ("train", "evaluate", "compare")  # what ranks do together; all else rank 0 does alone
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,6 +30,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         run(sys.argv[1:] if arguments is None else arguments)
     except UserError as error:
+        if is_said(str(error)):
+            sys.exit(2)
         fail(str(error))
     except OSError as error:
         fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
@@ -39,6 +43,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> None:
     """Do what a command line asks for: run a command, or say how."""
     name, *rest = arguments or ["--help"]
+    if name not in TOGETHER and not speaks_first():
+        return
     if name == "--version":
         say(spikeproof.__version__)
     elif name in ("--help", "-h"):

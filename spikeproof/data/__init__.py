@@ -7,6 +7,7 @@ from spikeproof.data.digits import Digits
 from spikeproof.data.downloads import download
 from spikeproof.data.events import *  # noqa: F403
 from spikeproof.data.events import __all__ as _events
+from spikeproof.data.image_folders import ImageFolder
 from spikeproof.data.imagenet import ImageNet
 from spikeproof.data.images import Images
 from spikeproof.data.mnist import MNIST, FashionMNIST
@@ -22,6 +23,7 @@ __all__ = [
     "Digits",
     "FashionMNIST",
     "HorizontalFlip",
+    "ImageFolder",
     "ImageNet",
     "Images",
     "MNIST",

@@ -1,54 +1,89 @@
 """How are images that do not fit into memory decoded from their files, batch by batch?"""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from spikeproof.choices import UserError
+from spikeproof.data.crops import centre_crop, random_crop, resize_shorter_side
 from spikeproof.data.images import Images
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from spikeproof.randomness import seed_from
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
+
+Crop = Literal["centre", "random"]
+Each = Callable[[Callable[[int], np.ndarray], Sequence[int]], Iterable[np.ndarray]]  # as the function map
+
+
+class Names(Sequence[str]):
+    """File names in one piece of memory.
+
+    Processes that are forked share it. Of a million separate strings each would soon have a copy, as Python counts
+    references inside of them.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+        self.text = np.frombuffer(b"".join(encoded), np.uint8)
+        self.ends = np.cumsum([0, *map(len, encoded)])
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        place = range(len(self))[index]
+        piece = self.text[self.ends[place] : self.ends[place + 1]]
+        return piece.tobytes().decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PixelsInFiles:
-    """Images in `folder`, decoded when asked for to RGB of `size` x `size` pixels, by several threads.
+    """Images in `folder`, decoded when asked for to RGB of `size` x `size` pixels.
 
     With `resize`, the shorter side is first brought to that many pixels (bilinear, antialiased) and the centre is cut
-    out, as torchvision's Resize and CenterCrop do. Without, a file must have the size already.
+    out, as torchvision's Resize and CenterCrop do. Without, a file must have the size already. A "random" `crop` takes
+    the place of both where images are asked for with a `draw`, as training does.
     """
 
     folder: Path
-    names: tuple[str, ...] = field(repr=False)
+    names: Sequence[str] = field(repr=False)
     size: int
     resize: int | None = None
+    crop: Crop = "centre"
 
     def __call__(self, rows: Tensor) -> Tensor:
-        decoded = np.empty((len(rows), self.size, self.size, 3), dtype=np.uint8)
-        names = [self.names[row] for row in rows.tolist()]
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
-            for position, pixels in enumerate(threads.map(self._decoded, names)):
-                decoded[position] = pixels
-        return torch.from_numpy(decoded).permute(0, 3, 1, 2).float().div_(255).contiguous()
+            return as_pixels(self.decoded(rows.tolist(), each=threads.map))
 
-    def _decoded(self, name: str) -> np.ndarray:
+    def decoded(self, rows: Sequence[int], draw: int | None = None, each: Each = map) -> Tensor:
+        """The bytes of these images, uint8 [B,H,W,C]. `draw` is the seed of random crops; each row has one of its own.
+
+        Raises `UserError` that names a file which cannot be decoded or has another size.
+        """
+        found = np.empty((len(rows), self.size, self.size, 3), dtype=np.uint8)
+        for position, pixels in enumerate(each(partial(self._one, draw), rows)):
+            found[position] = pixels
+        return torch.from_numpy(found)
+
+    def _one(self, draw: int | None, row: int) -> np.ndarray:
         from PIL import Image
 
+        name = self.names[row]
         try:
             with Image.open(self.folder / name) as file:
                 image = file.convert("RGB")
-        except (OSError, SyntaxError) as error:  # pillow reports a broken PNG as a SyntaxError
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # a broken PNG is a SyntaxError
             raise UserError(f"cannot decode the image {name} in {self.folder}: {error}") from error
+        if self.crop == "random" and draw is not None:
+            return np.asarray(random_crop(image, self.size, seed_from(draw, row)))
         if self.resize:
             image = centre_crop(resize_shorter_side(image, self.resize), self.size)
         if image.size != (self.size, self.size):
@@ -56,21 +91,10 @@ class PixelsInFiles:
         return np.asarray(image)
 
 
-def resize_shorter_side(image: "Image", length: int) -> "Image":
-    """`image` scaled so that its shorter side has `length` pixels, bilinear and antialiased."""
-    from PIL.Image import Resampling
-
-    width, height = image.size
-    if width <= height:
-        return image.resize((length, int(length * height / width)), Resampling.BILINEAR)
-    return image.resize((int(length * width / height), length), Resampling.BILINEAR)
-
-
-def centre_crop(image: "Image", size: int) -> "Image":
-    """The `size` x `size` pixels in the middle of `image`, which must be at least as large."""
-    left = round((image.size[0] - size) / 2)
-    top = round((image.size[1] - size) / 2)
-    return image.crop((left, top, left + size, top + size))
+def as_pixels(decoded: Tensor) -> Tensor:
+    """float32 [B,C,H,W] in [0,1] from bytes [B,H,W,C], where they are."""
+    planes = decoded.permute(0, 3, 1, 2)
+    return planes.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 def images_in_files(
@@ -79,13 +103,15 @@ def images_in_files(
     classes: tuple[str, ...],
     size: int,
     resize: int | None = None,
+    crop: Crop = "centre",
 ) -> Images:
     """The images of `named`, pairs of a path inside `folder` and a label, in that order; none is opened yet.
 
-    `size` and `resize` are as in `PixelsInFiles`.
+    `size`, `resize` and `crop` are as in `PixelsInFiles`.
     """
+    names = Names(name for name, _ in named)
     return Images(
-        pixels=PixelsInFiles(folder=folder, names=tuple(name for name, _ in named), size=size, resize=resize),
+        pixels=PixelsInFiles(folder=folder, names=names, size=size, resize=resize, crop=crop),
         rows=torch.arange(len(named)),
         labels=torch.tensor([label for _, label in named], dtype=torch.int64),
         classes=classes,

@@ -7,7 +7,7 @@ from typing import Literal
 from spikeproof.choices import Count, Seed, UserError
 from spikeproof.data.augmentations import Augmentation, HorizontalFlip, RandomCrop
 from spikeproof.data.data_sets import DataSet
-from spikeproof.data.image_files import class_folders, images_by_class, images_in_files
+from spikeproof.data.image_files import Crop, class_folders, images_by_class, images_in_files
 from spikeproof.data.images import Images
 
 FOLDERS = ("ImageNet", "imagenet")
@@ -19,15 +19,16 @@ class ImageNet(DataSet):
 
     The published validation set (50,000 images) is the test part, as everywhere, in the order of its file names. Read
     from train/<wnid>/ and val/<wnid>/ in ImageNet or imagenet; the label of a class is its place among the sorted
-    WordNet ids. The default augmentation shifts the centre by up to an eighth of the side, as for CIFAR. The usual
-    random-resized crop needs the image before its centre is cut out, and is not offered. Source: Russakovsky et al.,
-    ImageNet Large Scale Visual Recognition Challenge, IJCV 115(3), 2015.
+    WordNet ids. The default augmentation shifts the centre by up to an eighth of the side, as for CIFAR. With `crop`
+    "random" training sees a random box of each image, scaled to 224 x 224, as is usual; leave `RandomCrop` out then.
+    Source: Russakovsky et al., ImageNet Large Scale Visual Recognition Challenge, IJCV 115(3), 2015.
     """
 
     train_images: Count | None = None
     validation_images: Count = 10_000
     split_seed: Seed = 0
     augmentation: tuple[Augmentation, ...] = (RandomCrop(padding=28), HorizontalFlip())
+    crop: Crop = "centre"
 
     shape = (3, 224, 224)
     classes = tuple(f"class {label}" for label in range(1000))
@@ -51,4 +52,4 @@ class ImageNet(DataSet):
         named = images_by_class(side, classes)
         if name == "test":
             named.sort(key=lambda pair: Path(pair[0]).name)
-        return images_in_files(side, named, classes, size=224, resize=256)
+        return images_in_files(side, named, classes, size=224, resize=256, crop=self.crop)

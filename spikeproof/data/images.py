@@ -1,7 +1,7 @@
 """How are the images of one part of a data set taken out, by their index?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -25,6 +25,10 @@ class PixelsInMemory:
 
     def __call__(self, rows: Tensor) -> Tensor:
         return self.stored[rows].float().div_(self.white)
+
+    def on(self, device: torch.device) -> "PixelsInMemory":
+        """The same bytes on `device`, where rows are then asked for and batches are."""
+        return replace(self, stored=self.stored.to(device))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,8 +54,18 @@ class Images:
 
         Raises `UserError` for an index outside 0..len - 1, and for an image file that cannot be decoded.
         """
-        chosen = self._checked(indices)
-        return self.pixels(self.rows[chosen]), self.labels[chosen]
+        return self.take(self._checked(indices))
+
+    def take(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Like `batch`, but unchecked, and where the images are: nothing waits for an accelerator."""
+        return self.pixels(self.rows[indices]), self.labels[indices]
+
+    def on(self, device: torch.device) -> "Images":
+        """The same images on `device`, for `take`; those that are not held in memory stay as they are."""
+        if not isinstance(self.pixels, PixelsInMemory):
+            return self
+        rows, labels = self.rows.to(device), self.labels.to(device)
+        return replace(self, pixels=self.pixels.on(device), rows=rows, labels=labels)
 
     def select(self, indices: Tensor | Sequence[int]) -> "Images":
         """The images at `indices` [M], in that order; raises `UserError` for an index outside 0..len - 1."""

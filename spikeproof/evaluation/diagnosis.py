@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spikeproof.calling import as_evaluated
+from spikeproof.calling import as_evaluated, in_full_precision
 from spikeproof.evaluation.flags import Flag
 from spikeproof.evaluation.flags.inspection import along, blind
 from spikeproof.randomness import seeded
@@ -71,7 +71,7 @@ def _watched(model: nn.Module, x: Tensor, batch: int, seed: int) -> tuple[Tensor
     """Logits, and the layers that never fire, in order."""
     logits: list[Tensor] = []
     fires: dict[str, bool] = {}
-    with torch.no_grad(), seeded(seed, x.device), as_evaluated(model):
+    with torch.no_grad(), seeded(seed, x.device), as_evaluated(model), in_full_precision():
         for chunk in x.split(batch):
             with record(model) as inside:
                 logits.append(model(chunk.clone()))

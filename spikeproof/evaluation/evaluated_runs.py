@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 
 from spikeproof.configs import to_config
+from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation.examples import examples, strongest
-from spikeproof.evaluation.ledger import STATE, Kept, fingerprint_of_verdicts
+from spikeproof.evaluation.ledger import STATES, Kept, fingerprint_of_verdicts
 from spikeproof.evaluation.opened_runs import opened
 from spikeproof.evaluation.predictions import taken
 from spikeproof.evaluation.protocol import Protocol
@@ -27,23 +28,27 @@ def evaluate_run(
     *,
     batch: int | None = None,
     data_root: str | Path | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     trust: bool = False,
+    ranks: Ranks = ALONE,
     progress: Report = silent,
 ) -> None:
     """Writes ``verdicts.json``, ``verdicts.npz`` and ``examples.npz`` for the protocol's images of the run's data.
 
-    Does nothing if they are there for the same weights, images and protocol; goes on where it was stopped. Raises
+    Does nothing if they are there for the same weights, images and protocol; goes on where it was stopped, with any
+    number of `ranks`. The images are dealt to them, and rank 0 writes; the run folder lies where all see it. Raises
     `UserError` for a run whose training has not finished, and for what `evaluate` refuses.
     """
     batch = usable(batch)
-    model, data = opened(run, "evaluate", device=device, trust=trust)
+    model, data = opened(run, "evaluate", device=device, trust=trust, ranks=ranks)
     chosen = protocol.part_of(data, data_root)
-    print_ = fingerprint_of_verdicts(model, chosen, protocol, batch)
-    if _is_there(run, print_):
+    print_ = fingerprint_of_verdicts(model, chosen, protocol, batch, ranks)
+    if ranks.of_first(lambda: _is_there(run, print_)):
         return
     started = time.monotonic()
-    found = evaluate_pool(model, chosen, protocol, batch, Kept(run, print_), progress)
+    found = evaluate_pool(model, chosen, protocol, batch, Kept(run, print_), progress, ranks)
+    if not ranks.first:
+        return
     for file in ("verdicts.json", "examples.npz"):  # the summary comes last: while it is missing, nothing counts
         (run.path / file).unlink(missing_ok=True)
     run.write_arrays("verdicts.npz", found.arrays())
@@ -65,7 +70,8 @@ def evaluate_run(
             environment=environment(),
         )
     )
-    (run.path / STATE).unlink(missing_ok=True)
+    for state in run.path.glob(STATES):
+        state.unlink(missing_ok=True)
 
 
 def _is_there(run: Run, fingerprint: str) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Threat
-from spikeproof.calling import as_evaluated
+from spikeproof.calling import as_evaluated, in_full_precision
 from spikeproof.randomness import seeded
 from spikeproof.snn import attack_view, record
 
@@ -24,7 +24,7 @@ def examples(
     that pictures of different networks show the same effort.
     """
     found = threat.project(attack.run(attack_view(model), x, y, threat, seed=seed).x, x)
-    with torch.no_grad(), seeded(seed, x.device), as_evaluated(model):
+    with torch.no_grad(), seeded(seed, x.device), as_evaluated(model), in_full_precision():
         before, spikes = _watched(model, x)
         after, changed = _watched(model, found)
     arrays: dict[str, Any] = {

@@ -12,6 +12,7 @@ from spikeproof.calling import predict
 from spikeproof.choices import UserError, short
 from spikeproof.configs import to_config
 from spikeproof.data import DataSet
+from spikeproof.distributed import ALONE
 from spikeproof.evaluation.predictions import check_classes
 from spikeproof.runs import Run, environment, sha256_of
 from spikeproof.runs.environments import version
@@ -36,7 +37,7 @@ def adopt_foreign(
     model = built_by(factory)
     if weights is not None:
         load_tensors(model, read_weights(weights), str(weights))
-    _refuse_what_does_not_fit(model.to(device), factory, data)
+    _refuse_what_does_not_fit(model.to(ALONE.device_of(device or "cpu")), factory, data)
     run, config = Run(out), _config(factory, weights, data, out)
     if "run.json" not in run:
         run.write(_record(config, model))

@@ -1,40 +1,52 @@
 """Does an attack break an image? What it returns is projected into the threat and judged by the network itself."""
 
+import warnings
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, Threat
+from spikeproof.attacks.attack import Outcome
 from spikeproof.calling import device_of, is_stochastic, predict
+from spikeproof.choices import Choice, within
 from spikeproof.randomness import seed_from
-from spikeproof.snn import attack_view
+from spikeproof.snn import GradientPath, attack_view
 
 
 class Judgement(NamedTuple):
-    """Per image ``[B]``, on the CPU: broken or not, and evaluations spent; and how many logits are no numbers."""
+    """Per image ``[B]``, on the CPU: broken or not, evaluations spent, and whether its logits are no numbers."""
 
     broken: Tensor
     gradients: Tensor
     forwards: Tensor
-    undefined: int
+    undefined: Tensor
 
 
 class Judge:
     """One network, judged by the mean logits of `draws` passes, or by their `vote`, in batches of one fixed shape.
 
     Attacks average over as many passes; on a network that may be stochastic none stops at a first lucky draw. At most
-    `batch` images are attacked side by side.
+    `batch` images are attacked side by side: half as many, with a warning, from where memory runs out. With `precision`
+    "bf16" attacks see the network under autocast; what judges is float32.
     """
 
-    def __init__(self, model: nn.Module, draws: int, vote: bool, batch: int = 256) -> None:
+    def __init__(self, model: nn.Module, draws: int, vote: bool, batch: int = 256, precision: str = "float32") -> None:
         self.model = model
         self.attacked = attack_view(model)
         self.draws = draws
         self.vote = vote
         self.batch = batch
+        self.precision = precision
         self.device = device_of(model)
         self.stop = draws == 1 and not is_stochastic(model)
+
+    def by_batch(self, attack: Attack) -> bool:
+        """Whether what the attack finds for an image depends on the images beside it: by noise, or by a path."""
+        own = (getattr(module, "gradient", None) for module in self.model.modules())
+        parts = [part for place in (*own, attack) for part in within(place, Choice)]
+        of_batch = any(part.of_batch for part in parts if isinstance(part, GradientPath))
+        return of_batch or bool(is_stochastic(self.model))
 
     def __call__(
         self,
@@ -51,13 +63,28 @@ class Judge:
         Its gradients are means over `draws` passes, if given.
         """
         index = torch.arange(len(x)) if index is None else index
-        found = attack.averaging(draws or self.draws).run(
-            self.attacked, x, y, threat, seed=seed, stop=self.stop, index=index, width=self.batch
-        )
+        found = self._attacked(attack.averaging(draws or self.draws), x, y, threat, seed, index)
         allowed = threat.project(found.x, x)
         legal = threat.contains(allowed, x).cpu()
         never_attacked = seed_from(seed, 1, int(index[0]))  # the noise of the judgement
         logits = predict(self.model, allowed, draws=self.draws, vote=self.vote, seed=never_attacked)
         broken = legal & (logits.argmax(1) != y.cpu())
-        undefined = int((~logits.isfinite()).any(1).sum())
+        undefined = (~logits.isfinite()).any(1)
         return Judgement(broken, found.gradients.cpu(), found.forwards.cpu() + self.draws, undefined)
+
+    def _attacked(self, attack: Attack, x: Tensor, y: Tensor, threat: Threat, seed: int, index: Tensor) -> Outcome:
+        """What `attack` finds; what it finds does not depend on the width."""
+        while True:
+            try:
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                    return attack.run(
+                        self.attacked, x, y, threat, seed=seed, stop=self.stop, index=index, width=self.batch
+                    )
+            except torch.OutOfMemoryError:
+                if self.batch == 1:
+                    raise
+            self.batch //= 2
+            many = f"{self.batch} images are" if self.batch > 1 else "1 image is"
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            warnings.warn(f"out of memory: from here on {many} attacked side by side", stacklevel=2)

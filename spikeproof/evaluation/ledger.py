@@ -1,25 +1,27 @@
 """What has an evaluation found so far, and how does it go on after a stop?"""
 
 import hashlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from spikeproof.calling import device_of, is_stochastic, predict, width_for
-from spikeproof.evaluation.diagnosis import Diagnosis, diagnose, judged
+from spikeproof.distributed import ALONE, Ranks
+from spikeproof.evaluation.diagnosis import Diagnosis, judged
 from spikeproof.evaluation.flags import Flag
-from spikeproof.evaluation.predictions import Pool, taken
+from spikeproof.evaluation.judging import Judgement
+from spikeproof.evaluation.predictions import Pool
 from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
 from spikeproof.runs import Run
 from spikeproof.runs.weights import load_model, tensors_of
 
-STATE = "verdicts.partial.npz"
-DIAGNOSED = 256  # images, whatever the batch
+STATES = "verdicts.partial*.npz"
 HASHED = 256  # images at once
 ANSWERED = 64  # images whose logits tell networks apart that share their weights
 
@@ -32,35 +34,36 @@ class Kept(NamedTuple):
 
 
 class Ledger:
-    """The verdicts while they are being made; kept on disk after every batch where there is a run folder."""
+    """The verdicts while they are being made; kept on disk after every batch where there is a run folder.
 
-    def __init__(self, verdicts: Verdicts, kept: "Kept | None") -> None:
-        self.verdicts = verdicts
-        self.kept = kept
+    A stage is one attack at one eps. Each image knows how many stages it has behind it, so it does not matter which
+    rank attacked it, in which batch, or how many ranks there were when the work was stopped.
+    """
+
+    def __init__(self, verdicts: Verdicts, kept: "Kept | None", ranks: Ranks) -> None:
+        self.verdicts, self.kept, self.ranks = verdicts, kept, ranks
         self.diagnosis = verdicts.diagnosis
-        self.spoiled = ""  # why the network cannot be measured, where only an attack has shown it
-        self.eps = self.attack = self.started = 0
-        self.pending = np.zeros(0, dtype=np.int64)
-        self.stage = np.array([0, -1])  # the eps and the attack that `pending` belongs to
+        self.stages = np.zeros(len(verdicts.label), dtype=np.int64)
+        self.undefined = np.zeros(len(verdicts.label), dtype=bool)  # whose logits an attack has shown to be no numbers
+        self.stage = self.started = self.left = 0
+        self.mine = np.zeros(0, dtype=np.int64)  # the images of this rank at this stage
 
     @staticmethod
     def opened(
         model: nn.Module,
         pool: Pool,
         protocol: Protocol,
-        batch: int,
         draws: int,
         draws_if_stochastic: int,
         kept: "Kept | None",
         logits: Tensor,
         flags: Sequence[Flag],
+        found: Sequence[Diagnosis],
+        ranks: Ranks = ALONE,
     ) -> "Ledger":
-        threats, suite, seed = protocol.threats, protocol.suite, protocol.seed
-        diagnosis = judged(flags)
-        if diagnosis.status == "ok" or len(flags) > 1:  # else it keeps a state, and nothing can be asked of it twice
-            x, y = taken(model, pool, torch.arange(min(len(pool), DIAGNOSED)))
-            found = diagnose(model, x, y, suite.paths, batch=batch, seed=seed)
-            diagnosis = found if found.status != "ok" else diagnosis
+        """A ledger of the images that are classified right; `found` are diagnoses, the first that is not ok counts."""
+        threats, suite = protocol.threats, protocol.suite
+        diagnosis = next((each for each in found if each.status != "ok"), judged(flags))
         if broken := int((~logits.isfinite()).any(1).sum()):
             diagnosis = Diagnosis("nan", f"logits are NaN or infinite for {broken} of {len(pool)} images")
         prediction, label = logits.argmax(1).numpy(), pool.labels.cpu().numpy()
@@ -79,75 +82,112 @@ class Ledger:
             forwards=np.full(len(pool), draws, dtype=np.int64),
             flags=tuple(flags),
         )
-        ledger = Ledger(verdicts, kept)
-        if kept is not None and STATE in kept.run:
-            ledger._resume(kept.run.read_arrays(STATE), kept.fingerprint)
+        ledger = Ledger(verdicts, kept, ranks)
+        if kept is not None:
+            ledger._resume(kept)
         return ledger
 
-    def _resume(self, found: dict[str, np.ndarray], fingerprint: str) -> None:
-        if str(found["settings"]) != fingerprint:
-            return  # another model, other images or another protocol: what was kept says nothing about this one
-        for name, array in self.verdicts.arrays().items():
-            array[:] = found[name]
-        self.pending, self.stage = found["pending"], found["stage"]
-        if reason := str(found.get("spoiled", "")):
-            self.spoil(reason)
+    def _rows(self) -> dict[str, np.ndarray]:
+        """What is found image by image, and changes."""
+        names = ("broken_at", "broken_by", "gradients", "forwards")
+        changing = {name: getattr(self.verdicts, name) for name in names}
+        return changing | {"stages": self.stages, "undefined": self.undefined}
 
-    def begin(self, eps: int, attack: int) -> None:
-        self.eps, self.attack = eps, attack
-        if (eps, attack) > tuple(self.stage):
-            self.pending = np.flatnonzero(self.verdicts.broken_at == len(self.verdicts.threats))
-            self.stage = np.array([eps, attack])
-        self.started = len(self.pending)
+    def _resume(self, kept: "Kept") -> None:
+        """Take from all that was kept, by however many ranks, what is known of each image at its latest stage."""
+        for file in sorted(kept.run.path.glob(STATES)):
+            found = kept.run.read_arrays(file.name)
+            if str(found["settings"]) == kept.fingerprint and "stages" in found:  # else it says nothing about this one
+                self._take(np.arange(len(self.stages)), found)
+        for theirs in self.ranks.gather(self._rows()):  # who may see other disks
+            self._take(np.arange(len(self.stages)), theirs)
+        self._judge_undefined()
 
-    def next_batch(self, size: int) -> Tensor | None:
-        here = (self.eps, self.attack) == tuple(self.stage)
-        return torch.from_numpy(self.pending[:size]) if here and len(self.pending) else None
+    def _take(self, index: np.ndarray, found: dict[str, np.ndarray]) -> None:
+        """What somebody found for the images `index`, where it is more than is known here."""
+        newer = found["stages"] > self.stages[index]
+        for name, rows in self._rows().items():
+            rows[index[newer]] = found[name][newer]
 
-    def note(self, index: Tensor, broken: Tensor, gradients: Tensor, forwards: Tensor) -> None:
+    def begin(self, eps: int, attack: int, size: int, *, whole: bool) -> list[Tensor]:
+        """The images of this rank that wait at this stage, in batches; whole batches are dealt if `whole`."""
+        self.stage = eps * len(self.verdicts.suite.members) + attack
+        unbroken = self.verdicts.broken_at == len(self.verdicts.threats)
+        waiting = torch.from_numpy(np.flatnonzero(unbroken & (self.stages <= self.stage)))
+        batches = self.ranks.dealt(waiting, size, whole=whole)
+        self.mine = torch.cat([waiting[:0], *batches]).numpy()
+        self.started = self.left = len(self.mine)
+        return batches
+
+    def note(self, index: Tensor, found: Judgement) -> None:
         v, places = self.verdicts, index.numpy()
-        v.broken_at[places[broken.numpy()]] = self.eps
-        v.broken_by[places[broken.numpy()]] = self.attack
-        v.gradients[places] += gradients.numpy()
-        v.forwards[places] += forwards.numpy()
-        self.pending = self.pending[len(places) :]
+        eps, attack = divmod(self.stage, len(v.suite.members))
+        v.broken_at[places[found.broken.numpy()]] = eps
+        v.broken_by[places[found.broken.numpy()]] = attack
+        v.gradients[places] += found.gradients.numpy()
+        v.forwards[places] += found.forwards.numpy()
+        self.undefined[places] = found.undefined.numpy()
+        self.stages[places] = self.stage + 1
+        self.left -= len(places)
         if self.kept is not None:
-            about = {"settings": np.array(self.kept.fingerprint), "spoiled": np.array(self.spoiled)}
-            self.kept.run.write_arrays(STATE, v.arrays() | about | {"pending": self.pending, "stage": self.stage})
+            file = STATES.replace("*", f"-{self.ranks.rank}" if self.ranks.size > 1 else "")
+            self.kept.run.write_arrays(file, self._rows() | {"settings": np.array(self.kept.fingerprint)})
+
+    def end(self) -> None:
+        """All ranks learn what the others found at this stage."""
+        mine = self.mine, {name: rows[self.mine] for name, rows in self._rows().items()}
+        for index, theirs in self.ranks.gather(mine):
+            self._take(index, theirs)
+        self._judge_undefined()
+
+    def _judge_undefined(self) -> None:
+        """The network may turn out to be beyond measuring while it is attacked."""
+        if not self.undefined.any():
+            return
+        eps = (int(self.stages[self.undefined].max()) - 1) // len(self.verdicts.suite.members)
+        reason = f"{int(self.undefined.sum())} images under {self.verdicts.threats[eps]}"
+        self.diagnosis = Diagnosis("nan", f"logits are NaN or infinite for {reason}")
 
     def done(self) -> tuple[float, float]:
-        """Stages (one attack at one eps) done, and how many there are."""
-        attacks = len(self.verdicts.suite.members)
-        left = len(self.pending) / max(1, self.started)
-        return self.eps * attacks + self.attack + 1 - left, attacks * len(self.verdicts.threats)
-
-    def spoil(self, reason: str) -> None:
-        """The network turned out to be beyond measuring while it was attacked."""
-        self.spoiled, self.diagnosis = reason, Diagnosis("nan", reason)
+        """Stages done, and how many there are."""
+        left = self.left / max(1, self.started)
+        return self.stage + 1 - left, len(self.verdicts.suite.members) * len(self.verdicts.threats)
 
     def close(self) -> Verdicts:
         return replace(self.verdicts, diagnosis=self.diagnosis)
 
 
-def fingerprint_of_verdicts(model: nn.Module, pool: Pool, protocol: Protocol, batch: int) -> str:
+def fingerprint_of_verdicts(model: nn.Module, pool: Pool, protocol: Protocol, batch: int, ranks: Ranks = ALONE) -> str:
     """The `fingerprint` of an evaluation; the verdicts of a deterministic network are the same for any batch."""
-    return fingerprint(model, pool, protocol, batch if is_stochastic(model) else None)
+    return fingerprint(model, pool, protocol, batch if is_stochastic(model) else None, ranks)
 
 
-def fingerprint(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None) -> str:
+def fingerprint(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None, ranks: Ranks = ALONE) -> str:
     """A digest of all that numbers depend on: the network, its weights, what it answers to the first images, images,
-    labels, the networks that images are transferred from, the protocol, and, unless None, the `batch`."""
-    how = f"{protocol.fingerprint} {batch} {is_stochastic(model)} {model}"
-    digest = hashlib.sha256(how.encode())
+    labels, the networks that images are transferred from, the protocol, and, unless None, the `batch`.
+
+    Raises `UserError` where `ranks` do not agree on one of these.
+    """
+    whole = hashlib.sha256()
+    parts: dict[str, Any] = defaultdict(hashlib.sha256)
+    for name, piece in _seen(model, pool, protocol, batch):
+        whole.update(piece)
+        parts[name].update(piece)
+    ranks.agree({name: part.hexdigest() for name, part in parts.items()})
+    return whole.hexdigest()
+
+
+def _seen(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None) -> Iterator[tuple[str, bytes]]:
+    """All that numbers depend on, by name, in pieces."""
+    yield "protocol or network", f"{protocol.fingerprint} {batch} {is_stochastic(model)} {model}".encode()
     first, _ = pool.batch(torch.arange(min(len(pool), ANSWERED)))
-    sources = [load_model(source) for source in protocol.sources]
-    tensors = [tensor for network in (model, *sources) for tensor in tensors_of(network).values()]
-    for tensor in (predict(model, first, seed=protocol.seed), *tensors):
-        digest.update(_bytes(tensor))
+    yield "answers to the first images", _bytes(predict(model, first, seed=protocol.seed))
+    for network in (model, *(load_model(source) for source in protocol.sources)):
+        for tensor in tensors_of(network).values():
+            yield "weights", _bytes(tensor)
     for indices in torch.arange(len(pool)).split(HASHED):
-        for tensor in pool.batch(indices):
-            digest.update(_bytes(tensor))
-    return digest.hexdigest()
+        for name, tensor in zip(("images", "labels"), pool.batch(indices), strict=True):
+            yield name, _bytes(tensor)
 
 
 def _bytes(tensor: Tensor) -> bytes:

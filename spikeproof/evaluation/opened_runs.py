@@ -8,6 +8,7 @@ from torch import nn
 from spikeproof.choices import UserError
 from spikeproof.configs import from_config
 from spikeproof.data import DataSet
+from spikeproof.distributed import ALONE, Ranks
 from spikeproof.runs import Run
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import adapt
@@ -20,12 +21,14 @@ class Opened(NamedTuple):
     data: DataSet
 
 
-def opened(run: Run, then: str, *, device: str | torch.device | None, trust: bool) -> Opened:
+def opened(run: Run, then: str, *, device: str | torch.device | None, trust: bool, ranks: Ranks = ALONE) -> Opened:
     """The network of `run` and its data; `then` is the command that asks.
 
-    Raises `UserError` for a run whose training has not finished, and for what `load_model` refuses.
+    Raises `UserError` for a run whose training has not finished, for a device that is not here, and for what
+    `load_model` refuses.
     """
+    at = ranks.device_of(device)
     if not run.record.finished:
         raise UserError(f"the training of {run.path} has not finished: start its command again, then {then}")
-    model = adapt(load_model(run.path, trust=trust)).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model = adapt(load_model(run.path, trust=trust)).to(at)
     return Opened(model, from_config(run.record.config["data"], DataSet, trust=trust))

@@ -1,13 +1,15 @@
 """What does a model answer, for images given as tensors or read batch by batch?"""
 
+from itertools import chain
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks.inputs import check_input
-from spikeproof.calling import check_targets, device_of, predict
+from spikeproof.calling import check_targets, device_of, is_stochastic, predict
 from spikeproof.choices import UserError
+from spikeproof.distributed import ALONE, Ranks
 from spikeproof.randomness import seed_from
 
 
@@ -39,16 +41,22 @@ class Given:
         return self.x[indices], self.labels[indices]
 
 
-def predictions(model: nn.Module, pool: Pool, batch: int, draws: int, vote: bool, seed: int) -> Tensor:
+def predictions(
+    model: nn.Module, pool: Pool, batch: int, draws: int, vote: bool, seed: int, ranks: Ranks = ALONE
+) -> Tensor:
     """What `predict` gives for the whole pool ``[N, K]``; refuses images, labels and outputs that cannot be."""
+    if not len(pool):
+        raise UserError("there are no images: nothing can be evaluated")
     parts = []
-    for indices in torch.arange(len(pool)).split(batch):
+    for indices in ranks.dealt(torch.arange(len(pool)), batch, whole=bool(is_stochastic(model))):
         x, y = pool.batch(indices)
         check_input(x)
-        parts.append(predict(model, x, draws=draws, vote=vote, seed=seed_from(seed, int(indices[0]))))
-        check_classes(parts[-1], pool)
-        check_targets(y, x, parts[-1].shape[1])
-    return torch.cat(parts)
+        logits = predict(model, x, draws=draws, vote=vote, seed=seed_from(seed, int(indices[0])))
+        check_classes(logits, pool)
+        check_targets(y, x, logits.shape[1])
+        parts.append((indices, logits))
+    order, logits = map(torch.cat, zip(*chain.from_iterable(ranks.gather(parts)), strict=True))
+    return logits[order.argsort()]
 
 
 def check_classes(logits: Tensor, data: object) -> None:

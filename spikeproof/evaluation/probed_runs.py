@@ -30,7 +30,7 @@ def probe_run(
     batch: int = 256,
     seed: int = 0,
     data_root: str | Path | None = None,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     trust: bool = False,
 ) -> ProbesRecord:
     """Writes ``probes.json`` for the first `images` of the run's data, and returns what it holds.

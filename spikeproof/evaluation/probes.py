@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from spikeproof.attacks import PGD, Attack, Threat
 from spikeproof.attacks.losses import pairwise_probability, strongest_rival
 from spikeproof.attacks.query import per_image
-from spikeproof.calling import as_evaluated, check_targets, checked_logits, is_stochastic, mean_of
+from spikeproof.calling import as_evaluated, check_targets, checked_logits, in_full_precision, is_stochastic, mean_of
 from spikeproof.choices import UserError, short
 from spikeproof.configs import to_config
 from spikeproof.evaluation.predictions import Given, taken
@@ -178,7 +178,7 @@ def _watched(
     """Sums over the images of loss, right answers and squared potential perturbations, clean and moved."""
     passes: dict[str, list[Tensor]] = {kind: [] for kind in ("clean", *moved)}
     sums: dict[str, Tensor] = {}
-    with torch.no_grad(), as_evaluated(model):
+    with torch.no_grad(), as_evaluated(model), in_full_precision():
         for draw in range(draws):
             run = _same_noise(model, seed_from(seed, draw))
             answer, clean = run(x)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
@@ -24,8 +25,10 @@ class Protocol(Choice):
 
     `threats` differ in size only; they are kept sorted by eps, and one alone may be given without brackets. `images`
     counts the images of `part`, from the first on (None: all). `draws` passes are averaged for a stochastic network
-    (None: 16), and one for any other. `seed` is for random starts. Raises `UserError` for threats that do not belong
-    together, for an attack of the suite that does not know them, and for numbers out of range.
+    (None: 16), and one for any other. `seed` is for random starts. `attack_precision` is that of the network while it
+    is attacked: "bf16" runs it under autocast, which is faster on most GPUs. What judges is always float32. Raises
+    `UserError` for threats that do not belong together, for an attack of the suite that does not know them, and for
+    numbers out of range.
     """
 
     threats: tuple[Threat, ...]
@@ -34,6 +37,7 @@ class Protocol(Choice):
     images: Count | None = None
     draws: Count | None = None
     seed: Seed = 0
+    attack_precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
         given = (self.threats,) if isinstance(self.threats, Threat) else self.threats

@@ -5,7 +5,9 @@ with `contains`, and judged by the model's own forward. An image once broken is 
 later attack nor at a larger eps, and the survivors are gathered into full batches.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +17,8 @@ from spikeproof.attacks import Attack
 from spikeproof.calling import is_stochastic
 from spikeproof.choices import UserError, short
 from spikeproof.data import DataSet, Images
-from spikeproof.evaluation.diagnosis import judged
+from spikeproof.distributed import ALONE, Ranks
+from spikeproof.evaluation.diagnosis import diagnose, judged
 from spikeproof.evaluation.flags import CHECKED, Credited, Inspection, Trials, examine
 from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.ledger import Kept, Ledger, fingerprint_of_verdicts
@@ -30,6 +33,7 @@ from spikeproof.snn import adapt
 
 __all__ = ["evaluate"]
 
+DIAGNOSED = 256  # images, whatever the batch
 DRAWS = 16  # passes of a stochastic network
 BATCH = 256  # images attacked at once
 AHEAD = 16  # batches of images that wait for a slot on an accelerator, where few images are as slow as many
@@ -42,6 +46,7 @@ def evaluate(
     *,
     batch: int | None = None,
     state: Run | None = None,
+    ranks: Ranks = ALONE,
     progress: Report = silent,
 ) -> Verdicts:
     """Verdicts on images ``(x [N, C, H, W], y [N])``, on a part of a data set, or on the protocol's part of a data set.
@@ -51,20 +56,28 @@ def evaluate(
     stochastic is judged by the protocol's draws (default 16), and one that declares the contrary by one. Any other is
     judged by as many as are given (default 1). Attacks with a field `eot` left at 1 average over as many, and none
     stops at a first lucky draw. `batch` images are attacked at once (default 256). With `state`, a run folder, finished
-    batches are kept there and the same call, started again, goes on. Raises `UserError` for bad images, labels or
-    logits.
+    batches are kept there and the same call, started again, goes on. The images are dealt to `ranks`, and each rank
+    returns all verdicts: for a deterministic network, and for one whose noise is declared, they are those of one
+    process. Raises `UserError` for bad images, labels or logits, and for ranks that see different ones.
     """
     if not isinstance(model, nn.Module):
         raise UserError(f"a model is a torch.nn.Module, not {model!r}; load_model reads that of a run folder")
     if not isinstance(protocol, Protocol):
         raise UserError(f"a protocol is needed, Protocol(threats=Linf(0.1)) for example, not {protocol!r}")
     model, batch, pool = adapt(model), usable(batch), protocol.pool(data)
-    kept = None if state is None else Kept(state, fingerprint_of_verdicts(model, pool, protocol, batch))
-    return evaluate_pool(model, pool, protocol, batch, kept, progress)
+    print_ = fingerprint_of_verdicts(model, pool, protocol, batch, ranks) if state or ranks.size > 1 else ""
+    kept = None if state is None else Kept(state, print_)
+    return evaluate_pool(model, pool, protocol, batch, kept, progress, ranks)
 
 
 def evaluate_pool(
-    model: nn.Module, pool: Pool, protocol: Protocol, batch: int, kept: Kept | None, progress: Report
+    model: nn.Module,
+    pool: Pool,
+    protocol: Protocol,
+    batch: int,
+    kept: Kept | None,
+    progress: Report,
+    ranks: Ranks = ALONE,
 ) -> Verdicts:
     """`evaluate` on images that are chosen already, with a network that is adapted."""
     threats, suite, draws, seed = protocol.threats, protocol.suite, protocol.draws, protocol.seed
@@ -76,23 +89,28 @@ def evaluate_pool(
     vote = suite.judged_by == "vote"
     first = taken(model, pool, torch.arange(min(len(pool), CHECKED)))
     network = examine(Inspection(model, *first, suite.paths, width=min(batch, len(first[0])), seed=seed))
-    flags = [next(network)]  # whether it keeps a state, which would make all that follows a matter of chance
-    logits = predictions(model, pool, batch, draws, vote, seed)
-    flags += network
-    ledger = Ledger.opened(model, pool, protocol, batch, draws, if_stochastic, kept, logits, flags)
-    judge = Judge(model, draws, vote, batch)
+    # whether it keeps a state, which would make all that follows a matter of chance
+    flags = [ranks.of_first(lambda: next(network))]
+    logits = predictions(model, pool, batch, draws, vote, seed, ranks)
+    checks: list[Callable[[], Any]] = [lambda: list(network)]
+    if not flags[0].raised:  # else nothing can be asked of it twice
+        x, y = taken(model, pool, torch.arange(min(len(pool), DIAGNOSED)))
+        checks.append(lambda: diagnose(model, x, y, suite.paths, batch=batch, seed=seed))
+    more, *found = ranks.each(*checks)
+    flags += more
+    ledger = Ledger.opened(model, pool, protocol, draws, if_stochastic, kept, logits, flags, found, ranks)
+    judge = Judge(model, draws, vote, batch, protocol.attack_precision)
     as_run, ahead = _as_run(suite, model), batch * (1 if judge.device.type == "cpu" else AHEAD)
     for eps, threat in enumerate(threats):
         for number, attack in enumerate(as_run):
-            ledger.begin(eps, number)
-            while attack and ledger.diagnosis.status == "ok" and (index := ledger.next_batch(ahead)) is not None:
-                found = judge(attack, *taken(model, pool, index), threat, seed_from(seed, eps, number), index)
-                if found.undefined:
-                    undefined = f"{found.undefined} of {len(index)} images under {threat}"
-                    ledger.spoil(f"logits are NaN or infinite for {undefined}")
-                ledger.note(index, found.broken, found.gradients, found.forwards)
+            if attack is None or ledger.diagnosis.status != "ok":
+                continue
+            for index in ledger.begin(eps, number, ahead, whole=judge.by_batch(attack)):
+                judgement = judge(attack, *taken(model, pool, index), threat, seed_from(seed, eps, number), index)
+                ledger.note(index, judgement)
                 progress(f"{threat}: {short(suite.members[number])}", *ledger.done())
-    return _examined(judge, pool, ledger.close(), batch, seed, progress)
+            ledger.end()
+    return _examined(judge, pool, ledger.close(), batch, seed, progress, ranks)
 
 
 def usable(batch: int | None) -> int:
@@ -111,7 +129,9 @@ def _as_run(suite: Suite, model: nn.Module) -> list[Attack | None]:
     return found
 
 
-def _examined(judge: Judge, pool: Pool, found: Verdicts, batch: int, seed: int, progress: Report) -> Verdicts:
+def _examined(
+    judge: Judge, pool: Pool, found: Verdicts, batch: int, seed: int, progress: Report, ranks: Ranks
+) -> Verdicts:
     """The verdicts with the flags that attacks raise; unreliable where one of them spoils the number."""
     if found.diagnosis.status != "ok":
         return found
@@ -125,7 +145,7 @@ def _examined(judge: Judge, pool: Pool, found: Verdicts, batch: int, seed: int, 
     index = torch.from_numpy(examined)
     x, y = taken(judge.model, pool, index)
     drawn, flags = seed_from(seed, len(found.threats)), list(found.flags)
-    trials = Trials(judge, x, y, found.threats[-1], broken, batch=batch, seed=drawn, index=index)
+    trials = Trials(judge, x, y, found.threats[-1], broken, batch=batch, seed=drawn, index=index, ranks=ranks)
     for flag in examine(trials):
         flags.append(flag)
         progress(f"red flags: {flag.name}", 1, 1)

@@ -30,9 +30,9 @@ class MART(Objective):
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         perturbed = adversarial_images(model, x, y, self.attack, self.threat)
         clean, logits = model(x), model(perturbed)
-        own = F.one_hot(y, logits.shape[1]).bool()
-        wrong = logits.softmax(1).masked_fill(own, 0).amax(1)
-        unsure = 1 - clean.softmax(1)[own]
+        own = y.unsqueeze(1)
+        wrong = logits.softmax(1).scatter(1, own, 0).amax(1)
+        unsure = 1 - clean.softmax(1).gather(1, own).squeeze(1)
         boosted = F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
         return {
             "boosted_cross_entropy": boosted - torch.log(1 + SMALL - wrong).mean(),

@@ -32,8 +32,9 @@ class TRADES(Objective):
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         if self.beta == 0:
             return {"cross_entropy": F.cross_entropy(model(x), y, label_smoothing=self.label_smoothing)}
-        target = attack_view(model)(x).softmax(1).detach()
-        perturbed = adversarial_images(model, x, target, self.attack, self.threat)
+        frozen = attack_view(model)  # once for both
+        target = frozen(x).softmax(1).detach()
+        perturbed = adversarial_images(frozen, x, target, self.attack, self.threat)
         logits = model(x)
         return {
             "cross_entropy": F.cross_entropy(logits, y, label_smoothing=self.label_smoothing),

@@ -1,5 +1,7 @@
 """How is a network kept in a run folder, and built again from it? ``model.safetensors`` and ``model.json``."""
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,17 @@ def load_model(path: str | Path, *, trust: bool = False) -> nn.Module:
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{run.path}: model.json and model.safetensors do not fit together ({error})") from error
     return model.eval()
+
+
+def load_pair(weights: Path, description: Path) -> nn.Module:
+    """The network of a file of weights and of the ``model.json`` that describes it, wherever the two lie."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder)
+        for source, name in ((weights, "model.safetensors"), (description, "model.json")):
+            if not source.is_file():
+                raise UserError(f"there is no file {source}: weights and their model.json belong together")
+            shutil.copyfile(source, run / name)
+        return load_model(run)
 
 
 def _foreign(run: Run, factory: str, tensors: dict[str, Tensor], trust: bool) -> nn.Module:

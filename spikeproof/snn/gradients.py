@@ -7,6 +7,7 @@ back-propagation through time is exact, reset included.
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +32,8 @@ __all__ = [
 
 class GradientPath(Choice):
     """Turns currents into spikes, and a gradient on spikes into one on currents."""
+
+    of_batch: ClassVar[bool] = False  # whether the gradient at an image depends on the images beside it
 
     @abstractmethod
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:

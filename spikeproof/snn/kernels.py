@@ -105,6 +105,7 @@ def _worthwhile(x: Tensor, steps: int) -> bool:
     return worthwhile(x[0].numel() * steps, steps, x.device.type)
 
 
+HALF = (torch.float16, torch.bfloat16)  # currents of fewer bits than potentials have
 CONTIGUOUS, CHANNELS_LAST = (0, 1, 2, 3, 4), (0, 1, 3, 4, 2)  # of [T, B, C, H, W], outermost first
 
 
@@ -267,17 +268,18 @@ def course(currents: Sequence[Tensor], leak: Tensor, threshold: Tensor, hard_res
     """What the neurons do under these currents, one a step, of at least float32."""
     moments: list[Moment] = []
     v = None
-    for current in currents:
-        u = current if v is None else leak * v + current
+    for t, current in enumerate(currents):
+        u = current if v is None else (leak * v).add_(current)
         fired = u >= threshold
         moments.append(Moment(u, fired, v))
-        v = torch.where(fired, torch.zeros_like(u) if hard_reset else u - threshold, u)
+        if t + 1 < len(currents):  # nobody asks for what stays after the last step
+            v = u.masked_fill(fired, 0) if hard_reset else torch.where(fired, u - threshold, u)
     return moments
 
 
 def wide(x: Tensor) -> Tensor:
     """`x` in the type of potentials: at least float32."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return x.float() if x.dtype in HALF else x
 
 
 def _currents(setup: Setup, x: Tensor) -> list[Tensor]:

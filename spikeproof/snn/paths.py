@@ -8,7 +8,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -153,6 +153,8 @@ class PDSG(GradientPath):
     sigma is the deviation of a channel's potentials over time, images and positions; of a whole layer where it has no
     channels. It depends on the batch, as in the paper. Source: Lun et al., PDSG, CVPR 2025.
     """
+
+    of_batch: ClassVar[bool] = True
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         if not torch.is_grad_enabled():

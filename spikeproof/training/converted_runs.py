@@ -8,11 +8,13 @@ from spikeproof.attacks import RFGSM, KullbackLeibler, Linf
 from spikeproof.choices import UserError
 from spikeproof.configs import from_config
 from spikeproof.conversion import Conversion
+from spikeproof.distributed import ALONE
 from spikeproof.objectives import TRADES, Objective
 from spikeproof.progress import Report, silent
 from spikeproof.runs import Run
 from spikeproof.snn import Neuron, SpikingNetwork
-from spikeproof.training.loop import ANN, LEFT_BY_TRAINING, refuse_another_recipe, refuse_what_cannot_work, train
+from spikeproof.training.beginnings import ANN, LEFT_BY_TRAINING, refuse_another_recipe, refuse_what_cannot_work
+from spikeproof.training.loop import train
 from spikeproof.training.optimisers import SGD
 from spikeproof.training.recipe import Recipe, Training
 
@@ -65,6 +67,7 @@ def train_converted(
 
     Raises `UserError`, before anything is written, for what cannot work.
     """
+    ALONE.device_of(device)
     refuse_another_recipe(recipe, out)
     refuse_what_cannot_work(recipe)
     adopt(ann, out)

@@ -33,7 +33,9 @@ class Training(Choice):
 
     `warm_up` is in epochs, linear from 0. `average` is the decay of an exponential moving average of the weights, which
     is then what is validated and kept (0: none). `gradient_clip` bounds the gradient's L2 norm (None: no bound).
-    `mixed_precision` is bfloat16 autocast (None: where the accelerator has it, never on a CPU).
+    `mixed_precision` is bfloat16 autocast (None: where the accelerator has it, never on a CPU). With several ranks
+    `batch` is what all take together. `synchronised_batch_norm` then takes statistics over all of it, and not over each
+    rank's share.
     """
 
     epochs: Annotated[int, AtLeast(0)] = 30
@@ -44,6 +46,7 @@ class Training(Choice):
     average: Annotated[float, Within(0, 1, "[)")] = 0.0
     gradient_clip: Positive | None = None
     mixed_precision: bool | None = None
+    synchronised_batch_norm: bool = False
     selection: Selection = Selection()
 
     def __post_init__(self) -> None:

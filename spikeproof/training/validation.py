@@ -1,14 +1,18 @@
 """Which epoch is the best? The one that validates best under attack."""
 
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from spikeproof.calling import as_evaluated, predict
+from spikeproof.choices import UserError
 from spikeproof.data import Images
+from spikeproof.distributed import ALONE, Ranks
 from spikeproof.randomness import seed_from
 from spikeproof.snn import SpikingNetwork, attack_view
+from spikeproof.training.memory import unless_short
 from spikeproof.training.recipe import Selection
 
 DRAWS = 4  # passes for a stochastic network, in training alone; an evaluation takes more
@@ -28,24 +32,40 @@ class Scores(NamedTuple):
         return cls(row["validation_robust_accuracy"], row["validation_accuracy"])
 
 
-def validate(model: SpikingNetwork, part: Images, selection: Selection, *, seed: int, batch: int = 256) -> Scores:
+def validate(
+    model: SpikingNetwork, part: Images, selection: Selection, *, seed: int, batch: int = 256, ranks: Ranks = ALONE
+) -> Scores:
     """Accuracy without and with the selection's attack on the first images of `part`, in the model's own forward.
 
-    A stochastic network is judged by the mean of `DRAWS` passes, and attacked with as many.
+    A stochastic network is judged by the mean of `DRAWS` passes, and attacked with as many. Where memory is short,
+    batches are halved. The images are dealt to `ranks`.
     """
+    count = min(selection.images, len(part))
+    mine = ranks.dealt(torch.arange(count), batch, whole=model.stochastic)
+    while (found := unless_short(partial(_validated, model, part, selection, seed, mine))) is None:
+        if all(len(indices) == 1 for indices in mine):
+            raise UserError("out of memory in the attack that validates the epoch, for a single image")
+        mine = [half for indices in mine for half in indices.split((len(indices) + 1) // 2)]
+    clean, robust = (sum(right) for right in zip(*ranks.gather(found), strict=True))
+    return Scores(robust / count, clean / count)
+
+
+def _validated(
+    model: SpikingNetwork, part: Images, selection: Selection, seed: int, batches: list[Tensor]
+) -> tuple[int, int]:
+    """How many images of these `batches` are classified right, and how many after the attack too."""
     device = next(model.parameters()).device
     draws = DRAWS if model.stochastic else 1
     attacked, attack = attack_view(model), selection.attack.averaging(draws)
     clean = robust = 0
-    count = min(selection.images, len(part))
     with as_evaluated(model):
-        for indices in torch.arange(count).split(batch):
+        for indices in batches:
             x, y = (t.to(device) for t in part.batch(indices))
             found = attack.run(attacked, x, y, selection.threat, seed=seed, stop=draws == 1, index=indices).x
             noise = seed_from(seed, 1, int(indices[0]))
             clean += right_answers(model, x, y, draws, noise)
             robust += right_answers(model, selection.threat.project(found, x), y, draws, noise)
-    return Scores(robust / count, clean / count)
+    return clean, robust
 
 
 def right_answers(model: SpikingNetwork, x: Tensor, y: Tensor, draws: int, seed: int) -> int:

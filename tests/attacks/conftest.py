@@ -16,6 +16,13 @@ Linear = tuple[nn.Module, Tensor, Tensor, Tensor]
 
 
 @pytest.fixture(scope="session")
+def digits(digits: Examples, device: torch.device) -> Examples:
+    """Where the networks are: an attack moves nothing by itself."""
+    x, y, test_x, test_y = (each.to(device) for each in digits)
+    return x, y, test_x, test_y
+
+
+@pytest.fixture(scope="session")
 def batch(digits: Examples) -> tuple[Tensor, Tensor]:
     """The first test digits and their labels; tests must leave them as they are."""
     return digits[2][:30], digits[3][:30]

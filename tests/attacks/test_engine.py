@@ -115,6 +115,8 @@ ON_IMAGES: list[tuple[Attack, Threat]] = [
     (DeepFool(steps=5), L2(0.2)),
     (Square(queries=12, restarts=2), Linf(0.05)),
     (Square(queries=12), L2(0.2)),
+    (Square(queries=12, proposals=3), Linf(0.05)),
+    (Square(queries=12, proposals=4, restarts=2), L1(0.5)),
     (Square(queries=12), L1(0.5)),
     (UniformNoise(draws=4), Linf(0.05)),
     (GaussianNoise(draws=3), L2(0.2)),

@@ -8,7 +8,7 @@ from spikeproof.attacks import square
 from spikeproof.attacks.square import Square, Squares, Window, bump, bump_table, bumps, halvings, plane
 from spikeproof.attacks.threats import L1, L2, Linf, Threat
 from spikeproof.choices import UserError
-from spikeproof.randomness import Streams
+from spikeproof.randomness import Streams, scaled
 from spikeproof.snn import SpikingNetwork
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -29,10 +29,9 @@ def test_the_share_is_halved_nine_times() -> None:
     assert halvings(torch.tensor([1, 10, 11, 50, 51, 201, 9999]), 10000).tolist() == [0, 0, 1, 1, 2, 3, 9]
     numbers = torch.arange(1000)
     assert torch.equal(halvings(numbers, 1000), halvings(10 * numbers, 10000))
-    edges = Squares(0.8, numbers, lots(1)).edges(5, 10)
-    assert len(edges) == 10
-    assert edges[0] ** 2 == pytest.approx(0.8 * 50)
-    assert edges[9] ** 2 == pytest.approx(0.8 / 512 * 50)
+    squares = Squares(0.8, numbers, lots(1))
+    assert squares.sides(50, 100) == (50, 45, 32, 22, 16, 11, 8, 6, 4, 3)  # sqrt(0.8 / 2^k 5000), at most the height
+    assert squares.sides(5, 10, odd=True) == (5, 5, 3, 3, 3, 3, 3, 3, 3, 3)
 
 
 def test_bumps_by_hand() -> None:
@@ -47,7 +46,7 @@ def test_bumps_by_hand() -> None:
         assert torch.equal(standing.mT, lying)
         assert (standing[:2] > 0).all()
         assert (standing[2:] < 0).all()
-        table = bump_table((5, 3), order)
+        table = bump_table((5, 3), order, torch.device("cpu"))
         assert torch.equal(table[0], bumps(5, order))
         assert torch.equal(table[1, :, :3, :3], bumps(3, order))
         assert (table[1, :, 3:] == 0).all()
@@ -55,13 +54,17 @@ def test_bumps_by_hand() -> None:
 
 def test_windows_reach_every_pixel() -> None:
     z, side = torch.zeros(500, 2, 5, 7), torch.full((500,), 3)
-    row, column, covered = Window.drawn(z, side, lots(500)).places(z)
+    window = Window.drawn(z, side, lots(500).bits(2))
+    rows, columns = window.inside(z)
+    covered = rows * columns > 0
+    row, column = window.places(z)
     assert (covered.sum((1, 2)) == 9).all()
     assert (covered.sum(0) > 0).all()
     place = (row * 3 + column)[covered].view(500, 9)  # from the corner on, row by row
     assert torch.equal(place, torch.arange(9).expand(500, 9))
-    sides = torch.tensor([1, 2, 3, 5])
-    assert Window.drawn(z[:4], sides, lots(4)).places(z[:4])[2].sum((1, 2)).tolist() == [1, 4, 9, 25]
+    for side in (1, 2, 3, 5):
+        rows, columns = Window.drawn(z[:1], torch.tensor([side]), lots(1).bits(2)).inside(z[:1])
+        assert rows.sum() == columns.sum() == side
 
 
 @every_threat
@@ -102,9 +105,9 @@ def test_autoattack_finds_no_more(
     def ours() -> list[float]:
         return [robust(trained_ann, attack(trained_ann, x, y, threat, seed=s), y) for s in seeds]
 
-    def inner(z: Tensor, side: Tensor, streams: Streams) -> Window:
-        row, column = (streams.below((length - side).clamp(min=1)) for length in z.shape[2:])
-        return Window(row, column, side)
+    def inner(z: Tensor, side: Tensor, lots: Tensor) -> Window:
+        ends = torch.tensor(z.shape[2:]) - side.unsqueeze(1)
+        return Window(scaled(lots, ends.clamp(min=1)), side)
 
     expected = []
     for seed in seeds:
@@ -171,3 +174,36 @@ def test_a_norm_it_does_not_know_is_refused() -> None:
 
     with pytest.raises(UserError, match="Linf, L2, L1"):
         Square(queries=1)(nn.Flatten(), torch.rand(2, 1, 2, 2), torch.zeros(2, dtype=torch.long), L3(0.1))
+
+
+def test_proposals_side_by_side_are_queries_one_by_one() -> None:
+    """12 queries are 3 steps of 4; the first step looks at the start and at three squares."""
+    sizes: list[int] = []
+
+    class Counted(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            sizes.append(len(x))
+            return torch.stack([x.flatten(1).sum(1), 50 - x.flatten(1).sum(1)], 1)
+
+    x, y = torch.full((5, 1, 8, 8), 0.5), torch.ones(5, dtype=torch.int64)
+    outcome = Square(queries=12, proposals=4).run(Counted(), x, y, Linf(0.01))
+    assert sizes == [20, 20, 20]
+    assert outcome.forwards.tolist() == [12] * 5
+    assert outcome.gradients.tolist() == [0] * 5
+
+
+@every_threat
+def test_as_many_queries_side_by_side_break_about_as_many(
+    digits: Examples, trained_ann: nn.Module, threat: Threat
+) -> None:
+    x, y = digits[2][:80], digits[3][:80]
+    one, many = (
+        [robust(trained_ann, Square(queries=96, proposals=p)(trained_ann, x, y, threat, seed=s), y) for s in range(6)]
+        for p in (1, 4)
+    )
+    assert no_higher(many, [value + 0.05 for value in one])
+
+
+def test_queries_are_a_multiple_of_proposals() -> None:
+    with pytest.raises(UserError, match="queries, 10, must be a multiple of proposals, 4"):
+        Square(queries=10, proposals=4)

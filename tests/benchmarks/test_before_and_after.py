@@ -11,6 +11,18 @@ from benchmarks import before_and_after
 ROOT = Path(__file__).parents[2]
 
 
+def test_training_is_timed_and_its_weights_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--training", "digits", "--images", "20", "--seeds", "1", "--out", str(tmp_path / "found.json")]
+    monkeypatch.setattr(sys, "argv", ["before_and_after", str(ROOT), *options])
+    before_and_after.main()
+    found = json.loads((tmp_path / "found.json").read_text())["found"]
+    assert found["before"][0]["weights"] == found["after"][0]["weights"]
+    assert found["before"][0]["seconds"] > 0
+    assert "the same weights" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("suite", [None, "habit"])
 def test_a_version_finds_the_same_as_itself(
     suite: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

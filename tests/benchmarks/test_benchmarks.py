@@ -14,7 +14,7 @@ pytest.importorskip("snntorch", reason="pip install --no-deps -r requirements-pe
 if subprocess.run([sys.executable, "-W", "ignore", "-c", "import spikingjelly"], capture_output=True).returncode:
     pytest.skip("pip install --no-deps -r requirements-peers.txt", allow_module_level=True)
 
-from benchmarks.agreement import ROUNDING, Disagreement, difference, require_activity
+from benchmarks.agreement import ROUNDING, Disagreement, difference, in_float32, require_activity
 from benchmarks.goals import COMPILED, EAGER, GOALS, OURS, SNNTORCH, Goal
 from benchmarks.hotspots import REST, kind_of
 from benchmarks.measure import Spread, Times, alternate, saved_bytes
@@ -51,7 +51,7 @@ def test_every_goal_is_judged(results: dict[str, Any]) -> None:
 
 
 def test_all_contestants_compute_the_same(results: dict[str, Any]) -> None:
-    assert len(results["float64_differences"]) == 8
+    assert len(results["float64_differences"]) == 9
     for differences in results["float64_differences"].values():
         assert max(differences.values()) <= ROUNDING
 
@@ -71,6 +71,14 @@ def test_a_goal_is_met_in_the_digits_that_are_shown() -> None:
     goal = Goal(workload="LIF layer", against=EAGER, factor=3.0)
     assert goal.met(2.9999)
     assert not goal.met(2.99)
+
+
+def test_what_is_compared_is_computed_in_full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times are taken with the switches as users have them; TF32 would tip spikes, and equal networks would differ."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    seen = in_float32({"who": lambda: {"switch": torch.tensor(torch.backends.cudnn.allow_tf32)}})
+    assert not seen["who"]["switch"]
+    assert torch.backends.cudnn.allow_tf32
 
 
 def test_a_silent_network_is_refused() -> None:

@@ -70,7 +70,7 @@ def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(config, tmp_p
 
     def interrupted(self, *args):
         note(self, *args)
-        notes.append((self.eps, self.attack))
+        notes.append(self.stage)
         if len(notes) == 2:
             raise KeyboardInterrupt
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from spikeproof.choices import UserError
 from spikeproof.data import ImageNet, TinyImageNet
-from spikeproof.data.image_files import centre_crop, images_in_files, resize_shorter_side
+from spikeproof.data.crops import centre_crop, resize_shorter_side
+from spikeproof.data.image_files import images_in_files
 
 WNIDS = ("n01", "n02", "n03")
 

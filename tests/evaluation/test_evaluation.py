@@ -9,6 +9,8 @@ from torch import nn
 import spikeproof as sp
 from spikeproof.attacks import Attack
 from spikeproof.attacks.attack import Whole
+from spikeproof.controls import Outside
+from spikeproof.evaluation import robustness
 from spikeproof.evaluation.suites import QUICK
 from spikeproof.runs import Run
 
@@ -23,7 +25,7 @@ SMALL = sp.Suite(name="small", attacks=(sp.UniformNoise(), sp.FGSM(), sp.PGD(ste
 THREATS = [sp.Linf(0.05), sp.Linf(0.15)]
 
 
-def test_worst_case_equals_running_every_attack_on_every_image(trained, images):
+def test_worst_case_equals_running_every_attack_on_every_image(trained, images, device):
     x, y = images
     found = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=SMALL))
     clean = sp.predict(trained, x).argmax(1)
@@ -33,7 +35,7 @@ def test_worst_case_equals_running_every_attack_on_every_image(trained, images):
     for index, threat in enumerate(THREATS):
         held = clean == y
         for attack in SMALL.attacks[1:]:
-            held &= sp.predict(trained, attack(trained, x, y, threat)).argmax(1) == y
+            held &= sp.predict(trained, attack(trained, x.to(device), y.to(device), threat)).argmax(1) == y
         assert abs(held.float().mean().item() - robust[index]) <= 0.05  # random starts differ
 
 
@@ -92,6 +94,7 @@ def test_an_illegal_success_does_not_count(trained, images):
 
 
 def test_a_stopped_evaluation_goes_on_and_ends_the_same(trained, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(robustness, "AHEAD", 1)  # a GPU takes many batches at once, and would be done before
     whole = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=SMALL), batch=16)
     run, calls = Run(tmp_path), []
     original = Attack.run
@@ -167,11 +170,7 @@ def test_a_network_without_input_gradient_gets_no_robust_accuracy(images, traine
     narrow = sp.view(trained, gradient=sp.Rectangle(width=1e-6))
     refused(narrow, images, "zero_gradient", "exactly zero")
 
-    class Detached(nn.Module):
-        def forward(self, x):
-            return trained(x.detach())
-
-    refused(Detached(), images, "zero_gradient", "exactly zero")
+    refused(Outside(trained, torch.Tensor.detach), images, "zero_gradient", "exactly zero")
 
 
 def test_a_model_from_outside_is_evaluated(images):
@@ -304,14 +303,14 @@ def test_a_narrow_slope_is_seen_through(trained, images):
 
 
 def test_nan_under_attack_is_no_robustness(trained, images):
-    class Brittle(nn.Module):
+    class Brittle(Outside):
         """NaN wherever a pixel is off the sixteen grey levels of the clean images: argmax of NaN is class 0."""
 
         def forward(self, x):
             off = ((x * 16 - (x * 16).round()).abs() > 1e-3).flatten(1).any(1, keepdim=True)
-            return trained(x).masked_fill(off, torch.nan)
+            return self.network(x).masked_fill(off, torch.nan)
 
-    found = sp.evaluate(Brittle(), images, sp.Protocol(threats=THREATS, suite=SMALL))
+    found = sp.evaluate(Brittle(trained, nn.Identity()), images, sp.Protocol(threats=THREATS, suite=SMALL))
     assert found.diagnosis.status == "nan"
     assert "under Linf" in found.diagnosis.reason
     assert found.robust_accuracy(0) is None
@@ -332,15 +331,12 @@ def test_nan_weights_are_named(images):
 
 
 def test_a_model_that_writes_into_its_input_is_refused_and_harms_no_one(trained, images):
-    class Writes(nn.Module):
-        def forward(self, x):
-            return trained(x.mul_(0.5) if not x.requires_grad else x * 0.5)
-
+    writes = Outside(trained, lambda x: x.mul_(0.5) if not x.requires_grad else x * 0.5)
     x, y = images
     before = x.clone()
     for measure in (
-        lambda: sp.evaluate(Writes(), (x, y), sp.Protocol(threats=[sp.Linf(0.05)])),
-        lambda: sp.predict(Writes(), x),
+        lambda: sp.evaluate(writes, (x, y), sp.Protocol(threats=[sp.Linf(0.05)])),
+        lambda: sp.predict(writes, x),
     ):
         with pytest.raises(sp.UserError, match="writes into its input"):
             measure()

@@ -64,6 +64,7 @@ def test_it_is_written_down_and_read_back():
         {"images": 3},
         {"draws": 2},
         {"seed": 1},
+        {"attack_precision": "bf16"},
     ],
     ids=lambda change: next(iter(change)),
 )

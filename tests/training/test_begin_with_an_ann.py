@@ -12,7 +12,8 @@ import spikeproof as sp
 from spikeproof.configs import from_config, to_config
 from spikeproof.randomness import seed_from
 from spikeproof.runs import Run, sha256_of
-from spikeproof.training.loop import _State, train
+from spikeproof.training import train
+from spikeproof.training.checkpoints import State
 
 DATA = sp.Digits(train_images=192, validation_images=48, augmentation=(sp.RandomCrop(padding=1),))
 SMALL = sp.SmallCNN(widths=(4, 4, 8))
@@ -137,7 +138,7 @@ def test_fine_tuning_begins_with_the_converted_network(whole, tmp_path):
     assert dict(model.named_parameters()).keys() == dict(expected.named_parameters()).keys()
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, expected.get_parameter(name)), name
-    averaged = _State.fresh(CONVERTED, torch.device("cpu"))
+    averaged = State.fresh(CONVERTED, torch.device("cpu"))
     averaged.ann = sha256_of(whole / "converted" / "ann" / "model.safetensors")
     averaged.resume(Run(whole / "converted"), CONVERTED)
     assert same(averaged.validated.state_dict(), averaged.average.state_dict())
@@ -208,7 +209,7 @@ def test_stopped_anywhere_it_ends_the_same(whole, tmp_path, name, place):
 @pytest.mark.parametrize("saved", [True, False], ids=["after a checkpoint", "before a checkpoint"])
 def test_stopped_at_every_checkpoint_it_ends_the_same(whole, tmp_path, monkeypatch, recipe, saved):
     """Before: the network of the epoch may be written already, and the checkpoint is not."""
-    name, save, stops = next(n for n, r in KINDS.items() if r is recipe), _State.save, []
+    name, save, stops = next(n for n, r in KINDS.items() if r is recipe), State.save, []
 
     def stop(self, run, *args):
         place = (run.path, self.epoch)
@@ -220,7 +221,7 @@ def test_stopped_at_every_checkpoint_it_ends_the_same(whole, tmp_path, monkeypat
         if not saved:
             save(self, run, *args)
 
-    monkeypatch.setattr(_State, "save", stop)
+    monkeypatch.setattr(State, "save", stop)
     for _ in range(12):
         try:
             train(recipe, tmp_path / "a")
@@ -235,7 +236,7 @@ def test_stopped_at_every_checkpoint_it_ends_the_same(whole, tmp_path, monkeypat
 
 def test_a_finished_run_does_nothing_more(whole, monkeypatch):
     monkeypatch.setattr("spikeproof.training.loop._epoch", lambda *a: pytest.fail("trained again"))
-    monkeypatch.setattr("spikeproof.training.loop.convert", lambda *a, **k: pytest.fail("converted again"))
+    monkeypatch.setattr("spikeproof.training.beginnings.convert", lambda *a, **k: pytest.fail("converted again"))
     for name, recipe in KINDS.items():
         assert same(train(recipe, whole / name).state_dict(), weights(whole / name))
 

@@ -14,7 +14,8 @@ import torch
 import spikeproof as sp
 from spikeproof.objectives import Objective
 from spikeproof.runs import Run
-from spikeproof.training.loop import _State, train
+from spikeproof.training import train
+from spikeproof.training.checkpoints import State
 
 
 def recipe(**changes) -> sp.Recipe:
@@ -87,17 +88,17 @@ def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(tmp_path
 def test_stopped_after_any_epoch_it_ends_the_same(tmp_path, monkeypatch, optimiser):
     chosen = recipe(training=replace(recipe().training, optimiser=optimiser))
     train(chosen, tmp_path / "whole")
-    saved = _State.save
+    saved = State.save
 
     def stop_after(self, *args):
         saved(self, *args)
         raise KeyboardInterrupt
 
     for _ in range(3):
-        monkeypatch.setattr(_State, "save", stop_after)
+        monkeypatch.setattr(State, "save", stop_after)
         with pytest.raises(KeyboardInterrupt):
             train(chosen, tmp_path / "stopped")
-    monkeypatch.setattr(_State, "save", saved)
+    monkeypatch.setattr(State, "save", saved)
     train(chosen, tmp_path / "stopped")
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
     drop = ("seconds",)
@@ -139,16 +140,16 @@ def test_a_stochastic_network_is_repeatable_and_resumable(tmp_path, monkeypatch)
     train(chosen, tmp_path / "whole")
     torch.manual_seed(99)
     train(chosen, tmp_path / "again")
-    saved = _State.save
+    saved = State.save
 
     def stop_after(self, *args):
         saved(self, *args)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_State, "save", stop_after)
+    monkeypatch.setattr(State, "save", stop_after)
     with pytest.raises(KeyboardInterrupt):
         train(chosen, tmp_path / "stopped")
-    monkeypatch.setattr(_State, "save", saved)
+    monkeypatch.setattr(State, "save", saved)
     state = torch.get_rng_state()
     train(chosen, tmp_path / "stopped")
     assert torch.equal(torch.get_rng_state(), state)

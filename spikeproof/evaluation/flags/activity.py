@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spikeproof.calling import as_evaluated
+from spikeproof.calling import as_evaluated, in_full_precision
 from spikeproof.evaluation.flags.statistics import share
 from spikeproof.randomness import seeded
 from spikeproof.snn import Internals, Slope, record
@@ -29,7 +29,7 @@ def activity(model: nn.Module, x: Tensor, batch: int, seed: int) -> Activity:
     ever: dict[str, Tensor] = {}
     always: dict[str, Tensor] = {}
     inside: dict[str, float] = {}  # summed over images
-    with torch.no_grad(), seeded(seed, x.device), as_evaluated(model), record(model) as seen:
+    with torch.no_grad(), seeded(seed, x.device), as_evaluated(model), in_full_precision(), record(model) as seen:
         for part in x.split(batch):
             model(part.clone())
             for name, spikes in seen.spikes.items():

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ from spikeproof.attacks import (
     UniformNoise,
 )
 from spikeproof.configs import to_config
+from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation.flags.statistics import share
 from spikeproof.evaluation.judging import Judge
 from spikeproof.randomness import seed_from
@@ -80,8 +82,8 @@ class Trials:
     """Attacks on images `x` ``[B, C, H, W]`` that are classified right.
 
     `broken` ``[B]`` says which of them the suite's attacks with gradients break, `index` ``[B]`` their numbers in their
-    data set. `gradients` and `forwards` count what
-    has been spent so far, on all images together.
+    data set. `gradients` and `forwards` count what has been spent so far, on all images together. The images are dealt
+    to `ranks`.
     """
 
     def __init__(
@@ -95,10 +97,11 @@ class Trials:
         batch: int = 256,
         seed: int = 0,
         index: Tensor | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.judge, self.threat = judge, threat
         self.x, self.y, self.broken = x, y, broken
-        self.batch, self.seed = batch, seed
+        self.batch, self.seed, self.ranks = batch, seed, ranks
         self.index = torch.arange(len(x)) if index is None else index
         self.tools = TOOLS[threat.kind]
         self.few, _, self.usual, self.most = self.steps = STEPS
@@ -116,13 +119,16 @@ class Trials:
         return self._known[asked]
 
     def _run(self, attack: Attack, threat: Threat, draws: int | None, number: int) -> Tensor:
-        broken = []
-        for x, y, index in zip(*(t.split(self.batch) for t in (self.x, self.y, self.index)), strict=True):
-            found = self.judge(attack, x, y, threat, seed_from(self.seed, number), index, draws)
-            broken.append(found.broken)
-            self.gradients += int(found.gradients.sum())
-            self.forwards += int(found.forwards.sum())
-        return torch.cat(broken)
+        found = []
+        for rows in self.ranks.dealt(torch.arange(len(self.x)), self.batch, whole=self.judge.by_batch(attack)):
+            x, y, index = self.x[rows], self.y[rows], self.index[rows]
+            found.append((rows, self.judge(attack, x, y, threat, seed_from(self.seed, number), index, draws)))
+        broken = torch.zeros(len(self.x), dtype=torch.bool)
+        for rows, judged in chain.from_iterable(self.ranks.gather(found)):
+            broken[rows] = judged.broken
+            self.gradients += int(judged.gradients.sum())
+            self.forwards += int(judged.forwards.sum())
+        return broken
 
     def noise(self) -> Tried:
         return Tried("10 random samples", self.broken_by(UniformNoise(draws=10)))

@@ -41,6 +41,7 @@ class Conditions:
     attacks: tuple[str, ...]
     settings: str
     draws: int
+    precision: str
     threats: tuple[Size, ...]
     recordings: bool
 
@@ -65,6 +66,7 @@ class Conditions:
             "attacks": ", ".join(self.attacks),
             "attack settings (fingerprint)": self.settings,
             "passes that a stochastic network is averaged over": str(self.draws),
+            "precision of the network under attack": self.precision,
             "threats": ", ".join(threat.label for threat in self.threats),
         }
 
@@ -80,6 +82,7 @@ def conditions(record: VerdictsRecord, labels: np.ndarray) -> Conditions:
         attacks=tuple(attack.name for attack in record.suite.attacks),
         settings=_settings(record.suite.attacks),
         draws=record.draws_if_stochastic,
+        precision=((record.protocol or {}).get("init_args") or {}).get("attack_precision", "float32"),
         threats=tuple(Size(t.label, t.norm, t.eps, t.unit) for t in record.threats),
         recordings=any(map(on_recordings, record.threats)),
     )

@@ -31,27 +31,11 @@ from spikeproof.configs import from_config, to_config
 from spikeproof.registry import known
 from spikeproof.snn import SpikingNetwork
 from tests.attacks.outcomes import broken, in_disorder, state_of
+from tests.attacks.shortened import FEWER, cheap, cheap_attacks
 
 Bars = tuple[Tensor, Tensor]
 
-# An attack is tried with its own settings, but for these, which say how long it goes on.
-FEWER = {"steps": 3, "queries": 20, "restarts": 1, "classes": 2, "draws": 3, "positions": 6}
-
-
-def cheap(attack: Attack) -> Attack:
-    fields = {field.name: getattr(attack, field.name) for field in dataclasses.fields(attack)}
-    fewer = {name: min(value, FEWER[name]) for name, value in fields.items() if name in FEWER and value}
-    within = {name: cheap(value) for name, value in fields.items() if isinstance(value, Attack)}
-    return replace(attack, **(fewer | within))
-
-
-def needs_nothing(kind: type[Attack]) -> bool:
-    missing = dataclasses.MISSING
-    return not any(field.default is missing and field.default_factory is missing for field in dataclasses.fields(kind))
-
-
-ATTACKS = [cheap(kind()) for kind in known(Attack).values() if needs_nothing(kind)]
-ATTACKS += [cheap(Transfer(file="another run", attack=PGD()))]
+ATTACKS = [*cheap_attacks(), cheap(Transfer(file="another run", attack=PGD()))]
 THREATS: list[Threat] = [
     FrameLinf(0.5),
     FrameL2(2.0),

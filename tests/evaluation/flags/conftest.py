@@ -7,8 +7,8 @@ from spikeproof.evaluation.flags import trials
 
 
 @pytest.fixture(scope="module")
-def images(digits):
-    return digits[2][:40], digits[3][:40]
+def images(digits, device):
+    return digits[2][:40].to(device), digits[3][:40].to(device)
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ THREAT = sp.Linf(0.1)
 def attacked(model, images, *keys, broken=None, draws=1, threat=THREAT, most=24) -> dict[str, Flag]:
     """The flags of the checks of these keys, all without any, on `most` images that the model knows."""
     x, y = images
-    right = sp.predict(model, x).argmax(1) == y
+    right = sp.predict(model, x).argmax(1) == y.cpu()
     x, y = x[right][:most], y[right][:most]
     broken = torch.zeros(len(x), dtype=torch.bool) if broken is None else broken[: len(x)]
     checks = [check for check in CHECKS if not keys or check.key in keys]
@@ -137,7 +137,9 @@ def test_a_gap_between_the_default_path_and_the_worst_is_a_warning(trained, imag
 def test_a_network_that_no_image_changes_holds_without_a_bound(images):
     class Always(nn.Module):
         def forward(self, x):
-            return nn.functional.one_hot(torch.full((len(x),), 3), 10) + 0 * x.sum((1, 2, 3)).unsqueeze(1)
+            return nn.functional.one_hot(torch.full((len(x),), 3, device=x.device), 10) + 0 * x.sum(
+                (1, 2, 3)
+            ).unsqueeze(1)
 
     flag = attacked(Always(), images, "holds-without-a-bound")["holds-without-a-bound"]
     assert flag.number == 1

@@ -126,6 +126,6 @@ def trials_of(model, images) -> Trials:
     from spikeproof.evaluation.judging import Judge
 
     x, y = images
-    right = sp.predict(model, x).argmax(1) == y
+    right = sp.predict(model, x).argmax(1) == y.cpu()
     x, y = x[right][:12], y[right][:12]
     return Trials(Judge(model, 1, False), x, y, sp.Linf(0.1), torch.zeros(len(x), dtype=torch.bool))

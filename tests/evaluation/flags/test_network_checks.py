@@ -21,9 +21,9 @@ def test_an_honest_network_raises_nothing_before_it_is_attacked(trained, trained
     assert raised(trained_ann, images) == set()
 
 
-def test_layers_of_ten_units_whose_rounding_depends_on_the_place_are_honest(images):
+def test_layers_of_ten_units_whose_rounding_depends_on_the_place_are_honest(images, device):
     """With MKL, rows of 10 numbers lie at other alignments from row to row, and are summed in another order."""
-    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.ReLU(), nn.Linear(10, 10))
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.ReLU(), nn.Linear(10, 10)).to(device)
     assert "batch-dependence" in {flag.key for flag in examine(Inspection(linear, *images, width=16))}
     assert raised(linear, images) == set()
 
@@ -55,7 +55,7 @@ class RoundsByShape(nn.Module):
     def forward(self, x):
         logits = self.network(x)
         drawn = torch.randn(logits.shape[1], generator=torch.Generator().manual_seed(len(x)))
-        return logits + 1e-3 * drawn
+        return logits + 1e-3 * drawn.to(logits)
 
 
 @pytest.mark.parametrize("width", [1, 7, 16, 64])
@@ -96,7 +96,7 @@ def test_one_bit_is_enough(images):
 
 def test_noise_with_a_seed_of_its_own_is_met_by_place(trained, images):
     def noisy(x):
-        return x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+        return x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
 
     assert raised(Outside(trained, noisy), images) == {"place-dependence"}
 
@@ -166,8 +166,9 @@ class Shifted(nn.Module):
         return x + self.by
 
 
-def test_a_network_without_spiking_layers_is_not_asked_about_them(trained_ann, images):
-    keys = {flag.key for flag in examine(Inspection(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), *images))}
+def test_a_network_without_spiking_layers_is_not_asked_about_them(device, images):
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).to(device)
+    keys = {flag.key for flag in examine(Inspection(linear, *images))}
     assert not {"dead-layer", "saturated-layer", "outside-window"} & keys
     assert "zero-gradients" in keys
 

@@ -1,0 +1,100 @@
+"""What does a run begin with, and what is refused before anything is written?"""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from spikeproof.choices import UserError
+from spikeproof.configs import to_config
+from spikeproof.conversion import convert
+from spikeproof.conversion.conversion import refuse_impossible
+from spikeproof.data import Images
+from spikeproof.progress import Report
+from spikeproof.randomness import seed_from, seeded
+from spikeproof.runs import Run, environment
+from spikeproof.runs.records import RunRecord
+from spikeproof.snn import SpikingNetwork
+from spikeproof.training.recipe import Recipe
+
+ANN = "ann"  # the folder, inside a run's, of the ANN that it begins with
+LEFT_BY_TRAINING = ("model.safetensors", "model.json", "metrics.jsonl")
+
+
+def begun(recipe: Recipe, ann: SpikingNetwork | None, part: Images, progress: Report) -> SpikingNetwork | None:
+    """The network to begin with, where it is not a freshly initialised one."""
+    if recipe.conversion is not None and ann is not None:
+        progress("converting", 0, 1)
+        seed, augmentation = seed_from(recipe.seed), recipe.data.augmentation
+        return convert(ann, recipe.network, part, recipe.conversion, augmentation=augmentation, seed=seed)
+    if recipe.weights is not None:
+        model = recipe.build()
+        recipe.weights.load_into(model)
+        return model
+    return None
+
+
+def opened(recipe: Recipe, path: Path) -> Run:
+    """The run of `recipe` in the folder `path`, which is begun there if there is none; refuses that of another."""
+    run, config = Run(path), to_config(recipe)["init_args"]
+    if "run.json" in run:
+        refuse_another_recipe(recipe, path)
+        if run.record.finished and not all(file in run for file in LEFT_BY_TRAINING):
+            (path / "checkpoint.safetensors").unlink(missing_ok=True)  # a file was lost: train it all again
+            run.write(replace(run.record, finished=None, training_seconds=None))
+        _refuse_changed_weights(recipe, run)
+        return Run(path)
+    refuse_what_cannot_work(recipe)
+    run.write(
+        RunRecord(
+            name=recipe.name,
+            config=config,
+            seed=recipe.seed,
+            weights_sha256=recipe.weights.digest() if recipe.weights else None,
+            parameters=sum(p.numel() for p in recipe.build().parameters()),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            finished=None,
+            environment=environment(),
+        )
+    )
+    return Run(path)
+
+
+def refuse_another_recipe(recipe: Recipe, path: Path) -> None:
+    """Raise `UserError` if the folder `path` holds a run of another recipe."""
+    if "run.json" in Run(path) and Run(path).record.config != to_config(recipe)["init_args"]:
+        raise UserError(f"{path} holds a run of another recipe; name another folder, or delete this one")
+
+
+def refuse_what_cannot_work(recipe: Recipe) -> None:
+    """Raise `UserError` for what cannot fit together, before hours are spent and before anything is written.
+
+    What a network begins with is looked at, and where it begins with an ANN its objective is tried on two images.
+    """
+    model = recipe.build().eval()
+    if recipe.weights is not None:
+        recipe.weights.load_into(model)
+    if recipe.ann is None:
+        return
+    refuse_what_cannot_work(recipe.ann)
+    ann = recipe.ann.build()
+    if recipe.conversion is not None:
+        refuse_impossible(recipe.conversion, ann, recipe.network, model)
+    elif not recipe.objective.needs_ann:
+        raise UserError(
+            f"nothing here uses the ANN: give a conversion, or an objective that learns from a teacher "
+            f"({type(recipe.objective).__name__} does not), or leave ann out"
+        )
+    if recipe.training.epochs:
+        with seeded(recipe.seed, torch.device("cpu")):
+            recipe.objective.prepared(ann)(
+                model, torch.rand(2, *recipe.data.shape), torch.arange(2) % len(recipe.data.classes)
+            )
+
+
+def _refuse_changed_weights(recipe: Recipe, run: Run) -> None:
+    """A file that a run began with may be gone; one that has changed would be taken for the old one."""
+    digest = recipe.weights and recipe.weights.digest()
+    if recipe.weights is not None and digest not in (None, run.record.weights_sha256):
+        raise UserError(f"{recipe.weights.file} has changed since {run.path} began with it: name another folder")
