@@ -121,6 +121,7 @@ def performed(func: Any, args: Any, kwargs: Any) -> Any:
     inner_args, inner_kwargs = (tree_map_only(Elsewhere, lambda each: each.inner, part) for part in (args, kwargs))
     if kwargs.get("device") is not None:
         there = torch.device(kwargs["device"]).type == NAME
+    if kwargs.get("device") is not None and there:
         inner_kwargs = dict(inner_kwargs) | {"device": torch.device("cpu")}
     refuse_another_generator(there, tree_leaves((args, kwargs)))
     found = func(*inner_args, **inner_kwargs)
