@@ -37,8 +37,8 @@ def test_judging_sees_full_precision_and_gradients_what_the_user_has(
     assert fast["autocast.cpu"]
     assert seen.judged
     assert all(each == FULL for each in seen.judged)
-    assert seen.attacked
-    assert all(without_autocast(each) == without_autocast(fast) for each in seen.attacked)
+    # a flag may ask in full precision for what an attack is given; attacks themselves have what the user has
+    assert without_autocast(fast) in [without_autocast(each) for each in seen.attacked]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
