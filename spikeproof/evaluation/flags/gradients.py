@@ -16,7 +16,7 @@ from spikeproof.evaluation.flags.trials import Trials
 from spikeproof.randomness import Streams, seeded
 
 LENGTHS = (0.25, 0.5, 1.0)  # of the steps away from an image, in units of eps
-RANDOM = 7  # directions that a gradient has to lead further up than: one without information does in one of 8 images
+RANDOM = 7  # directions beside those of the gradients
 SAME = 1e-6  # margins nearer to each other than this, in units of the logits, are one
 SILENT = 0.5  # of the images: from so many without information in their scores on, labels alone are tried
 LABELS = HopSkipJump(steps=20, draws=50)  # some 2 700 decisions an image
@@ -88,10 +88,10 @@ def _probe(trials: Trials) -> Probe:
     Trials,
     key="gradient-misleads",
     name="the gradient does not predict the network",
-    threshold=0.5,
+    threshold=0.42,  # 0.5 where a gradient says nothing; latency codes, whose gradient is coarse, reach 0.34
     spoils=True,
-    number="share of images at which a step along the gradient (eps/4, eps/2, eps; the best path) changes the margin "
-    "less than one of 7 random steps; of images whose margin changes at all",
+    number="share of random steps (eps/4, eps/2, eps; 7 an image) that lead as far as those along the gradient, the "
+    "best path, where the margin changes at all",
     meaning="A step along the gradient leads no further than steps at random: the gradient is not that of the network.",
     cheap=True,
 )

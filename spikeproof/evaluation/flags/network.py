@@ -199,6 +199,24 @@ def other_logits(network: Inspection) -> Measured:
 
 @check(
     Inspection,
+    key="random-gradients",
+    name="gradients are drawn",
+    threshold=0.05,
+    spoils=True,
+    number="share of images whose gradient points elsewhere (cosine below 0.99) with other random numbers, though the "
+    "logits do not change with them",
+    meaning="Logits are the same in every call and gradients are not: noise is added on the way back.",
+)
+def random_gradients(network: Inspection) -> Measured | None:
+    if network.random:
+        return None
+    one, other = (network.slopes(seed).flatten(1).double() for seed in (network.seed, network.seed + 1))
+    alike = torch.cosine_similarity(one, other, dim=1) > 0.99
+    return Measured(number=share(~alike & (one != 0).any(1)))
+
+
+@check(
+    Inspection,
     key="zero-gradients",
     name="zero input gradients",
     threshold=0.1,
