@@ -98,7 +98,7 @@ GRAPHS = [
 
 
 @pytest.mark.parametrize("stop", [False, True], ids=["to the end", "stop"])
-@pytest.mark.parametrize(("attack", "batch"), GRAPHS, ids=named)
+@pytest.mark.parametrize(("attack", "batch"), GRAPHS, ids=lambda value: getattr(value, "__name__", named(value)))
 def test_a_graph_finds_the_same(
     attack: Attack, batch: Callable[..., Batch], stop: bool, tapes: list[Tape], monkeypatch: pytest.MonkeyPatch
 ) -> None:
