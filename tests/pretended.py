@@ -27,6 +27,9 @@ class Numbers(Tensor):
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Numbers":
+        return self.detach().clone().as_subclass(Numbers)
+
 
 class Elsewhere(Tensor):
     """A tensor that says it lies on the pretended device."""
