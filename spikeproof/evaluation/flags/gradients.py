@@ -133,7 +133,7 @@ def silent_scores(trials: Trials) -> Measured | None:
 )
 def labels_beat_gradients(trials: Trials) -> Measured | None:
     probe = probed(trials)
-    if probe is None or share(~probe.moved) <= SILENT or trials.threat.norm not in ("Linf", "L2"):
+    if probe is None or share(~probe.moved) <= SILENT or not LABELS.knows(trials.threat):
         return None
     broken = trials.alone_on(LABELS, ~trials.broken)
     return Measured(
