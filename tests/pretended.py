@@ -161,14 +161,15 @@ def refuse_another_generator(there: bool, given: list[Any]) -> None:
 @contextmanager
 def pretended_device() -> Iterator[Pretending]:
     """The device `NAME` is there inside the block."""
-    if torch._C._get_privateuse1_backend_name() != NAME:
-        _declare()
+    declare()
     with MadeHere(), Pretending() as pretending:
         yield pretending
 
 
-def _declare() -> None:
+def declare() -> None:
     """Once and for good in this process; not on import, as other versions of torch may not have it."""
+    if torch._C._get_privateuse1_backend_name() == NAME:
+        return
     from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
     class Module(_DummyBackendModule):
