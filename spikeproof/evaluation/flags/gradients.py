@@ -24,7 +24,7 @@ LABELS = HopSkipJump(steps=20, draws=50)  # some 2 700 decisions an image
 
 class Probe(NamedTuple):
     """The loss (minus the margin) at a random place of each image's threat ``[B]``, and steps away from there
-    ``[directions, lengths, B]``.
+    ``[B, directions, lengths]``.
 
     `along` are directions of gradients, one a path; `beside` are random ones.
     """
@@ -37,15 +37,15 @@ class Probe(NamedTuple):
     @property
     def moved(self) -> Tensor:
         """Which images have a margin that changes at all ``[B]``."""
-        steps = torch.cat([self.along, self.beside]).flatten(0, 1)
-        return ((steps - self.here).abs() > SAME * self.scale).any(0)
+        steps = torch.cat([self.along, self.beside], 1).flatten(1)
+        return ((steps - self.here.unsqueeze(1)).abs() > SAME * self.scale.unsqueeze(1)).any(1)
 
     @property
     def outdone(self) -> Tensor:
         """The share of random directions that lead as far up as the gradient does, over all lengths ``[B]``; of several
         gradients the one that leads furthest."""
-        up, other = (losses.mean(1) for losses in (self.along, self.beside))
-        return (other >= up.amax(0)).double().mean(0)
+        up, other = (losses.mean(2) for losses in (self.along, self.beside))
+        return (other >= up.amax(1, keepdim=True)).double().mean(1)
 
 
 def probed(trials: Trials) -> Probe | None:
@@ -53,13 +53,14 @@ def probed(trials: Trials) -> Probe | None:
     if trials.threat.kind not in ("images", "frames"):
         return None
     if trials.probe is None:
-        trials.probe = _probe(trials)
+        trials.probe = Probe(*trials.shared(lambda rows: _probe(trials, rows)))
     return trials.probe
 
 
-def _probe(trials: Trials) -> Probe:
-    x, y, threat, model = trials.x, trials.y, trials.threat, trials.judge.attacked
-    streams = Streams.of(trials.seed, trials.index.to(x.device))
+def _probe(trials: Trials, rows: Tensor) -> Probe:
+    """Of these rows; all parts have a row each."""
+    x, y, threat, model = trials.x[rows], trials.y[rows], trials.threat, trials.judge.attacked
+    streams = Streams.of(trials.seed, trials.index[rows].to(x.device))
     task = Task(model, x, y, threat, streams, stop=False, width=trials.batch)
     with seeded(trials.seed, x.device), as_evaluated(model), in_full_precision():
         query = Query.over(task, eot=trials.judge.draws)
@@ -69,19 +70,18 @@ def _probe(trials: Trials) -> Probe:
 
         def stepped(direction: Tensor) -> Tensor:
             steps = [threat.project(base + length * threat.eps * direction, x) for length in LENGTHS]
-            return torch.stack([query.answer(z, Margin(), offer=False).loss for z in steps])
+            return torch.stack([query.answer(z, Margin(), offer=False).loss for z in steps], 1)
 
-        slopes = []
-        for seen in along(trials.judge.model, trials.paths).values():
-            asked = Query.over(replace(task, model=seen), eot=trials.judge.draws)
-            rows = torch.arange(len(x), device=x.device).split(trials.batch)
-            slopes.append(torch.cat([asked.gradient(base[part], Margin(), rows=part, offer=False)[0] for part in rows]))
-        ahead = torch.stack([stepped(threat.ascent(slope, base)) for slope in slopes])
+        views = along(trials.judge.model, trials.paths).values()
+        asked = [Query.over(replace(task, model=seen), eot=trials.judge.draws) for seen in views]
+        slopes = [each.gradient(base, Margin(), offer=False)[0] for each in asked]
+        ahead = torch.stack([stepped(threat.ascent(slope, base)) for slope in slopes], 1)
         noise = [streams.normal(*x.shape[1:], like=x) for _ in range(RANDOM)]
-        beside = torch.stack([stepped(threat.ascent(direction, base)) for direction in noise])
-    trials.gradients += len(slopes) * len(x) * trials.judge.draws
-    trials.forwards += int(query.slots.forwards.sum()) + len(slopes) * len(x) * trials.judge.draws
-    return Probe(here.cpu(), ahead.cpu(), beside.cpu(), logits.abs().amax(1).clamp(min=1e-30).cpu())
+        beside = torch.stack([stepped(threat.ascent(direction, base)) for direction in noise], 1)
+    for each in (query, *asked):
+        trials.gradients += int(each.slots.gradients.sum())
+        trials.forwards += int(each.slots.forwards.sum())
+    return Probe(here, ahead, beside, logits.abs().amax(1).clamp(min=1e-30))
 
 
 @check(
@@ -159,7 +159,7 @@ def labels_beat_gradients(trials: Trials) -> Measured | None:
 def other_logits_under_attack(trials: Trials) -> Measured | None:
     if trials.judge.draws > 1 or is_stochastic(trials.judge.model):
         return None
-    z = trials.returned(trials.tools.climb(steps=trials.few))
+    z, _ = trials.returned(trials.tools.climb(steps=trials.few))
     judging = predict(trials.judge.fresh(), z)
     changed = {}
     for name, with_gradients in (("with gradients", True), ("without", False)):
@@ -188,7 +188,10 @@ def other_logits_under_attack(trials: Trials) -> Measured | None:
 )
 def false_successes(trials: Trials) -> Measured | None:
     climb = trials.tools.climb(steps=trials.few)
-    if not trials.judge.stop or trials.judge.precision != "float32" or (believed := trials.believed(climb)) is None:
+    if not trials.judge.stop or trials.judge.precision != "float32":
+        return None
+    _, believed = trials.returned(climb)
+    if believed is None:
         return None
     broken = trials.broken_by(climb)
     return Measured(number=share(believed & ~broken), details={"samples": len(broken)}, chance=limit(len(broken)))
