@@ -10,9 +10,10 @@ import pytest
 import spikeproof
 
 PACKAGE = Path(spikeproof.__file__).parent
-CHOICES = {"choices", "configs", "ranges"}
+CHOICES = {"choices", "configs", "ranges", "untrusted"}
 COMMON = {*CHOICES, "randomness", "progress", "calling", "edit_counts"}
 MAY_KNOW = {
+    "untrusted": set(),
     "ranges": set(),
     "fitting": {"ranges"},
     "choices": {"fitting", "ranges"},

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
 from spikeproof.choices import Choice, UserError, fields_of, nearest
-from spikeproof.cli.files import Loader, fields_in
+from spikeproof.cli.files import fields_in
 from spikeproof.configs import from_config
 from spikeproof.fitting import Unfit, Word, fit
 from spikeproof.training import Recipe
+from spikeproof.untrusted.settings import yaml_in
+from spikeproof.untrusted.texts import Unreadable
 
 Command = Callable[..., None]
 
@@ -118,8 +118,8 @@ def _following(option: str, rest: Any) -> str:
 def meaning(text: str) -> Any:
     """What YAML takes a text for."""
     try:
-        return yaml.load(text, Loader)
-    except yaml.YAMLError:
+        return yaml_in(text)
+    except Unreadable:
         return text
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from spikeproof.choices import Choice, UserError
 from spikeproof.runs import sha256_of
 from spikeproof.runs.weights import read_weights
+from spikeproof.untrusted.texts import Unreadable, text_of
 
 OWN = ("normalise.", "num_batches_tracked")  # what the recipe's data decide, and what no prediction depends on
 
@@ -57,11 +58,11 @@ class Weights(Choice):
 def _key_map(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
-    import yaml
+    from spikeproof.untrusted.settings import MOST, yaml_in
 
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        found = yaml_in(text_of(Path(path), MOST))
+    except (OSError, Unreadable) as error:
         raise UserError(f"{path} cannot be read as a key map: {error}") from error
     if not isinstance(found, dict) or not all(isinstance(w, str) for pair in found.items() for w in pair):
         raise UserError(f"{path} is no key map: write one line for each name, such as body.0.0.weight: conv1.weight")
