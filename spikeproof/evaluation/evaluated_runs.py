@@ -16,7 +16,10 @@ from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.robustness import evaluate_pool, usable
 from spikeproof.progress import Report, silent
 from spikeproof.runs import Run, environment
+from spikeproof.runs.digests import digest_of_arrays
 from spikeproof.runs.records import VerdictsRecord
+from spikeproof.runs.ties import WEIGHTS
+from spikeproof.runs.verdict_files import ARRAYS, read_verdicts
 
 __all__ = ["evaluate_run"]
 
@@ -50,9 +53,9 @@ def evaluate_run(
     found = evaluate_pool(model, fresh, chosen, protocol, batch, Kept(run, print_), progress, ranks)
     if not ranks.first:
         return
-    for file in ("verdicts.json", "examples.npz"):  # the summary comes last: while it is missing, nothing counts
+    for file in (VerdictsRecord.FILE, "examples.npz"):  # the summary comes last: while it is missing, nothing counts
         (run.path / file).unlink(missing_ok=True)
-    run.write_arrays("verdicts.npz", found.arrays())
+    run.write_arrays(ARRAYS, found.arrays())
     right = (found.clean_prediction == found.label).nonzero()[0][:SHOWN]
     if found.diagnosis.status == "ok" and len(right):
         x, y = taken(model, chosen, torch.from_numpy(right))
@@ -67,6 +70,8 @@ def evaluate_run(
             seed=protocol.seed,
             protocol=to_config(protocol),
             fingerprint=print_,
+            network_sha256=run.stated(WEIGHTS)[0],
+            arrays_sha256=digest_of_arrays(found.arrays()),
             seconds=time.monotonic() - started,
             environment=environment(),
         )
@@ -76,8 +81,8 @@ def evaluate_run(
 
 
 def _is_there(run: Run, fingerprint: str) -> bool:
-    if not all(file in run for file in ("verdicts.json", "verdicts.npz")):
+    if not all(file in run for file in (VerdictsRecord.FILE, ARRAYS)):
         return False
-    kept = run.read(VerdictsRecord)
+    kept, _ = read_verdicts(run)
     shows = kept.status == "ok" and kept.clean_accuracy.value > 0  # else there is nothing to attack, and no picture
     return kept.fingerprint == fingerprint and (not shows or "examples.npz" in run)

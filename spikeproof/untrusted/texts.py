@@ -7,7 +7,7 @@ from typing import Any
 
 JSON_BYTES = 64 << 20
 DEPTH = 32  # of mappings and lists; ours are 12 deep at most
-VALUES = 5_000_000  # a few bytes of YAML can name the same list a billion times
+VALUES = 1_000_000  # a few bytes of YAML can name the same list a billion times
 BITS = 64  # of a whole number
 
 
