@@ -212,7 +212,8 @@ class Run:
 
     def _damaged(self, file: str, error: Exception) -> UserError:
         return UserError(
-            f"{self.path / file} is damaged ({brief(str(error))}); delete the file and run the command that made it again"
+            f"{self.path / file} is damaged ({brief(str(error))}); "
+            "delete the file and run the command that made it again"
         )
 
 

@@ -1,5 +1,6 @@
 """How is a run folder of spikeproof 0.1.0, whose files carry no schema number, read today?"""
 
+from collections.abc import Callable
 from typing import Any
 
 from spikeproof.runs.attack_names import attack_names
@@ -60,8 +61,8 @@ def upgraded(file: str, content: Content, *, recordings: bool) -> Content:
 
     Raises `KeyError`, `TypeError` or `AttributeError` for what 0.1.0 did not write.
     """
-    as_today = {"run.json": _run, "probes.json": _probes, "model.json": dict}
-    return as_today.get(file, lambda old: _verdicts(old, recordings))(content)
+    readers: dict[str, Callable[[Content], Content]] = {"run.json": _run, "probes.json": _probes, "model.json": dict}
+    return readers.get(file, lambda old: _verdicts(old, recordings))(content)
 
 
 def _run(old: Content) -> Content:

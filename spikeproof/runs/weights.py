@@ -60,7 +60,8 @@ def load_model(path: str | Path, *, trust: bool = False) -> nn.Module:
     """
     run = Run(Path(path))
     described = run.read_json("model.json")
-    how = run.read(FactoryRecord if isinstance(described, dict) and "factory" in described else BuiltRecord)
+    foreign = isinstance(described, dict) and "factory" in described
+    how: FactoryRecord | BuiltRecord = run.read(FactoryRecord) if foreign else run.read(BuiltRecord)
     tensors, _ = run.read_tensors("model.safetensors")
     refuse_untied(run)
     if isinstance(how, FactoryRecord):

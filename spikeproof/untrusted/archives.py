@@ -39,14 +39,16 @@ def inflated(content: bytes | memoryview, most: int | None = None, window: int =
 
 
 def gunzipped(content: bytes) -> bytes:
-    """The bytes in a .gz of one member; raises what `inflated` raises."""
-    return inflated(content, window=GZIP)
+    """The bytes in a .gz of one member, none in an empty file; raises what `inflated` raises."""
+    if content[:2] not in (b"", b"\x1f\x8b"):
+        raise Unreadable("is no gzip file")
+    return content and inflated(content, window=GZIP)
 
 
 def arrays_in(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
     """The arrays of a .npz, all or those of these `names` that are there, without running any code.
 
-    Raises `Unreadable` for one whose arrays would be larger than is `allowed`, or are not of the size that their headers
+    Raises `Unreadable` for one whose arrays would be larger than is `allowed`, or have not the size that their headers
     say. Raises what `zipfile`, `zlib` and numpy raise for a damaged one.
     """
     with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
