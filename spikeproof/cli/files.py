@@ -9,6 +9,7 @@ from spikeproof.evaluation import Protocol, Suite, suite_named
 from spikeproof.training import Recipe
 from spikeproof.untrusted.settings import MOST, yaml_in
 from spikeproof.untrusted.texts import Unreadable, text_of
+from spikeproof.untrusted.words import told
 
 T = TypeVar("T")
 
@@ -59,5 +60,5 @@ def fields_in(path: Path, kind: type, what: str) -> dict[str, Any]:
         raise UserError(f"{path} holds no settings: a {what} is a mapping such as '{next(iter(fields_of(kind)))}: ...'")
     for key in fields:
         if key not in fields_of(kind):
-            raise UserError(f"{path}: {kind.__name__} has no field {key!r}; {nearest(str(key), fields_of(kind))}")
+            raise UserError(f"{path}: {kind.__name__} has no field {told(key)}; {nearest(str(key), fields_of(kind))}")
     return fields

@@ -30,7 +30,7 @@ from spikeproof.runs.records import SCHEMA, AnyRecord, Epoch, Record, RunRecord
 from spikeproof.runs.upgrades import BEFORE_DIGESTS, BEFORE_SCHEMAS, upgraded
 from spikeproof.runs.whole_files import written_whole
 from spikeproof.untrusted.archives import arrays_in
-from spikeproof.untrusted.texts import Unreadable, json_in, json_lines_in, text_of
+from spikeproof.untrusted.texts import Unreadable, json_in, json_lines_in, text_of, within_limits
 from spikeproof.untrusted.words import brief
 
 KEPT = "spikeproof"  # the name, in a file of tensors, of its digest and of the facts about them
@@ -57,6 +57,7 @@ class Run:
             temporary.write_text(text, encoding="utf-8")
 
     def write_json(self, file: str, value: Any) -> None:
+        self._refuse_unreadable(file, value)
         self.write_text(file, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
     def read_json(self, file: str) -> Any:
@@ -66,6 +67,7 @@ class Run:
             raise self._damaged(file, error) from error
 
     def write_lines(self, file: str, rows: list[dict[str, Any]]) -> None:
+        self._refuse_unreadable(file, rows)
         self.write_text(file, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
     def read_lines(self, file: str) -> list[dict[str, Any]]:
@@ -187,6 +189,12 @@ class Run:
         except (OSError, SafetensorError) as error:
             said = getattr(error, "strerror", None) or str(error)
             raise UserError(f"{self.path / file} cannot be written ({said}); what was there before is left") from error
+
+    def _refuse_unreadable(self, file: str, content: Any) -> None:
+        try:
+            within_limits(content)
+        except Unreadable as error:
+            raise UserError(f"{self.path / file} is not written: it {error}") from error
 
     def _existing(self, file: str) -> Path:
         path = self.path / file

@@ -5,6 +5,8 @@ import math
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from spikeproof.untrusted.words import told
+
 Kind = TypeVar("Kind")
 
 
@@ -75,5 +77,5 @@ def _a(kind: Any, content: Any, where: str) -> Any:
     wrong = isinstance(content, bool) and kind is not bool
     if wrong or not isinstance(content, kind):
         wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise TypeError(f"{where} is {content!r}, and not {wanted}")
+        raise TypeError(f"{where} is {told(content)}, and not {wanted}")
     return content

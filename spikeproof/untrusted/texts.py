@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ JSON_BYTES = 64 << 20
 DEPTH = 32  # of mappings and lists; ours are 12 deep at most
 VALUES = 1_000_000  # a few bytes of YAML can name the same list a billion times
 BITS = 64  # of a whole number
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # moves a cursor, turns text around
 
 
 class Unreadable(ValueError):
@@ -105,3 +107,5 @@ def _refuse_odd(value: Any) -> None:
             value.encode()
         except UnicodeEncodeError as error:
             raise Unreadable(f"holds half of a letter (a lone surrogate) in {value[:20]!a}") from error
+        if CONTROL.search(value):
+            raise Unreadable(f"holds a control character in {value[:20]!a}")

@@ -17,6 +17,7 @@ from spikeproof.runs.intervals import Interval
 from spikeproof.runs.records import BuiltRecord, Epoch, ProbesRecord, RunRecord, VerdictsRecord
 from spikeproof.runs.ties import WEIGHTS, refuse_untied, refuse_verdicts_of_others
 from spikeproof.runs.verdict_files import read_verdicts
+from spikeproof.untrusted.words import printable
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ class Evidence:
 
     @property
     def name(self) -> str:
-        return self.record.name or self.run.name
+        return printable(self.record.name or self.run.name, lines=True)
 
     @property
     def seed(self) -> int:
