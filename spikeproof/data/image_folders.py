@@ -9,6 +9,7 @@ from spikeproof.data.augmentations import Augmentation, HorizontalFlip
 from spikeproof.data.data_sets import DataSet
 from spikeproof.data.image_files import SUFFIXES, Crop, images_by_class, images_in_files
 from spikeproof.data.images import Images
+from spikeproof.data.published_files import folder_inside
 
 TEST = ("test", "val")  # the names that the folder of the test part may have
 
@@ -50,7 +51,7 @@ class ImageFolder(DataSet):
         return (3, self.size, self.size)
 
     def published(self, name: Literal["train", "test"], root: Path) -> Images:
-        within = root / self.folder
+        within = folder_inside(root, self.folder)
         sides = ("train",) if name == "train" else TEST
         side = next((within / each for each in sides if (within / each).is_dir()), None)
         if side is None:
