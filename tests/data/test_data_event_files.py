@@ -648,3 +648,41 @@ def first_event(content: bytes) -> Event:
     bits = f"{int.from_bytes(content[:5]):040b}"
     x, y, p, t = bits[:8], bits[8:16], bits[16], bits[17:]
     return int(t, 2), int(x, 2), int(y, 2), int(p)
+
+
+def test_a_file_that_keeps_h5py_for_ever_or_crashes_it(
+    tmp_path: Path, h5py: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_spikes(tmp_path / "shd.h5", h5py, [([0.5], [9])], [0])
+    for program, said in (("while True: pass", "h5py reads for more than 0.5 s"), ("import os; os.abort()", "crashes")):
+        monkeypatch.setattr("spikeproof.data.events.asked.PROGRAM", saved(tmp_path / "reader.py", program.encode()))
+        monkeypatch.setattr("spikeproof.data.events.asked.SECONDS", 0.5 if "True" in program else 60.0)
+        with pytest.raises(UserError, match=rf"shd\.h5: .*{said}"):
+            SpikeFile(path)
+
+
+def test_labels_larger_than_their_file(tmp_path: Path, h5py: ModuleType) -> None:
+    """Chunks that were never written take no place in the file, and all of it in the memory."""
+    path = tmp_path / "shd.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("spikes/times", "spikes/units"):
+            file.create_dataset(name, (1 << 40,), h5py.vlen_dtype("f4"), chunks=(1000,))
+        file.create_dataset("labels", (1 << 40,), "i8", chunks=(1000,))
+    assert path.stat().st_size < 20_000
+    with pytest.raises(UserError, match=r"shd\.h5: .*labels has 1,099,511,627,776 values"):
+        SpikeFile(path)
+
+
+def test_a_recording_is_read_after_a_fork_and_after_an_error(tmp_path: Path, h5py: ModuleType) -> None:
+    spikes = SpikeFile(save_spikes(tmp_path / "shd.h5", h5py, [([0.5], [9]), ([0.25, 0.125], [1, 2])], [0, 1]))
+    first = spikes._asked._process
+    with pytest.raises(UserError, match="comes after"):
+        spikes[1]
+    assert len(spikes[0]) == 1
+    assert spikes._asked._process is first
+    spikes._asked._starter += 1  # as in a process that was forked
+    assert len(spikes[0]) == 1
+    assert spikes._asked._process is not first
+    assert first is not None
+    first.kill()
+    first.communicate()
