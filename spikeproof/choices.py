@@ -13,7 +13,19 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Self, TypeVar, get_type_hints
 
 from spikeproof.fitting import Build, Unfit, as_it_is, fit
-from spikeproof.ranges import Above, AtLeast, Count, EventCount, NonNegative, Pixels, Positive, Seed, Share, Within
+from spikeproof.ranges import (
+    Above,
+    AtLeast,
+    Count,
+    EventCount,
+    NonNegative,
+    Pixels,
+    Positive,
+    Seed,
+    Share,
+    Steps,
+    Within,
+)
 from spikeproof.untrusted.words import told
 
 __all__ = [
@@ -28,6 +40,7 @@ __all__ = [
     "Positive",
     "Seed",
     "Share",
+    "Steps",
     "UserError",
     "Within",
     "default_of",

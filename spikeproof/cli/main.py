@@ -11,7 +11,8 @@ from spikeproof.cli.helping import help_for, overview
 from spikeproof.cli.parsing import Command, sorted_words, understood
 from spikeproof.cli.tables import console, fail, say
 from spikeproof.distributed import is_said, speaks_first
-from spikeproof.untrusted.words import told
+from spikeproof.training.memory import lacks_memory
+from spikeproof.untrusted.words import brief, told
 
 COMMANDS: dict[str, Command] = {
     "train": commands.train,
@@ -36,10 +37,13 @@ def main(arguments: list[str] | None = None) -> None:
         fail(str(error), whole=isinstance(error, Advice))
     except OSError as error:
         fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
-    except MemoryError as error:
-        fail(f"the memory is full ({error}): take a smaller batch, network or number of images")
     except RecursionError:
         fail("what was given is nested too deeply")
+    except (RuntimeError, MemoryError) as error:
+        if not lacks_memory(error):
+            raise
+        said = brief(" ".join(str(error).split()))
+        fail(f"the memory is full ({said}): take a smaller batch or network, or fewer images")
     except KeyboardInterrupt:
         console.print("\nstopped; the same command goes on from here")
         sys.exit(130)

@@ -686,3 +686,20 @@ def test_a_recording_is_read_after_a_fork_and_after_an_error(tmp_path: Path, h5p
     assert first is not None
     first.kill()
     first.communicate()
+
+
+def test_one_byte_that_keeps_h5py_for_ever(tmp_path: Path, h5py: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size of an object in the heap of a file of 9 kB."""
+    path = tmp_path / "shd.h5"
+    with h5py.File(path, "w") as file:
+        for name, kind, rows in (("times", "f2", [[0.1, 0.2], [0.3]]), ("units", "u2", [[1, 2], [3]])):
+            data = file.create_dataset(f"spikes/{name}", (2,), h5py.vlen_dtype(np.dtype(kind)))
+            for number, row in enumerate(rows):
+                data[number] = np.array(row, kind)
+        file["labels"] = np.array([0, 1])
+    assert [len(SpikeFile(path)[number]) for number in range(2)] == [2, 1]
+    content = bytearray(path.read_bytes())
+    content[content.index(b"GCOL") + 48] = 255
+    monkeypatch.setattr("spikeproof.data.events.asked.SECONDS", 2.0)
+    with pytest.raises(UserError, match=r"shd\.h5: .*h5py reads for more than 2 s"):
+        [SpikeFile(saved(path, bytes(content)))[number] for number in range(2)]

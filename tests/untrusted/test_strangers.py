@@ -89,3 +89,10 @@ def test_a_folder_cannot_leave_the_root_of_the_data(tmp_path, kind, folder):
     with pytest.raises(sp.UserError, match="folder is a folder inside the root of the data") as caught:
         kind(folder=folder).part("test", tmp_path)
     assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("steps", [2147483648, 10_001, 0, 1 << 63])
+def test_more_steps_than_memory(steps):
+    for make in (lambda: sp.Network(steps=steps), lambda: sp.Framing(steps=steps)):
+        with pytest.raises(sp.UserError, match=r"steps of \w+ must be a whole number in \[1, 10000\]"):
+            make()
