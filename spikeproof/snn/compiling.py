@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 COMPILE_FROM_ELEMENTS = 2**17  # below, a call takes microseconds and seconds of compilation cannot pay
 # Bits of a vector. Inductor caches a kernel's source without them: in a process that is told to use wider vectors than
@@ -35,8 +36,11 @@ def worthwhile(elements: int, steps: int, device: str) -> bool:
 
 
 def run(function: Callable[..., Any], plan: Any, *tensors: Tensor, compiled: bool) -> Any:
-    """``function(plan, *tensors)``, compiled or eagerly; equal plans share one kernel."""
-    if not compiled:
+    """``function(plan, *tensors)``, compiled or eagerly; equal plans share one kernel.
+
+    Eagerly where somebody looks at every operation, to count multiply-adds for example: dynamo refuses that.
+    """
+    if not compiled or is_in_torch_dispatch_mode():
         return function(plan, *tensors)
     # Detached: dynamo would look at the gradients of tensors that have a history, and warn of them.
     return _compiled(function, plan)(*(t.detach() for t in tensors))

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-from spikeproof.snn import ATan, Sigmoid, Slope, Triangle, compiling, joined, kernels
+from spikeproof.snn import ATan, Network, Sigmoid, Slope, SmallCNN, Triangle, compiling, joined, kernels
 from spikeproof.snn.dynamics import Leaky, integrate
 from spikeproof.snn.kernels import Plan, Setup, fused_spikes
 
@@ -192,3 +193,14 @@ def test_a_joined_backward_follows_the_spikes_that_its_forward_fired(dtype: torc
     for a, b in zip(answers, wanted, strict=True):
         assert a.dtype == dtype
         torch.testing.assert_close(a, b, rtol=rough, atol=rough)
+
+
+def test_operations_can_be_counted() -> None:
+    """FlopCounterMode sees every operation, which a compiled kernel would hide; dynamo refuses to run under it."""
+    net = Network(architecture=SmallCNN(widths=(8, 16, 16)), steps=4).build((1, 32, 32), 10).eval()
+    x = torch.rand(8, 1, 32, 32)  # enough for a kernel
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        counted = net(x)
+    assert counter.get_total_flops() > 0
+    with torch.no_grad():
+        torch.testing.assert_close(counted, net(x))
