@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import spikeproof as sp
+from spikeproof.configs import from_config, to_config
 from spikeproof.evaluation import evaluate_run
 from spikeproof.reports.reading.evidence import read_evidence
 from spikeproof.runs import Run
@@ -19,6 +20,7 @@ from spikeproof.runs.records import SCHEMA, VerdictsRecord
 from spikeproof.runs.verdict_files import read_verdicts
 from spikeproof.runs.weights import read_weights
 from spikeproof.training import train
+from spikeproof.training.checkpoints import State
 
 SUITE = sp.Suite(name="one", attacks=[sp.PGD(steps=2)])
 PROTOCOL = sp.Protocol(threats=[sp.Linf(0.05), sp.Linf(0.1)], suite=SUITE, images=20)
@@ -194,3 +196,51 @@ def test_a_flipped_bit_in_an_archive_of_torch_is_named(tmp_path):
     content[place] ^= 1
     path.write_bytes(bytes(content))
     refused(lambda: read_weights(path), r"w\.pt is a damaged archive: .*data/0 does not fit its checksum")
+
+
+def at(content, path, value):
+    *outer, last = path
+    for name in outer:
+        content = content[name]
+    content[last] = value
+
+
+@pytest.mark.parametrize(
+    ("file", "path", "value", "named"),
+    [
+        ("run.json", ("seed",), "x", "RunRecord.seed is 'x', and not int"),
+        ("run.json", ("config", "data", "init_args"), 3, r"RunRecord.config.data.init_args is 3, and not dict"),
+        ("run.json", ("environment",), [], "RunRecord.environment is"),
+        ("verdicts.json", ("threats", 0, "eps"), [1], r"threats\[0\].eps is \[1\], and not int or float"),
+        ("verdicts.json", ("suite", "attacks", 0, "config", "class_path"), 1, "config.class_path is 1, and not str"),
+        ("verdicts.json", ("flags", 0, "raised"), 1, r"flags\[0\].raised is 1, and not bool"),
+        ("verdicts.json", ("images",), 10**6, "1000000 images"),
+    ],
+)
+def test_a_field_of_another_type_is_named(run, file, path, value, named):
+    def change(content):
+        at(content, path, value)
+        older(content)
+
+    edited(run, file, change)
+    refused(lambda: read_evidence(Run(run.path)), rf"{file} is not as spikeproof writes it .*{named}")
+
+
+def test_a_run_without_data_is_refused(run):
+    tensors, _ = run.read_tensors("model.safetensors")
+    run.write_tensors("model.safetensors", tensors, {})
+    edited(run, "run.json", lambda content: (content.update(config={}), older(content)))
+    refused(lambda: evaluate_run(Run(run.path), PROTOCOL), r"run\.json is not as spikeproof writes it .*config\.data")
+
+
+def test_a_checkpoint_of_other_types_is_named(run, made):
+    recipe = from_config({"init_args": run.record.config}, sp.Recipe)
+    state = State.fresh(recipe, torch.device("cpu"))
+    for facts in (
+        {"metrics": 3},
+        {"metrics": [{"epoch": "x"}]},
+        {"metrics": [], "reached": {"stps": 1}},
+        {"metrics": []},
+    ):
+        run.write_tensors("checkpoint.safetensors", {}, {"recipe": to_config(recipe), "ann": None} | facts)
+        refused(lambda: state.resume(run, recipe), r"checkpoint\.safetensors is not as spikeproof writes it")

@@ -31,7 +31,7 @@ from spikeproof.runs.upgrades import BEFORE_DIGESTS, BEFORE_SCHEMAS, upgraded
 from spikeproof.runs.whole_files import written_whole
 from spikeproof.untrusted.archives import arrays_in
 from spikeproof.untrusted.texts import Unreadable, json_in, json_lines_in, text_of, within_limits
-from spikeproof.untrusted.words import brief
+from spikeproof.untrusted.words import brief, printable
 
 KEPT = "spikeproof"  # the name, in a file of tensors, of its digest and of the facts about them
 
@@ -207,7 +207,7 @@ class Run:
     def unexpected(self, file: str, error: Exception) -> UserError:
         """What is said of a whole file with a content that cannot be."""
         return UserError(
-            f"{self.path / file} is not as spikeproof writes it ({type(error).__name__}: {brief(str(error))}); "
+            f"{self.path / file} is not as spikeproof writes it ({type(error).__name__}: {_in_a_line(error)}); "
             "delete the file and run the command that made it again"
         )
 
@@ -220,7 +220,7 @@ class Run:
 
     def _damaged(self, file: str, error: Exception) -> UserError:
         return UserError(
-            f"{self.path / file} is damaged ({brief(str(error))}); "
+            f"{self.path / file} is damaged ({_in_a_line(error)}); "
             "delete the file and run the command that made it again"
         )
 
@@ -241,3 +241,8 @@ def find_runs(paths: list[Path]) -> list[Run]:
         for folder in found:
             folders.setdefault(folder.resolve(), folder)
     return [Run(folder) for folder in folders.values()]
+
+
+def _in_a_line(error: Exception) -> str:
+    """What an error says; torch takes several lines, and numpy shows what it was given."""
+    return printable(brief(" ".join(str(error).split())))

@@ -33,6 +33,7 @@ def from_json(content: Any, kind: type[Kind]) -> Kind:
 
 def _read(content: Any, kind: Any, where: str) -> Any:
     if kind is Any:
+        _refuse_odd_choice(content, where)
         return content
     origin, inside = get_origin(kind), get_args(kind)
     if origin in (UnionType, Union):
@@ -44,12 +45,28 @@ def _read(content: Any, kind: Any, where: str) -> Any:
     if origin is tuple:
         return tuple(_read(item, inside[0], f"{where}[{i}]") for i, item in enumerate(_a(list, content, where)))
     if origin is dict:
+        if inside[1] is Any:
+            _refuse_odd_choice(content, where)
         return {name: _read(item, inside[1], f"{where}.{name}") for name, item in _a(dict, content, where).items()}
     if kind is float:
         if not math.isfinite(number := float(_a((int, float), content, where))):
             raise ValueError(f"{where} is {content}, and no finite number")
         return number
     return _a(kind, content, where)
+
+
+def _refuse_odd_choice(content: Any, where: str) -> None:
+    """A choice that is written down, at any depth, has a text as its class, and its fields by name."""
+    if isinstance(content, list):
+        for number, item in enumerate(content):
+            _refuse_odd_choice(item, f"{where}[{number}]")
+    elif isinstance(content, dict):
+        if "class_path" in content:
+            _a(str, content["class_path"], f"{where}.class_path")
+        if content.get("init_args") is not None:
+            _a(dict, content["init_args"], f"{where}.init_args")
+        for name, item in content.items():
+            _refuse_odd_choice(item, f"{where}.{name}")
 
 
 def _fields(content: Any, kind: Any, where: str) -> Any:
