@@ -244,3 +244,14 @@ def test_a_checkpoint_of_other_types_is_named(run, made):
     ):
         run.write_tensors("checkpoint.safetensors", {}, {"recipe": to_config(recipe), "ann": None} | facts)
         refused(lambda: state.resume(run, recipe), r"checkpoint\.safetensors is not as spikeproof writes it")
+
+
+def test_a_half_evaluation_of_another_form_counts_for_nothing(run):
+    record, arrays = read_verdicts(run)
+    (run.path / "verdicts.json").unlink()
+    rows = {name: arrays[name] for name in ("broken_at", "broken_by", "gradients", "forwards")}
+    rows |= {"undefined": np.zeros(20, bool), "settings": np.array(record.fingerprint)}
+    for stages in (np.full(7, 9), np.full(20, 9.5), np.full((20, 2), 9)):
+        run.write_arrays("verdicts.partial.npz", rows | {"stages": stages})
+    evaluate_run(run, PROTOCOL)
+    assert np.array_equal(read_verdicts(run)[1]["broken_at"], arrays["broken_at"])
