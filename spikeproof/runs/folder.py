@@ -178,12 +178,17 @@ class Run:
         except (AttributeError, TypeError) as error:
             raise self.unexpected("model.json", error) from error
 
+    def refuse_gone(self) -> None:
+        """Raise `UserError` if the folder is no longer there, so that half a run does not begin anew."""
+        if not self.path.is_dir():
+            raise UserError(f"the run folder {self.path} is gone: it was moved or deleted, and nothing is written")
+
     @contextmanager
     def _writing(self, file: str) -> Iterator[Path]:
         """As `written_whole`. A run begins with its ``run.json``: only that makes the folder."""
         try:
-            if file != RunRecord.FILE and not self.path.is_dir():
-                raise UserError(f"the run folder {self.path} is gone: it was moved or deleted, and nothing is written")
+            if file != RunRecord.FILE:
+                self.refuse_gone()
             with written_whole(self.path / file) as temporary:
                 yield temporary
         except (OSError, SafetensorError) as error:

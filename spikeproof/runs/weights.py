@@ -45,6 +45,7 @@ def write_foreign(run: Run, model: nn.Module, factory: str) -> None:
 
 def _write(run: Run, tensors: dict[str, Tensor], how: BuiltRecord | FactoryRecord) -> None:
     """The weights state of which ``model.json`` and of which choices they are: `refuse_untied` compares it."""
+    run.path.mkdir(parents=True, exist_ok=True)  # weights may be kept without a run
     run.write(how)
     facts = {"format": "spikeproof 2", MODEL: digest_of_json(run.read_json(how.FILE))}
     if RunRecord.FILE in run:

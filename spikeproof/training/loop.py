@@ -231,6 +231,7 @@ def _keep(
         for earlier in state.metrics[:-1]:
             earlier["best"] = False
     if best and ranks.first:
+        run.refuse_gone()
         data = recipe.data
         write_model(
             run,
