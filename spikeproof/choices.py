@@ -13,10 +13,24 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Self, TypeVar, get_type_hints
 
 from spikeproof.fitting import Build, Unfit, as_it_is, fit
-from spikeproof.ranges import Above, AtLeast, Count, EventCount, NonNegative, Pixels, Positive, Seed, Share, Within
+from spikeproof.ranges import (
+    Above,
+    AtLeast,
+    Count,
+    EventCount,
+    NonNegative,
+    Pixels,
+    Positive,
+    Seed,
+    Share,
+    Steps,
+    Within,
+)
+from spikeproof.untrusted.words import told
 
 __all__ = [
     "Above",
+    "Advice",
     "AtLeast",
     "Choice",
     "Count",
@@ -26,6 +40,7 @@ __all__ = [
     "Positive",
     "Seed",
     "Share",
+    "Steps",
     "UserError",
     "Within",
     "default_of",
@@ -44,6 +59,10 @@ C = TypeVar("C", bound="Choice")
 
 class UserError(ValueError):
     """A mistake that the user can mend; the message says what was wrong and what would be right."""
+
+
+class Advice(UserError):
+    """One whose message ends with what to write, of as many lines as that has."""
 
 
 class Choice(ABC):  # noqa: B024 - each kind says what is abstract
@@ -83,7 +102,7 @@ def refuse_unknown(name: str, fields: Iterable[str], cls: type) -> None:
     """Raise `UserError` unless `name` is one of the `fields` of `cls`."""
     if name not in fields:
         hint = nearest(str(name), fields) if fields else "it has none"
-        raise UserError(f"{cls.__name__} has no field {name!r}; {hint}")
+        raise UserError(f"{cls.__name__} has no field {told(name)}; {hint}")
 
 
 @functools.cache
@@ -116,7 +135,7 @@ def fit_field(cls: type, name: str, value: Any, build: Build = as_it_is) -> Any:
     try:
         return fit(value, fields_of(cls)[name], build)
     except Unfit as error:
-        said = short(error.value) if isinstance(error.value, Choice) else repr(error.value)
+        said = short(error.value) if isinstance(error.value, Choice) else told(error.value)
         raise UserError(f"{name}{error.at} of {cls.__name__} must be {error.wanted}, not {said}") from None
 
 
@@ -145,7 +164,7 @@ def pixels(value: float | str, name: str) -> float:
     try:
         length: float = fit(value, Pixels)
     except Unfit as error:
-        raise UserError(f"{name} must be {error.wanted}, not {value!r}") from None
+        raise UserError(f"{name} must be {error.wanted}, not {told(value)}") from None
     return length
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from spikeproof.choices import Choice, UserError, default_of, fields_of, fit_field, refuse_unknown, refuse_wrong_names
 from spikeproof.fitting import Unfit, Word, described
 from spikeproof.registry import known, named, path_of
+from spikeproof.untrusted.words import told
 
 
 def to_config(value: Any) -> Any:
@@ -38,7 +39,7 @@ def from_config(config: Any, kind: type, *, trust: bool = False, default: Any = 
     try:
         cls, given = _told_apart(config, kind, default, trust)
     except Unfit as error:
-        raise UserError(f"{where or 'the configuration'} must be {error.wanted}, not {error.value!r}") from None
+        raise UserError(f"{where or 'the configuration'} must be {error.wanted}, not {told(error.value)}") from None
     except UserError as error:
         raise _located(error, where) from error
     same = type(default) is cls
@@ -87,11 +88,11 @@ def _told_apart(config: Any, kind: type, default: Any, trust: bool) -> tuple[typ
     written = set(config) <= {"class_path", "init_args"} and bool(config)
     fields = (config.get("init_args") or {}) if written else config
     if not isinstance(fields, dict):
-        raise UserError(f"init_args must be a mapping from fields to values, not {fields!r}")
+        raise UserError(f"init_args must be a mapping from fields to values, not {told(fields)}")
     if "class_path" in config:
         if not written:
             extra = next(key for key in config if key not in ("class_path", "init_args"))
-            raise UserError(f"{extra!r} stands beside class_path: the fields of a choice stand under init_args")
+            raise UserError(f"{told(extra)} stands beside class_path: the fields of a choice stand under init_args")
         return named(str(config["class_path"]), kind, trust=trust), fields
     if isinstance(default, Choice):
         return type(default), fields

@@ -62,6 +62,7 @@ class InEvents(InPixels):
 
 
 Count = Annotated[int, AtLeast(1)]
+Steps = Annotated[int, Within(1, 10_000)]  # of time: each takes the memory of all activations
 Seed = Annotated[int, AtLeast(0)]
 Share = Annotated[float, Within(0, 1)]
 Positive = Annotated[float, Above(0)]

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from spikeproof.choices import Choice, UserError, nearest
+from spikeproof.untrusted.words import told
 
 GROUP = "spikeproof"
 
@@ -41,7 +42,7 @@ def named(name: str, kind: type, *, trust: bool = False) -> type:
     other = next((cls for cls in (*own(), *plugged_in()) if cls.__name__ == last), None)
     if other is not None:
         raise UserError(f"{last} is no {kind.__name__}; known are: {', '.join(sorted(known(kind)))}")
-    raise UserError(f"there is no {kind.__name__} {name!r}; {nearest(last, known(kind))}")
+    raise UserError(f"there is no {kind.__name__} {told(name)}; {nearest(last, known(kind))}")
 
 
 @functools.cache
@@ -93,7 +94,8 @@ def _foreign(name: str, kind: type, trust: bool) -> type:
             return _checked(cls, kind)
     if not trust:
         raise UserError(
-            f"{name!r} is code from outside spikeproof; it is only used with --trust, and only if you know who wrote it"
+            f"{told(name)} is code from outside spikeproof; it is only used with --trust, and only if you know who "
+            "wrote it"
         )
     package, _, last = name.rpartition(".")
     module = imported(package)
@@ -101,7 +103,7 @@ def _foreign(name: str, kind: type, trust: bool) -> type:
     if found is None:
         there = [cls.__name__ for cls in _choices_in(module) if issubclass(cls, kind)]
         hint = nearest(last, there) if there else f"it holds no {kind.__name__}"
-        raise UserError(f"{package} holds no class {last!r}; {hint}")
+        raise UserError(f"{package} holds no class {told(last)}; {hint}")
     return _checked(found, kind)
 
 

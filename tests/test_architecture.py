@@ -10,14 +10,15 @@ import pytest
 import spikeproof
 
 PACKAGE = Path(spikeproof.__file__).parent
-CHOICES = {"choices", "configs", "ranges"}
+CHOICES = {"choices", "configs", "ranges", "untrusted"}
 COMMON = {*CHOICES, "randomness", "progress", "calling", "edit_counts"}
 MAY_KNOW = {
+    "untrusted": set(),
     "ranges": set(),
     "fitting": {"ranges"},
-    "choices": {"fitting", "ranges"},
-    "registry": {"choices"},
-    "configs": {"choices", "fitting", "registry"},
+    "choices": {"fitting", "ranges", "untrusted"},
+    "registry": {"choices", "untrusted"},
+    "configs": {"choices", "fitting", "registry", "untrusted"},
     "randomness": set(),
     "calling": {"randomness", *CHOICES},
     "progress": set(),

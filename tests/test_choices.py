@@ -28,6 +28,7 @@ from spikeproof.cli.main import options_in
 from spikeproof.configs import from_config, to_config
 from spikeproof.fitting import Word, described
 from spikeproof.training import Recipe
+from spikeproof.untrusted.words import told
 
 
 def test_a_recipe_is_written_down_and_read_back_the_same():
@@ -140,8 +141,8 @@ WRONG = [
     ("count", 1.5, "count of Sample must be a whole number from 1 on, not 1.5"),
     ("count", True, "count of Sample must be a whole number from 1 on, not True"),
     ("count", "many", "count of Sample must be a whole number from 1 on, not 'many'"),
-    ("count", -(10**400), f"count of Sample must be a whole number from 1 on, not {-(10**400)}"),
-    ("share", 10**400, f"share of Sample must be a number in [0, 1], not {10**400}"),
+    ("count", -(10**400), f"count of Sample must be a whole number from 1 on, not {told(-(10**400))}"),
+    ("share", 10**400, f"share of Sample must be a number in [0, 1], not {told(10**400)}"),
     ("size", "1e999", "size of Sample must be a number from 0 on (write 8/255 or 0.031), not '1e999'"),
     ("share", 1.01, "share of Sample must be a number in [0, 1], not 1.01"),
     ("share", math.nan, "share of Sample must be a number in [0, 1], not nan"),

@@ -59,7 +59,7 @@ def test_a_folder_of_another_schema_is_named_with_the_version_that_wrote_it(tmp_
     written = {"schema": 9, "anything": 1, "environment": {"versions": {"spikeproof": "0.7.1"}}}
     (tmp_path / "run.json").write_text(json.dumps(written))
     with pytest.raises(
-        sp.UserError, match=r"run\.json is of schema 9, written by spikeproof 0\.7\.1; .* reads schema 2"
+        sp.UserError, match=r"run\.json is of schema 9, written by spikeproof 0\.7\.1; .* reads schema 3"
     ):
         _ = Run(tmp_path).record
 

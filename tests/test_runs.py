@@ -9,7 +9,7 @@ from spikeproof.runs import Run, find_runs, written_whole
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    run = Run(tmp_path / "r")
+    run = Run(tmp_path)
     arrays = {"a": np.arange(5), "b": np.array("text"), "c": np.zeros((2, 0))}
     tensors = {"w": torch.randn(3, 2).t(), "n": torch.tensor(7), "b": torch.ones(2, dtype=torch.bfloat16)}
     run.write_arrays("a.npz", arrays)

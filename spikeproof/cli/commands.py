@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from spikeproof.attacks import Linf, Threat
-from spikeproof.choices import AtLeast, Count, Seed, UserError
+from spikeproof.choices import AtLeast, Count, Seed, Steps, UserError
 from spikeproof.cli import tables
 from spikeproof.cli.files import recipe_in
 from spikeproof.cli.given import kept, protocol_of, runs_of, shown, threats_of
@@ -133,7 +133,7 @@ def evaluate(
 def convert(
     run: Path,
     out: Path | None = None,
-    steps: Count = 8,
+    steps: Steps = 8,
     conversion: Conversion = Calibration(),
     neuron: Neuron | None = None,
     finetune: Annotated[int, AtLeast(0)] = 0,

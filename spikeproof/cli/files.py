@@ -1,27 +1,17 @@
 """What do YAML files set? Recipes and suites, read and checked."""
 
-import re
 from pathlib import Path
 from typing import Any, TypeVar
-
-import yaml
 
 from spikeproof.choices import UserError, fields_of, nearest
 from spikeproof.configs import from_config
 from spikeproof.evaluation import Protocol, Suite, suite_named
 from spikeproof.training import Recipe
+from spikeproof.untrusted.settings import MOST, yaml_in
+from spikeproof.untrusted.texts import Unreadable, text_of
+from spikeproof.untrusted.words import told
 
 T = TypeVar("T")
-
-
-class Loader(yaml.SafeLoader):
-    """YAML, with numbers such as 1e-3, which are texts to PyYAML."""
-
-
-Loader.yaml_implicit_resolvers = {key: list(those) for key, those in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
 
 
 def recipe_in(path: Path, *, trust: bool = False) -> Recipe:
@@ -63,12 +53,12 @@ def fields_in(path: Path, kind: type, what: str) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"there is no {what} file {path}")
     try:
-        fields = yaml.load(path.read_text(encoding="utf-8"), Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        fields = yaml_in(text_of(path, MOST))
+    except Unreadable as error:
+        raise UserError(f"{path} {error}") from error
     if not isinstance(fields, dict) or not fields:
         raise UserError(f"{path} holds no settings: a {what} is a mapping such as '{next(iter(fields_of(kind)))}: ...'")
     for key in fields:
         if key not in fields_of(kind):
-            raise UserError(f"{path}: {kind.__name__} has no field {key!r}; {nearest(str(key), fields_of(kind))}")
+            raise UserError(f"{path}: {kind.__name__} has no field {told(key)}; {nearest(str(key), fields_of(kind))}")
     return fields

@@ -5,12 +5,14 @@ import sys
 from typing import Any
 
 import spikeproof
-from spikeproof.choices import UserError, nearest
+from spikeproof.choices import Advice, UserError, nearest
 from spikeproof.cli import commands
 from spikeproof.cli.helping import help_for, overview
 from spikeproof.cli.parsing import Command, sorted_words, understood
 from spikeproof.cli.tables import console, fail, say
 from spikeproof.distributed import is_said, speaks_first
+from spikeproof.training.memory import lacks_memory
+from spikeproof.untrusted.words import brief, told
 
 COMMANDS: dict[str, Command] = {
     "train": commands.train,
@@ -32,9 +34,16 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as error:
         if is_said(str(error)):
             sys.exit(2)
-        fail(str(error))
+        fail(str(error), whole=isinstance(error, Advice))
     except OSError as error:
         fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+    except RecursionError:
+        fail("what was given is nested too deeply")
+    except (RuntimeError, MemoryError) as error:
+        if not lacks_memory(error):
+            raise
+        said = brief(" ".join(str(error).split()))
+        fail(f"the memory is full ({said}): take a smaller batch or network, or fewer images")
     except KeyboardInterrupt:
         console.print("\nstopped; the same command goes on from here")
         sys.exit(130)
@@ -65,5 +74,5 @@ def options_in(arguments: list[str]) -> dict[str, Any]:
 def command_named(name: str) -> Command:
     """The function of that command."""
     if name not in COMMANDS:
-        raise UserError(f"there is no command {name!r}; {nearest(name, COMMANDS)}")
+        raise UserError(f"there is no command {told(name)}; {nearest(name, COMMANDS)}")
     return COMMANDS[name]

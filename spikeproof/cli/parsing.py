@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
 from spikeproof.choices import Choice, UserError, fields_of, nearest
-from spikeproof.cli.files import Loader, fields_in
+from spikeproof.cli.files import fields_in
 from spikeproof.configs import from_config
 from spikeproof.fitting import Unfit, Word, fit
 from spikeproof.training import Recipe
+from spikeproof.untrusted.settings import yaml_in
+from spikeproof.untrusted.texts import Unreadable
+from spikeproof.untrusted.words import told
 
 Command = Callable[..., None]
 
@@ -118,8 +119,8 @@ def _following(option: str, rest: Any) -> str:
 def meaning(text: str) -> Any:
     """What YAML takes a text for."""
     try:
-        return yaml.load(text, Loader)
-    except yaml.YAMLError:
+        return yaml_in(text)
+    except Unreadable:
         return text
 
 
@@ -182,7 +183,7 @@ def _option(name: str, value: Any, hint: Any, default: Any, trust: bool) -> Any:
     try:
         return fit(value, hint)
     except Unfit as error:
-        raise UserError(f"--{name.replace('_', '-')} must be {error.wanted}, not {error.value!r}") from None
+        raise UserError(f"--{name.replace('_', '-')} must be {error.wanted}, not {told(error.value)}") from None
 
 
 def _alone(name: str, command: Command, words: list[str]) -> dict[str, Any]:
@@ -194,7 +195,7 @@ def _alone(name: str, command: Command, words: list[str]) -> dict[str, Any]:
             raise UserError(f"{name} needs {several}: one or more paths")
         return {several: [Path(word) for word in words]} if words else {}
     if len(words) > len(wanted):
-        raise UserError(f"{name} does not know what to do with {words[len(wanted)]!r}")
+        raise UserError(f"{name} does not know what to do with {told(words[len(wanted)])}")
     if missing := list(wanted)[len(words) :]:
         raise UserError(f"{name} needs {missing[0]}: a path")
     return {parameter: Path(word) for parameter, word in zip(wanted, words, strict=False)}

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as without_markup
 from rich.table import Table
 
 from spikeproof.attacks import Attack, AttackLoss, Threat
@@ -27,6 +27,7 @@ from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run, environment
 from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, Readout
 from spikeproof.training import Optimiser, Schedule
+from spikeproof.untrusted.words import printable, short_error
 
 console = Console(emoji=False)  # a model fnets:nine: is no nine
 
@@ -49,8 +50,13 @@ KINDS: dict[str, type] = {
 }
 
 
+def escape(name: str) -> str:
+    """A name that others gave, for a table."""
+    return without_markup(printable(name))
+
+
 def say(message: str) -> None:
-    console.print(message, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(message, lines=True), markup=False, highlight=False, soft_wrap=True)
 
 
 def show(rows: list[Row]) -> None:
@@ -149,7 +155,10 @@ def first_line(thing: Any) -> str:
     return sentence.rstrip(":") if len(sentence) <= 150 else said.partition("\n")[0] + " ..."
 
 
-def fail(message: str) -> None:
-    """End with a message on stderr and exit status 2."""
-    Console(stderr=True, emoji=False).print("[bold red]error:[/]", escape(message), highlight=False, soft_wrap=True)
+def fail(message: str, whole: bool = False) -> None:
+    """End with a message on stderr, of three lines at most unless `whole`, and exit status 2."""
+    message = printable(message, lines=True) if whole else short_error(message)
+    Console(stderr=True, emoji=False).print(
+        "[bold red]error:[/]", without_markup(message), highlight=False, soft_wrap=True
+    )
     sys.exit(2)

@@ -5,15 +5,21 @@ import http.client
 import os
 import tarfile
 import tempfile
+import time
 import urllib.request
 import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from spikeproof.choices import UserError
 from spikeproof.data.data_sets import DataSet
 from spikeproof.data.published_files import Download, data_root
+from spikeproof.untrusted.words import printable
 
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 30  # without a byte
+MOST_BYTES = 1 << 30  # the largest of ours, TinyImageNet, has 248 MB
+MOST_SECONDS = 6 * 3600.0
 CHUNK_BYTES = 1 << 20
 
 
@@ -48,12 +54,14 @@ def fetch(item: Download, root: Path) -> None:
             raise UserError(f"{item.url} gave a file with md5 {found}, the published one has {item.md5}; try it again")
         try:
             os.replace(_unpacked(file, item, Path(temporary)), target)
-        except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
+            if isinstance(error, UserError):
+                raise
             raise UserError(f"cannot unpack {item.url} into {target.absolute()}: {error}") from error
 
 
 def _transfer(url: str, file: Path) -> str:
-    """Writes what `url` gives to `file` and returns its md5."""
+    """Writes what `url` gives to `file` and returns its md5; raises `UserError` for what does not end."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -64,13 +72,24 @@ def _transfer(url: str, file: Path) -> str:
         file.open("wb") as out,
         Progress(*columns, console=Console(stderr=True), transient=True) as progress,
     ):
-        size = int(response.headers.get("Content-Length") or 0) or None
-        task = progress.add_task(url.rpartition("/")[2], total=size)
-        while chunk := response.read(CHUNK_BYTES):
+        task = progress.add_task(printable(url.rpartition("/")[2]), total=_said_size(response.headers))
+        started, got = time.monotonic(), 0
+        while chunk := response.read1(CHUNK_BYTES):  # what is there: a whole chunk may drip in for ever
+            got += len(chunk)
+            if got > MOST_BYTES:
+                raise UserError(f"{url} gives more than {MOST_BYTES:,} bytes, and no data set here has as many")
+            if time.monotonic() - started > MOST_SECONDS:
+                raise UserError(f"{url} gave {got:,} bytes in {MOST_SECONDS:.0f} s, and not all: try it again")
             out.write(chunk)
             md5.update(chunk)
             progress.advance(task, len(chunk))
     return md5.hexdigest()
+
+
+def _said_size(headers: Mapping[str, str]) -> int | None:
+    """How many bytes a site announces, for the progress bar alone; None where it says no number."""
+    said = (headers.get("Content-Length") or "").strip()
+    return int(said) if said.isdecimal() and len(said) < 16 else None
 
 
 def _unpacked(file: Path, item: Download, temporary: Path) -> Path:
@@ -84,6 +103,7 @@ def _unpacked(file: Path, item: Download, temporary: Path) -> Path:
             archive.extractall(folder)
     else:
         return file
-    if not (folder / item.path).is_dir():
-        raise UserError(f"{item.url} does not hold the folder {item.path}")
-    return folder / item.path
+    found = folder / item.path
+    if not found.is_dir() or any(part.is_symlink() for part in (found, *found.parents) if part.is_relative_to(folder)):
+        raise UserError(f"{item.url} does not hold the folder {item.path}, or it is a link")
+    return found

@@ -1,6 +1,5 @@
 """How is an IDX file, the format of MNIST, read and checked?"""
 
-import gzip
 import math
 import struct
 import zlib
@@ -10,6 +9,8 @@ import numpy as np
 
 from spikeproof.choices import UserError
 from spikeproof.data.published_files import Download, damaged, missing, refuse_altered
+from spikeproof.untrusted.archives import gunzipped
+from spikeproof.untrusted.texts import Unreadable
 
 UNSIGNED_BYTE = 8
 
@@ -26,11 +27,11 @@ def read_idx(root: Path, download: Download, md5: str) -> np.ndarray:
         raise missing(path, download)
     content = path.read_bytes()
     try:
-        content = gzip.decompress(content) if path == packed else content
+        content = gunzipped(content) if path == packed else content
         array = parse_idx(content)
     except EOFError as error:
         raise damaged(path, content, md5, "truncated") from error
-    except (gzip.BadGzipFile, zlib.error, UserError) as error:
+    except (zlib.error, Unreadable, UserError) as error:
         raise damaged(path, content, md5, f"damaged ({error})") from error
     refuse_altered(path, content, md5)
     return array

@@ -16,8 +16,12 @@ from spikeproof.choices import UserError
 from spikeproof.data.crops import centre_crop, random_crop, resize_shorter_side
 from spikeproof.data.images import Images
 from spikeproof.randomness import seed_from
+from spikeproof.untrusted.words import brief, printable
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
+
+MOST_PIXELS = 1 << 26  # 192 MiB of RGB; Pillow warns at 89 million, and gives up at twice as many
+MOST_TIMES = 100  # the longer side, of the shorter
 
 Crop = Literal["centre", "random"]
 Each = Callable[[Callable[[int], np.ndarray], Sequence[int]], Iterable[np.ndarray]]  # as the function map
@@ -79,9 +83,11 @@ class PixelsInFiles:
         name = self.names[row]
         try:
             with Image.open(self.folder / name) as file:
+                _refuse_bombs(file.size)
                 image = file.convert("RGB")
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # a broken PNG is a SyntaxError
-            raise UserError(f"cannot decode the image {name} in {self.folder}: {error}") from error
+        except Exception as error:  # Pillow raises system, syntax, struct, value, memory and bomb errors
+            said = brief(str(error))
+            raise UserError(f"cannot decode the image {printable(name)} in {self.folder}: {said}") from error
         if self.crop == "random" and draw is not None:
             return np.asarray(random_crop(image, self.size, seed_from(draw, row)))
         if self.resize:
@@ -89,6 +95,16 @@ class PixelsInFiles:
         if image.size != (self.size, self.size):
             raise UserError(f"the image {name} in {self.folder} must have {self.size} pixels a side, not {image.size}")
         return np.asarray(image)
+
+
+def _refuse_bombs(size: tuple[int, int]) -> None:
+    """What a file says of itself, before it is decoded; a thin strip would be scaled to a huge picture."""
+    short, long = sorted(size)
+    if short * long > MOST_PIXELS or long > MOST_TIMES * short:
+        raise ValueError(
+            f"it has {size[0]:,} x {size[1]:,} pixels; at most {MOST_PIXELS:,} are decoded, and a side of "
+            f"{MOST_TIMES} times the other"
+        )
 
 
 def as_pixels(decoded: Tensor) -> Tensor:

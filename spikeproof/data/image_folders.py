@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from spikeproof.choices import Count, Seed, UserError
+from spikeproof.choices import Count, Seed, UserError, Within
 from spikeproof.data.augmentations import Augmentation, HorizontalFlip
 from spikeproof.data.data_sets import DataSet
 from spikeproof.data.image_files import SUFFIXES, Crop, images_by_class, images_in_files
 from spikeproof.data.images import Images
+from spikeproof.data.published_files import folder_inside
 
+Side = Annotated[int, Within(1, 4096)]  # pixels
 TEST = ("test", "val")  # the names that the folder of the test part may have
 
 
@@ -25,8 +27,8 @@ class ImageFolder(DataSet):
 
     folder: str = "pictures"
     classes: tuple[str, ...] = ("class 0", "class 1")  # type: ignore[misc]
-    size: Count = 224
-    resize: Count | None = 256
+    size: Side = 224
+    resize: Side | None = 256
     crop: Crop = "random"
     train_images: Count | None = None
     validation_images: Count = 100
@@ -50,7 +52,7 @@ class ImageFolder(DataSet):
         return (3, self.size, self.size)
 
     def published(self, name: Literal["train", "test"], root: Path) -> Images:
-        within = root / self.folder
+        within = folder_inside(root, self.folder)
         sides = ("train",) if name == "train" else TEST
         side = next((within / each for each in sides if (within / each).is_dir()), None)
         if side is None:

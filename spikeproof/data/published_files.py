@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spikeproof.choices import UserError
+from spikeproof.untrusted.words import told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,18 @@ class Download:
 def data_root(root: Path | str | None) -> Path:
     """The folder of all data: `root`, or else the environment variable SPIKEPROOF_DATA, or else ./data."""
     return Path(root or os.environ.get("SPIKEPROOF_DATA") or "data").expanduser()
+
+
+def folder_inside(root: Path, folder: str) -> Path:
+    """The folder of that name in the root of the data.
+
+    Raises `UserError` for one that lies outside: a config of somebody else would read what it likes. A link that its
+    owner has put into the root may lead anywhere.
+    """
+    path = Path(folder)
+    if path.is_absolute() or ".." in path.parts or not folder.isprintable():
+        raise UserError(f"folder is a folder inside the root of the data, {root.absolute()}; not {told(folder)}")
+    return root / path
 
 
 def missing(path: Path, download: Download) -> UserError:

@@ -17,6 +17,7 @@ from spikeproof.evaluation.predictions import check_classes
 from spikeproof.runs import Run, environment, sha256_of
 from spikeproof.runs.environments import version
 from spikeproof.runs.foreign import built_by
+from spikeproof.runs.locks import locked
 from spikeproof.runs.records import RunRecord
 from spikeproof.runs.weights import load_tensors, read_weights, write_foreign
 from spikeproof.snn import adapt
@@ -39,11 +40,12 @@ def adopt_foreign(
         load_tensors(model, read_weights(weights), str(weights))
     _refuse_what_does_not_fit(model.to(ALONE.device_of(device or "cpu")), factory, data)
     run, config = Run(out), _config(factory, weights, data, out)
-    if "run.json" not in run:
-        run.write(_record(config, model))
-    elif run.record.config != config:
-        raise UserError(f"{out} holds another run; name another folder with --out, or delete this one")
-    write_foreign(run, model, factory)
+    with locked(run):
+        if "run.json" not in run:
+            run.write(_record(config, model))
+        elif run.record.config != config:
+            raise UserError(f"{out} holds another run; name another folder with --out, or delete this one")
+        write_foreign(run, model, factory)
     return Run(out)
 
 

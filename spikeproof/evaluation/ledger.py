@@ -97,11 +97,18 @@ class Ledger:
         """Take from all that was kept, by however many ranks, what is known of each image at its latest stage."""
         for file in sorted(kept.run.path.glob(STATES)):
             found = kept.run.read_arrays(file.name)
-            if str(found["settings"]) == kept.fingerprint and "stages" in found:  # else it says nothing about this one
+            if str(found.get("settings")) == kept.fingerprint and self._is_alike(found):  # else it is of another
                 self._take(np.arange(len(self.stages)), found)
         for theirs in self.ranks.gather(self._rows()):  # who may see other disks
             self._take(np.arange(len(self.stages)), theirs)
         self._judge_undefined()
+
+    def _is_alike(self, found: dict[str, np.ndarray]) -> bool:
+        """Whether these are rows as they are kept here, of as many images."""
+        return all(
+            name in found and found[name].shape == rows.shape and found[name].dtype == rows.dtype
+            for name, rows in self._rows().items()
+        )
 
     def _take(self, index: np.ndarray, found: dict[str, np.ndarray]) -> None:
         """What somebody found for the images `index`, where it is more than is known here."""

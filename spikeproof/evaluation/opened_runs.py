@@ -10,6 +10,7 @@ from spikeproof.configs import from_config
 from spikeproof.data import DataSet
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.runs import Run
+from spikeproof.runs.records import RunRecord
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import adapt
 
@@ -30,5 +31,7 @@ def opened(run: Run, then: str, *, device: str | torch.device | None, trust: boo
     at = ranks.device_of(device)
     if not run.record.finished:
         raise UserError(f"the training of {run.path} has not finished: start its command again, then {then}")
+    if "data" not in run.record.config:
+        raise run.unexpected(RunRecord.FILE, KeyError("config.data"))
     model = adapt(load_model(run.path, trust=trust)).to(at)
     return Opened(model, from_config(run.record.config["data"], DataSet, trust=trust))

@@ -15,6 +15,7 @@ from spikeproof.evaluation.probes import probe
 from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.suites import Suite
 from spikeproof.runs import Run, environment
+from spikeproof.runs.locks import locked
 from spikeproof.runs.records import ProbesRecord
 
 __all__ = ["probe_run"]
@@ -48,16 +49,17 @@ def probe_run(
     print_ = fingerprint(model, chosen, protocol, batch)
     if ProbesRecord.FILE in run and (kept := run.read(ProbesRecord)).fingerprint == print_:
         return kept
-    started = time.monotonic()
-    found = probe(model, *chosen.batch(torch.arange(len(chosen))), threat, attack, batch=batch, seed=seed)
-    record = found.record(
-        data=to_config(data),
-        resplit=data.resplit,
-        part=part,
-        seed=seed,
-        fingerprint=print_,
-        seconds=time.monotonic() - started,
-        environment=environment(),
-    )
-    run.write(record)
-    return record
+    with locked(run):
+        started = time.monotonic()
+        found = probe(model, *chosen.batch(torch.arange(len(chosen))), threat, attack, batch=batch, seed=seed)
+        record = found.record(
+            data=to_config(data),
+            resplit=data.resplit,
+            part=part,
+            seed=seed,
+            fingerprint=print_,
+            seconds=time.monotonic() - started,
+            environment=environment(),
+        )
+        run.write(record)
+        return record

@@ -42,6 +42,7 @@ from spikeproof.snn import (
     StraightThrough,
     Triangle,
 )
+from spikeproof.untrusted.words import told
 
 __all__ = ["SUITES", "Suite", "suite_named"]
 
@@ -176,5 +177,5 @@ SUITES = {
 def suite_named(name: str) -> Suite:
     """The suite of that name; raises `UserError` with the nearest one for an unknown name."""
     if name not in SUITES:
-        raise UserError(f"unknown suite {name!r}; {nearest(name, SUITES)}")
+        raise UserError(f"unknown suite {told(name)}; {nearest(name, SUITES)}")
     return SUITES[name]

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from spikeproof.runs.records import Environment
+from spikeproof.untrusted.words import printable
 
 PACKAGES = ("spikeproof", "torch", "numpy", "scipy", "scikit-learn", "safetensors")
 
@@ -25,7 +26,7 @@ def environment() -> Environment:
             "threads": torch.get_num_threads(),
             "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        command=printable(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
     )
 
 

@@ -10,8 +10,9 @@ A run is a folder of these files, each written beside its place and renamed, so 
 - ``probes.json``, ``examples.npz``: why the network holds or not, and pictures for the report
 """
 
-import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +24,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from spikeproof.choices import UserError
+from spikeproof.runs.digests import digest_of_bytes_alone, digest_of_json, digest_of_tensors
 from spikeproof.runs.json_forms import as_json, from_json
 from spikeproof.runs.records import SCHEMA, AnyRecord, Epoch, Record, RunRecord
-from spikeproof.runs.upgrades import BEFORE_SCHEMAS, upgraded
+from spikeproof.runs.upgrades import BEFORE_DIGESTS, BEFORE_SCHEMAS, upgraded
 from spikeproof.runs.whole_files import written_whole
+from spikeproof.untrusted.archives import arrays_in
+from spikeproof.untrusted.texts import Unreadable, json_in, json_lines_in, text_of, within_limits
+from spikeproof.untrusted.words import brief, printable
+
+KEPT = "spikeproof"  # the name, in a file of tensors, of its digest and of the facts about them
 
 
 @dataclass(frozen=True)
@@ -46,35 +53,36 @@ class Run:
         return (self.path / file).is_file()
 
     def write_text(self, file: str, text: str) -> None:
-        with written_whole(self.path / file) as temporary:
+        with self._writing(file) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
     def write_json(self, file: str, value: Any) -> None:
+        self._refuse_unreadable(file, value)
         self.write_text(file, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
     def read_json(self, file: str) -> Any:
         try:
-            return json.loads(self._existing(file).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            return json_in(text_of(self._existing(file)))
+        except Unreadable as error:
             raise self._damaged(file, error) from error
 
     def write_lines(self, file: str, rows: list[dict[str, Any]]) -> None:
+        self._refuse_unreadable(file, rows)
         self.write_text(file, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
     def read_lines(self, file: str) -> list[dict[str, Any]]:
         try:
-            return [json.loads(line) for line in self._existing(file).read_text(encoding="utf-8").splitlines()]
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            return json_lines_in(text_of(self._existing(file)))
+        except Unreadable as error:
             raise self._damaged(file, error) from error
 
     def write_arrays(self, file: str, arrays: dict[str, np.ndarray]) -> None:
-        with written_whole(self.path / file) as temporary, temporary.open("wb") as stream:
+        with self._writing(file) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
     def read_arrays(self, file: str) -> dict[str, np.ndarray]:
         try:
-            with self._existing(file).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
+            return arrays_in(self._existing(file))
         except UserError:
             raise
         except Exception as error:  # numpy raises zipfile, zlib, OS and value errors for a damaged archive
@@ -83,39 +91,63 @@ class Run:
     def write_tensors(self, file: str, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
         """`tensors` and, in the same file, JSON-able `facts` about them."""
         whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        with written_whole(self.path / file) as temporary:
-            kept = {"facts": json.dumps(facts, allow_nan=False), "sha256": _digest(whole)}
-            save_file(whole, temporary, metadata=kept)
+        kept = {"facts": facts, "sha256": digest_of_tensors(whole, facts)}
+        with self._writing(file) as temporary:  # of several keys safetensors would write one first or another
+            save_file(whole, temporary, metadata={KEPT: json.dumps(kept, sort_keys=True, allow_nan=False)})
 
     def read_tensors(self, file: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        digest, facts = self.stated(file)
         try:
             with safe_open(self._existing(file), framework="pt") as stream:
                 tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-                kept = stream.metadata() or {}
-            if kept.get("sha256") != _digest(tensors):
-                raise self._damaged(file, ValueError("its tensors are not those that were written"))
-            return tensors, json.loads(kept.get("facts", "{}"))
-        except (SafetensorError, json.JSONDecodeError, OSError) as error:
+                whole = KEPT in (stream.metadata() or {})
+        except (SafetensorError, OSError) as error:
             raise self._damaged(file, error) from error
+        if digest != (digest_of_tensors(tensors, facts) if whole else digest_of_bytes_alone(tensors)):
+            raise self._damaged(
+                file, ValueError("its tensors, or the facts about them, are not those that were written")
+            )
+        return tensors, facts
+
+    def stated(self, file: str) -> tuple[str, dict[str, Any]]:
+        """The digest and the facts that a file of tensors states; the tensors are not looked at."""
+        try:
+            with safe_open(self._existing(file), framework="pt") as stream:
+                kept = stream.metadata() or {}
+            if KEPT in kept:
+                kept = json_in(kept[KEPT])
+                return str(kept["sha256"]), dict(kept["facts"])
+            return kept.get("sha256", ""), dict(json_in(kept.get("facts", "{}")))  # as spikeproof wrote them before
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise error if isinstance(error, UserError) else self._damaged(file, error) from error
 
     def write(self, record: Record) -> None:
         """`record`, in the file of its kind, under the number of the schema."""
-        self.write_json(record.FILE, {"schema": SCHEMA} | as_json(record))
+        content = {"schema": SCHEMA} | as_json(record)
+        self.write_json(record.FILE, content | {"sha256": digest_of_json(content)})
 
     def read(self, kind: type[AnyRecord]) -> AnyRecord:
-        """The record of this kind; one of spikeproof 0.1.0 is upgraded, one of a later schema is refused."""
+        """The record of this kind; one of spikeproof 0.1.0 is upgraded, one of a later schema is refused.
+
+        Raises `UserError` for a field of another type, which it names, and for a record that was changed since.
+        """
         content = self.read_json(kind.FILE)
         try:
-            schema = content.pop("schema", BEFORE_SCHEMAS)
+            digest, schema = content.pop("sha256", None), content.get("schema", BEFORE_SCHEMAS)
+            if schema not in (BEFORE_SCHEMAS, BEFORE_DIGESTS, SCHEMA):
+                raise self._of_another(kind.FILE, schema, content)
+            unchanged = schema < SCHEMA or digest == digest_of_json(content)
+            content = {name: value for name, value in content.items() if name != "schema"}
             if schema == BEFORE_SCHEMAS:
                 content = upgraded(kind.FILE, content, recordings=self.holds_recordings)
-            elif schema != SCHEMA:
-                raise self._of_another(kind.FILE, schema, content)
-            return from_json(content, kind)
+            record = from_json(content, kind)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
             raise self.unexpected(kind.FILE, error) from error
+        if not unchanged:
+            raise self._damaged(kind.FILE, ValueError("it was changed after it was written"))
+        return record
 
     @cached_property
     def record(self) -> RunRecord:
@@ -146,6 +178,29 @@ class Run:
         except (AttributeError, TypeError) as error:
             raise self.unexpected("model.json", error) from error
 
+    def refuse_gone(self) -> None:
+        """Raise `UserError` if the folder is no longer there, so that half a run does not begin anew."""
+        if not self.path.is_dir():
+            raise UserError(f"the run folder {self.path} is gone: it was moved or deleted, and nothing is written")
+
+    @contextmanager
+    def _writing(self, file: str) -> Iterator[Path]:
+        """As `written_whole`. A run begins with its ``run.json``: only that makes the folder."""
+        try:
+            if file != RunRecord.FILE:
+                self.refuse_gone()
+            with written_whole(self.path / file) as temporary:
+                yield temporary
+        except (OSError, SafetensorError) as error:
+            said = getattr(error, "strerror", None) or str(error)
+            raise UserError(f"{self.path / file} cannot be written ({said}); what was there before is left") from error
+
+    def _refuse_unreadable(self, file: str, content: Any) -> None:
+        try:
+            within_limits(content)
+        except Unreadable as error:
+            raise UserError(f"{self.path / file} is not written: it {error}") from error
+
     def _existing(self, file: str) -> Path:
         path = self.path / file
         if not self.path.is_dir():
@@ -157,7 +212,7 @@ class Run:
     def unexpected(self, file: str, error: Exception) -> UserError:
         """What is said of a whole file with a content that cannot be."""
         return UserError(
-            f"{self.path / file} is not as spikeproof writes it ({type(error).__name__}: {error}); "
+            f"{self.path / file} is not as spikeproof writes it ({type(error).__name__}: {_in_a_line(error)}); "
             "delete the file and run the command that made it again"
         )
 
@@ -170,7 +225,8 @@ class Run:
 
     def _damaged(self, file: str, error: Exception) -> UserError:
         return UserError(
-            f"{self.path / file} is damaged ({error}); delete the file and run the command that made it again"
+            f"{self.path / file} is damaged ({_in_a_line(error)}); "
+            "delete the file and run the command that made it again"
         )
 
 
@@ -192,10 +248,6 @@ def find_runs(paths: list[Path]) -> list[Run]:
     return [Run(folder) for folder in folders.values()]
 
 
-def _digest(tensors: dict[str, torch.Tensor]) -> str:
-    """What tells whether tensors are bit for bit those that were written."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+def _in_a_line(error: Exception) -> str:
+    """What an error says; torch takes several lines, and numpy shows what it was given."""
+    return printable(brief(" ".join(str(error).split())))

@@ -6,12 +6,13 @@ from torch import nn
 
 from spikeproof.choices import UserError, nearest
 from spikeproof.registry import imported
+from spikeproof.untrusted.words import told
 
 
 def needs_trust(folder: Path, factory: str) -> UserError:
     """What is said where code from elsewhere would have to run, and was not trusted."""
     return UserError(
-        f"the network of {folder} is built by {factory!r}, code from outside spikeproof; it is only run with "
+        f"the network of {folder} is built by {told(factory)}, code from outside spikeproof; it is only run with "
         "--trust, and only if you know who wrote it"
     )
 
@@ -24,7 +25,9 @@ def built_by(factory: str) -> nn.Module:
     """
     module, _, name = factory.partition(":")
     if not (module and name):
-        raise UserError(f"{factory!r} names no function: write package.module:function, for example mynets.vgg:build")
+        raise UserError(
+            f"{told(factory)} names no function: write package.module:function, for example mynets.vgg:build"
+        )
     found = imported(module)
     function = getattr(found, name, None)
     if not callable(function) or isinstance(function, nn.Module):

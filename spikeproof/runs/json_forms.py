@@ -5,6 +5,8 @@ import math
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from spikeproof.untrusted.words import told
+
 Kind = TypeVar("Kind")
 
 
@@ -31,6 +33,7 @@ def from_json(content: Any, kind: type[Kind]) -> Kind:
 
 def _read(content: Any, kind: Any, where: str) -> Any:
     if kind is Any:
+        _refuse_odd_choice(content, where)
         return content
     origin, inside = get_origin(kind), get_args(kind)
     if origin in (UnionType, Union):
@@ -42,12 +45,28 @@ def _read(content: Any, kind: Any, where: str) -> Any:
     if origin is tuple:
         return tuple(_read(item, inside[0], f"{where}[{i}]") for i, item in enumerate(_a(list, content, where)))
     if origin is dict:
+        if inside[1] is Any:
+            _refuse_odd_choice(content, where)
         return {name: _read(item, inside[1], f"{where}.{name}") for name, item in _a(dict, content, where).items()}
     if kind is float:
         if not math.isfinite(number := float(_a((int, float), content, where))):
             raise ValueError(f"{where} is {content}, and no finite number")
         return number
     return _a(kind, content, where)
+
+
+def _refuse_odd_choice(content: Any, where: str) -> None:
+    """A choice that is written down, at any depth, has a text as its class, and its fields by name."""
+    if isinstance(content, list):
+        for number, item in enumerate(content):
+            _refuse_odd_choice(item, f"{where}[{number}]")
+    elif isinstance(content, dict):
+        if "class_path" in content:
+            _a(str, content["class_path"], f"{where}.class_path")
+        if content.get("init_args") is not None:
+            _a(dict, content["init_args"], f"{where}.init_args")
+        for name, item in content.items():
+            _refuse_odd_choice(item, f"{where}.{name}")
 
 
 def _fields(content: Any, kind: Any, where: str) -> Any:
@@ -75,5 +94,5 @@ def _a(kind: Any, content: Any, where: str) -> Any:
     wrong = isinstance(content, bool) and kind is not bool
     if wrong or not isinstance(content, kind):
         wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise TypeError(f"{where} is {content!r}, and not {wanted}")
+        raise TypeError(f"{where} is {told(content)}, and not {wanted}")
     return content

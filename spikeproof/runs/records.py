@@ -1,11 +1,12 @@
 """What do the files of a run folder say? One declaration of each, which evaluations write and reports read."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from spikeproof.runs.intervals import Interval
 
-SCHEMA = 2  # of the JSON files of a run folder; what has no number is of spikeproof 0.1.0
+SCHEMA = 3  # of the JSON files of a run folder; 2 had no digest, and what has no number is of spikeproof 0.1.0
 
 Config = dict[str, Any]  # a choice as it is written down: {"class_path": ..., "init_args": ...}
 
@@ -33,6 +34,42 @@ class RunRecord:
     finished: str | None
     training_seconds: float | None = None
     environment: Environment = Environment()
+
+
+MOST_VALUES = 1 << 28  # of an image or a recording: as float32 it takes 1 GiB
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltRecord:
+    """``model.json``: the arguments of `Network.build` that make the network of the weights beside it.
+
+    Raises `ValueError` for numbers that no network is built with.
+    """
+
+    FILE: ClassVar[str] = "model.json"
+    network: Config
+    shape: tuple[int, ...]
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.shape) not in (3, 4) or min(self.shape) < 1 or math.prod(self.shape) > MOST_VALUES:
+            raise ValueError(f"shape is {list(self.shape)[:6]}, and not [C, H, W] or [T, P, H, W] from 1 on")
+        if not 1 <= self.classes <= 1_000_000:
+            raise ValueError(f"classes is {self.classes}, and not from 1 to a million")
+        if {len(self.mean), len(self.std)} != {self.shape[-3]}:
+            raise ValueError(f"mean and std hold {len(self.mean)} and {len(self.std)} numbers, not {self.shape[-3]}")
+        if not all(map(math.isfinite, self.mean)) or not all(0 < s < math.inf for s in self.std):
+            raise ValueError("mean must be finite, and std above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactoryRecord:
+    """``model.json`` of a network from elsewhere: the function, package.module:function, that builds it."""
+
+    FILE: ClassVar[str] = "model.json"
+    factory: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +140,8 @@ class VerdictsRecord:
     """``verdicts.json``: the summary of an evaluation; what happened to each image is in ``verdicts.npz``.
 
     Costs are counts of gradients and of forward passes, of the suite and of the flags. `width` is how many images a
-    judged batch had, and `protocol` the whole `Protocol`; None if they are not known.
+    judged batch had, and `protocol` the whole `Protocol`; None if they are not known. `network_sha256` is what the
+    weights state of themselves, and `arrays_sha256` the digest of the arrays; "" in what was written before.
     """
 
     FILE: ClassVar[str] = "verdicts.json"
@@ -129,6 +167,8 @@ class VerdictsRecord:
     seed: int = 0
     protocol: Config | None = None
     fingerprint: str = ""
+    network_sha256: str = ""
+    arrays_sha256: str = ""
     seconds: float = 0.0
     environment: Environment = Environment()
 
@@ -195,5 +235,5 @@ class ProbesRecord:
     environment: Environment = Environment()
 
 
-Record = RunRecord | VerdictsRecord | ProbesRecord
-AnyRecord = TypeVar("AnyRecord", RunRecord, VerdictsRecord, ProbesRecord)
+Record = RunRecord | VerdictsRecord | ProbesRecord | BuiltRecord | FactoryRecord
+AnyRecord = TypeVar("AnyRecord", RunRecord, VerdictsRecord, ProbesRecord, BuiltRecord, FactoryRecord)

@@ -1,10 +1,12 @@
 """How is a run folder of spikeproof 0.1.0, whose files carry no schema number, read today?"""
 
+from collections.abc import Callable
 from typing import Any
 
 from spikeproof.runs.attack_names import attack_names
 
 BEFORE_SCHEMAS = 1
+BEFORE_DIGESTS = 2  # the same words as today, without a digest
 Content = dict[str, Any]
 
 FLAGS = {
@@ -59,7 +61,8 @@ def upgraded(file: str, content: Content, *, recordings: bool) -> Content:
 
     Raises `KeyError`, `TypeError` or `AttributeError` for what 0.1.0 did not write.
     """
-    return {"run.json": _run, "probes.json": _probes}.get(file, lambda old: _verdicts(old, recordings))(content)
+    readers: dict[str, Callable[[Content], Content]] = {"run.json": _run, "probes.json": _probes, "model.json": dict}
+    return readers.get(file, lambda old: _verdicts(old, recordings))(content)
 
 
 def _run(old: Content) -> Content:

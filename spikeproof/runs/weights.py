@@ -2,8 +2,8 @@
 
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -13,8 +13,14 @@ from torch import Tensor, nn
 from spikeproof.choices import UserError
 from spikeproof.configs import from_config, to_config
 from spikeproof.runs import Run
+from spikeproof.runs.digests import digest_of_json
 from spikeproof.runs.foreign import built_by, needs_trust
+from spikeproof.runs.records import BuiltRecord, FactoryRecord, RunRecord
+from spikeproof.runs.ties import CONFIG, MODEL, refuse_untied
 from spikeproof.snn import Network, adapt
+from spikeproof.untrusted.archives import refuse_damaged_zip
+from spikeproof.untrusted.texts import Unreadable
+from spikeproof.untrusted.words import brief
 
 __all__ = ["load_model", "write_model"]
 
@@ -29,36 +35,48 @@ def write_model(
     std: tuple[float, ...],
 ) -> None:
     """Weights `tensors`, and the arguments of `Network.build` that make the network they belong to."""
-    how: dict[str, Any] = {"network": to_config(network), "shape": list(shape), "classes": classes}
-    run.write_json("model.json", how | {"mean": list(mean), "std": list(std)})
-    run.write_tensors("model.safetensors", tensors, {"format": "spikeproof 1"})
+    _write(run, tensors, BuiltRecord(network=to_config(network), shape=shape, classes=classes, mean=mean, std=std))
 
 
 def write_foreign(run: Run, model: nn.Module, factory: str) -> None:
     """The weights of a network from elsewhere, and the name of the function that builds it."""
-    run.write_json("model.json", {"factory": factory})
-    run.write_tensors("model.safetensors", tensors_of(model), {"format": "spikeproof 1"})
+    _write(run, tensors_of(model), FactoryRecord(factory=factory))
+
+
+def _write(run: Run, tensors: dict[str, Tensor], how: BuiltRecord | FactoryRecord) -> None:
+    """The weights state of which ``model.json`` and of which choices they are: `refuse_untied` compares it."""
+    run.path.mkdir(parents=True, exist_ok=True)  # weights may be kept without a run
+    run.write(how)
+    facts = {"format": "spikeproof 2", MODEL: digest_of_json(run.read_json(how.FILE))}
+    if RunRecord.FILE in run:
+        facts[CONFIG] = digest_of_json(run.record.config)
+    run.write_tensors("model.safetensors", tensors, facts)
 
 
 def load_model(path: str | Path, *, trust: bool = False) -> nn.Module:
     """The network of the run folder `path`, in eval mode, on the CPU; one from elsewhere is adapted.
 
-    Raises `UserError` for a missing or damaged file, weights that do not fit, and, unless `trust` is set, for a
-    ``model.json`` that names code from outside spikeproof.
+    Raises `UserError` for a missing or damaged file, for weights that do not fit or were written with another
+    ``model.json`` or ``run.json``, and, unless `trust` is set, for code from outside spikeproof.
     """
     run = Run(Path(path))
-    how = run.read_json("model.json")
+    described = run.read_json("model.json")
+    foreign = isinstance(described, dict) and "factory" in described
+    how: FactoryRecord | BuiltRecord = run.read(FactoryRecord) if foreign else run.read(BuiltRecord)
     tensors, _ = run.read_tensors("model.safetensors")
-    if isinstance(how, dict) and "factory" in how:
-        return _foreign(run, str(how["factory"]), tensors, trust)
+    refuse_untied(run)
+    if isinstance(how, FactoryRecord):
+        return _foreign(run, how.factory, tensors, trust)
     try:
-        network: Network = from_config(how["network"], Network, trust=trust)
-        model = network.build(tuple(how["shape"]), how["classes"], mean=tuple(how["mean"]), std=tuple(how["std"]))
+        network: Network = from_config(how.network, Network, trust=trust)
+        model = network.build(how.shape, how.classes, mean=how.mean, std=how.std)
+        _refuse_other_types(model, tensors)
         model.load_state_dict(tensors)
     except UserError as error:
         raise UserError(f"{run.path / 'model.json'}: {error}") from error
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{run.path}: model.json and model.safetensors do not fit together ({error})") from error
+    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
+        said = brief(" ".join(str(error).split()))
+        raise UserError(f"{run.path}: model.json and model.safetensors do not fit together ({said})") from error
     return model.eval()
 
 
@@ -79,6 +97,14 @@ def _foreign(run: Run, factory: str, tensors: dict[str, Tensor], trust: bool) ->
     model = built_by(factory)
     load_tensors(model, tensors, str(run.path / "model.safetensors"))
     return adapt(model).eval()
+
+
+def _refuse_other_types(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copying would turn whole numbers into others without a word."""
+    wanted = model.state_dict()
+    for name, tensor in tensors.items():
+        if name in wanted and wanted[name].dtype != tensor.dtype:
+            raise TypeError(f"{name} is {tensor.dtype}, and the network's is {wanted[name].dtype}")
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
@@ -115,9 +141,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"there is no weights file {path}")
     try:
+        if path.suffix != ".safetensors" and zipfile.is_zipfile(path):
+            refuse_damaged_zip(path)  # torch does not look at the checksums
         found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Unreadable as error:
+        raise UserError(f"{path} {error}; copy it anew, or save model.state_dict() again") from error
     except (SafetensorError, RuntimeError, OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} cannot be read as weights: {error}") from error
+        raise UserError(f"{path} cannot be read as weights: {brief(' '.join(str(error).split()))}") from error
     except Exception as error:  # pickle raises its own kinds
         raise UserError(f"{path} holds more than weights, and is not read: save model.state_dict() alone") from error
     if isinstance(found, dict):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from spikeproof.choices import Choice, Count, UserError
+from spikeproof.choices import Choice, Steps, UserError
 from spikeproof.randomness import seeded
 from spikeproof.snn.architectures import Architecture, SmallCNN
 from spikeproof.snn.encoders import Direct, Encoder
@@ -31,7 +31,7 @@ class Network(Choice):
     neuron: Neuron = LIF()
     encoder: Encoder = Direct()
     readout: Readout = MeanCurrent()
-    steps: Count | None = None
+    steps: Steps | None = None
     channels_last: bool = True
 
     def __post_init__(self) -> None:

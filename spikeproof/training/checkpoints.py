@@ -15,6 +15,8 @@ from spikeproof.choices import UserError
 from spikeproof.configs import to_config
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.runs import Run
+from spikeproof.runs.json_forms import from_json
+from spikeproof.runs.records import Epoch
 from spikeproof.snn import SpikingNetwork
 from spikeproof.training.batch_norm import synchronised
 from spikeproof.training.beginnings import ANN
@@ -83,6 +85,15 @@ class State:
             raise UserError(
                 f"{run.path / ANN} is no longer the ANN that {run.path} began with: put it back, or name another folder"
             )
+        try:
+            self._take(tensors, facts, run, ranks)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise error if isinstance(error, UserError) else run.unexpected(FILE, error) from error
+
+    def _take(self, tensors: dict[str, Tensor], facts: dict[str, Any], run: Run, ranks: Ranks) -> None:
+        """What a checkpoint of this recipe holds; raises whatever one raises that holds something else."""
+        for row in facts["metrics"]:
+            from_json(row, Epoch)
         self.metrics = facts["metrics"]
         self.reached = Reached(**facts.get("reached", {}))
         if ranks.first:

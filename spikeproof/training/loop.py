@@ -2,7 +2,7 @@
 
 import json
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -22,6 +22,7 @@ from spikeproof.objectives.objective import Terms
 from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.runs import Run, sha256_of
+from spikeproof.runs.locks import locked
 from spikeproof.runs.records import RunRecord
 from spikeproof.runs.weights import write_model
 from spikeproof.snn import SpikingNetwork
@@ -55,7 +56,8 @@ def train(
     weights, bit for bit. Called on a finished run it returns that run's network. `ranks` share every batch of the
     recipe, and rank 0 alone reads and writes the folder. Another number of ranks goes on as well, to other weights.
     Raises `UserError` if `out` holds another run, if data are missing or ranks see different ones, if the ranks cannot
-    share a batch evenly, and where a loss stops being finite (the last good checkpoint stays).
+    share a batch evenly, where another process writes there, and where a loss stops being finite (the last good
+    checkpoint stays).
     """
     workers_for(workers)  # refuses what is no number of processes
     at = ranks.device_of(device)
@@ -63,25 +65,26 @@ def train(
     begins = ranks.of_first(lambda: "run.json" not in Run(Path(out)))
     parts = _parts(recipe, data_root, ranks) if begins else None  # before anything is written
     run = Run(Path(out))
-    if ranks.of_first(lambda: opened(recipe, Path(out)).record.finished):
+    with locked(run) if ranks.first else nullcontext():
+        if ranks.of_first(lambda: opened(recipe, Path(out)).record.finished):
+            return _trained(recipe, run, ranks)
+        images, validation = parts or _parts(recipe, data_root, ranks)
+        ann = _ann(recipe, run, data_root, at, workers, progress, ranks)
+        terms = recipe.objective.prepared(ann)
+        state = State.fresh(recipe, at, ranks)
+        state.ann = ranks.of_first(lambda: sha256_of(run.path / ANN / "model.safetensors") if recipe.ann else None)
+        if ranks.of_first(lambda: FILE in run):
+            state.resume(run, recipe, ranks)
+        else:
+            _begin(recipe, state, ann, (images, validation), run, progress, ranks)
+        share = Share(ranks.rank, ranks.size)
+        batches = Batches(images, size=recipe.training.batch, seed=recipe.seed, device=at, workers=workers, share=share)
+        with closing(batches), watched():
+            while state.epoch < recipe.training.epochs:
+                _epoch(recipe, terms, state, batches, validation, run, progress, ranks)
+        if ranks.first:
+            run.write(_finished(state, run))
         return _trained(recipe, run, ranks)
-    images, validation = parts or _parts(recipe, data_root, ranks)
-    ann = _ann(recipe, run, data_root, at, workers, progress, ranks)
-    terms = recipe.objective.prepared(ann)
-    state = State.fresh(recipe, at, ranks)
-    state.ann = ranks.of_first(lambda: sha256_of(run.path / ANN / "model.safetensors") if recipe.ann else None)
-    if ranks.of_first(lambda: FILE in run):
-        state.resume(run, recipe, ranks)
-    else:
-        _begin(recipe, state, ann, (images, validation), run, progress, ranks)
-    share = Share(ranks.rank, ranks.size)
-    batches = Batches(images, size=recipe.training.batch, seed=recipe.seed, device=at, workers=workers, share=share)
-    with closing(batches), watched():
-        while state.epoch < recipe.training.epochs:
-            _epoch(recipe, terms, state, batches, validation, run, progress, ranks)
-    if ranks.first:
-        run.write(_finished(state, run))
-    return _trained(recipe, run, ranks)
 
 
 def _refuse_uneven(recipe: Recipe, ranks: Ranks) -> None:
@@ -228,6 +231,7 @@ def _keep(
         for earlier in state.metrics[:-1]:
             earlier["best"] = False
     if best and ranks.first:
+        run.refuse_gone()
         data = recipe.data
         write_model(
             run,

@@ -11,6 +11,7 @@ from spikeproof.objectives import Objective, Standard
 from spikeproof.snn import Network, SpikingNetwork
 from spikeproof.training.optimisers import SGD, Cosine, Optimiser, Schedule
 from spikeproof.training.weights import Weights
+from spikeproof.untrusted.words import told
 
 __all__ = ["Recipe", "Selection", "Training"]
 
@@ -81,8 +82,10 @@ class Recipe(Choice):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.name or any(c in self.name for c in "/\\\0") or self.name.startswith("."):
-            raise UserError(f"a name becomes a folder's: it cannot be {self.name!r}")
+        if not 0 < len(self.name) <= 100 or not self.name.isprintable() or set(self.name) & set("/\\"):
+            raise UserError(f"a name becomes a folder's: it cannot be {told(self.name)}")
+        if self.name.startswith("."):
+            raise UserError(f"a name becomes a folder's: it cannot begin with a dot, as {told(self.name)} does")
         if self.data.train_images == 1:
             raise UserError("batch norm needs at least 2 training images: set train_images to more than 1")
         if self.training.epochs == 0 and self.conversion is None and self.weights is None:

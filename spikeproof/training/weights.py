@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from spikeproof.choices import Choice, UserError
+from spikeproof.choices import Advice, Choice, UserError
 from spikeproof.runs import sha256_of
 from spikeproof.runs.weights import read_weights
+from spikeproof.untrusted.texts import Unreadable, text_of
 
 OWN = ("normalise.", "num_batches_tracked")  # what the recipe's data decide, and what no prediction depends on
 
@@ -40,7 +41,7 @@ class Weights(Choice):
         missing = [ours for ours, name in pairs.items() if name not in theirs]
         left = [name for name in theirs if name not in pairs.values() and not _is_own(name)]
         if missing or left:
-            raise UserError(_mismatch(self.file, wanted, theirs, missing, left))
+            raise _mismatch(self.file, wanted, theirs, missing, left)
         for ours, name in pairs.items():
             if theirs[name].shape != wanted[ours].shape:
                 raise UserError(
@@ -57,11 +58,11 @@ class Weights(Choice):
 def _key_map(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
-    import yaml
+    from spikeproof.untrusted.settings import MOST, yaml_in
 
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        found = yaml_in(text_of(Path(path), MOST))
+    except (OSError, Unreadable) as error:
         raise UserError(f"{path} cannot be read as a key map: {error}") from error
     if not isinstance(found, dict) or not all(isinstance(w, str) for pair in found.items() for w in pair):
         raise UserError(f"{path} is no key map: write one line for each name, such as body.0.0.weight: conv1.weight")
@@ -70,7 +71,7 @@ def _key_map(path: str | None) -> dict[str, str]:
 
 def _mismatch(
     file: str, wanted: dict[str, Tensor], theirs: dict[str, Tensor], missing: list[str], left: list[str]
-) -> str:
+) -> UserError:
     """What does not fit; and, where shapes agree in their order, the key map that would do."""
     said = f"{file} does not hold {', '.join(missing) or 'too little'}"
     said += f", and holds {', '.join(left)} beside" if left else ""
@@ -78,8 +79,8 @@ def _mismatch(
     if [t.shape for t in wanted.values()] == [t.shape for t in others.values()]:
         lines = (f"  {ours}: {name}" for ours, name in zip(wanted, others, strict=True) if ours != name)
         said += "\nIn their order the shapes agree; if they are meant so, this key map (option keys) fits:\n"
-        return said + "\n".join(lines)
-    return said + "; map the names with keys, and choose the architecture that the weights are of"
+        return Advice(said + "\n".join(lines))
+    return UserError(said + "; map the names with keys, and choose the architecture that the weights are of")
 
 
 def _in_order(names: Iterable[str], file: str) -> list[str]:

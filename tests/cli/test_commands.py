@@ -133,7 +133,7 @@ def test_doctor(capsys):
         (["train", "--name=x", "--training.batch=1"], "batch of Training must be a whole number from 2 on, not 1"),
         (["train", "--name=x", "--device=foo"], "no device 'foo'"),
         (["train", "--name=x", "--config=/bin/ls"], "error"),
-        (["compare", "/bin/ls"], "is no YAML"),
+        (["compare", "/bin/ls"], "is no UTF-8"),
         (["evaluate", "nowhere", "--threat=L2", "--threat.eps=200"], "0.5 is usual"),
         (["evaluate", "nowhere", "--eps=0.1,0.1"], "same eps is given twice"),
     ],

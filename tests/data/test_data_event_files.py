@@ -648,3 +648,58 @@ def first_event(content: bytes) -> Event:
     bits = f"{int.from_bytes(content[:5]):040b}"
     x, y, p, t = bits[:8], bits[8:16], bits[16], bits[17:]
     return int(t, 2), int(x, 2), int(y, 2), int(p)
+
+
+def test_a_file_that_keeps_h5py_for_ever_or_crashes_it(
+    tmp_path: Path, h5py: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_spikes(tmp_path / "shd.h5", h5py, [([0.5], [9])], [0])
+    for program, said in (("while True: pass", "h5py reads for more than 0.5 s"), ("import os; os.abort()", "crashes")):
+        monkeypatch.setattr("spikeproof.data.events.asked.PROGRAM", saved(tmp_path / "reader.py", program.encode()))
+        monkeypatch.setattr("spikeproof.data.events.asked.SECONDS", 0.5 if "True" in program else 60.0)
+        with pytest.raises(UserError, match=rf"shd\.h5: .*{said}"):
+            SpikeFile(path)
+
+
+def test_labels_larger_than_their_file(tmp_path: Path, h5py: ModuleType) -> None:
+    """Chunks that were never written take no place in the file, and all of it in the memory."""
+    path = tmp_path / "shd.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("spikes/times", "spikes/units"):
+            file.create_dataset(name, (1 << 40,), h5py.vlen_dtype("f4"), chunks=(1000,))
+        file.create_dataset("labels", (1 << 40,), "i8", chunks=(1000,))
+    assert path.stat().st_size < 20_000
+    with pytest.raises(UserError, match=r"shd\.h5: .*labels has 1,099,511,627,776 values"):
+        SpikeFile(path)
+
+
+def test_a_recording_is_read_after_a_fork_and_after_an_error(tmp_path: Path, h5py: ModuleType) -> None:
+    spikes = SpikeFile(save_spikes(tmp_path / "shd.h5", h5py, [([0.5], [9]), ([0.25, 0.125], [1, 2])], [0, 1]))
+    first = spikes._asked._process
+    with pytest.raises(UserError, match="comes after"):
+        spikes[1]
+    assert len(spikes[0]) == 1
+    assert spikes._asked._process is first
+    spikes._asked._starter += 1  # as in a process that was forked
+    assert len(spikes[0]) == 1
+    assert spikes._asked._process is not first
+    assert first is not None
+    first.kill()
+    first.communicate()
+
+
+def test_one_byte_that_keeps_h5py_for_ever(tmp_path: Path, h5py: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size of an object in the heap of a file of 9 kB."""
+    path = tmp_path / "shd.h5"
+    with h5py.File(path, "w") as file:
+        for name, kind, rows in (("times", "f2", [[0.1, 0.2], [0.3]]), ("units", "u2", [[1, 2], [3]])):
+            data = file.create_dataset(f"spikes/{name}", (2,), h5py.vlen_dtype(np.dtype(kind)))
+            for number, row in enumerate(rows):
+                data[number] = np.array(row, kind)
+        file["labels"] = np.array([0, 1])
+    assert [len(SpikeFile(path)[number]) for number in range(2)] == [2, 1]
+    content = bytearray(path.read_bytes())
+    content[content.index(b"GCOL") + 48] = 255
+    monkeypatch.setattr("spikeproof.data.events.asked.SECONDS", 2.0)
+    with pytest.raises(UserError, match=r"shd\.h5: .*h5py reads for more than 2 s"):
+        [SpikeFile(saved(path, bytes(content)))[number] for number in range(2)]

@@ -210,8 +210,8 @@ def test_events_by_time_are_framed_otherwise_than_spikingjelly_does() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"steps": 0}, "steps of Framing must be a whole number from 1 on, not 0"),
-        ({"steps": 2.5}, "steps of Framing must be a whole number from 1 on, not 2.5"),
+        ({"steps": 0}, r"steps of Framing must be a whole number in \[1, 10000\], not 0"),
+        ({"steps": 2.5}, r"steps of Framing must be a whole number in \[1, 10000\], not 2.5"),
         ({"pool": 0}, "pool of Framing must be a whole number from 1 on, not 0"),
         ({"pool": 2.0}, "pool of Framing must be a whole number from 1 on, not 2.0"),
         ({"by": "count"}, "by of Framing must be 'number' or 'time', not 'count'"),

@@ -73,11 +73,11 @@ def test_a_lost_picture_comes_back_and_an_unfinished_run_is_refused(run):
     (run.path / "examples.npz").unlink()
     evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=50))
     assert "examples.npz" in run
-    whole = run.read_json("run.json")
-    run.write_json("run.json", whole | {"finished": None})
+    whole = run.record
+    run.write(replace(whole, finished=None))
     with pytest.raises(sp.UserError, match="has not finished"):
         evaluate_run(Run(run.path), sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=50))
-    run.write_json("run.json", whole)
+    run.write(whole)
 
 
 def test_a_converted_run_is_evaluated_as_any_other(tmp_path):

@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -280,8 +280,8 @@ def test_other_weights_are_probed_again(run):
 def test_impossible_runs_are_refused(run):
     with pytest.raises(sp.UserError, match="take 1 to 360, not 361"):
         probe_run(run, sp.Linf(0.1), images=361)
-    whole = run.read_json("run.json")
-    run.write_json("run.json", whole | {"finished": None})
+    whole = run.record
+    run.write(replace(whole, finished=None))
     with pytest.raises(sp.UserError, match="has not finished: start its command again, then probe"):
         probe_run(Run(run.path), sp.Linf(0.1), images=30)
-    run.write_json("run.json", whole)
+    run.write(whole)

@@ -12,6 +12,7 @@ from parsed_page import Page
 
 from spikeproof.reports import write_report
 from spikeproof.runs import Run
+from spikeproof.runs.intervals import Interval
 
 ATTACKS = ("FGSM()", "PGD(steps=20, restarts=2)", "Square(queries=500)")
 EPS = (2 / 255, 4 / 255, 8 / 255)
@@ -19,9 +20,8 @@ MakeRun = Callable[..., Run]
 
 
 def interval(value: float, images: int) -> dict[str, float]:
-    """Only its width matters here: the page shows what it is given."""
-    half = 1.96 * math.sqrt(value * (1 - value) / images + 1e-4)
-    return {"value": value, "low": max(0.0, value - half), "high": min(1.0, value + half)}
+    """The share of whole images that is nearest to `value`, as an evaluation writes it."""
+    return Interval.of(round(value * images), images)._asdict()
 
 
 def fates(clean: float, robust: tuple[float, ...], images: int, attacks: int) -> tuple[np.ndarray, np.ndarray]:
@@ -265,6 +265,7 @@ def write_run(
         run.write_json("verdicts.json", verdicts(clean, robust, eps, images, attacks, **verdict))
         arrays = {"label": label, "clean_prediction": np.where(broken_at < 0, label + 1, label)}
         arrays |= {"broken_at": broken_at, "broken_by": broken_by, "gradients": np.full(images, 40)}
+        arrays |= {"forwards": np.full(images, 540)}
         run.write_arrays("verdicts.npz", arrays)
     if probed is not None:
         run.write_json("probes.json", probes(**probed))

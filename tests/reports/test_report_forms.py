@@ -105,7 +105,7 @@ def test_markdown_of_several_seeds_and_of_one(make_run: MakeRun, table: Callable
     assert found[2][:3] == ["1", "net", "90.0 ± 0.0 [90.0]"]
     assert found[2][6:] == ["40.0", "1 min 35 s"]
     assert found[3][:2] == ["2", "one"]
-    assert re.fullmatch(r"20\.0 \(11\.9–28\.1\)", found[3][5])
+    assert re.fullmatch(r"20\.0 \(13\.3–28\.9\)", found[3][5])
     (line,) = found[4]
     assert line.startswith(
         "Data: 100 images of Digits(), test part. Suite quick: FGSM, PGD-20 (2 starts), Square-500. "

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from run_folders import choice
 
 from spikeproof.choices import UserError
 from spikeproof.reports import Row, ranking
@@ -12,6 +13,7 @@ from spikeproof.reports.forms.sentences import conclude
 from spikeproof.reports.reading.breakdowns import breakdowns
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run
+from spikeproof.runs.verdict_files import NAMES
 
 MakeRun = Callable[..., Run]
 
@@ -107,7 +109,7 @@ def test_a_folder_given_twice_counts_once(make_run: MakeRun) -> None:
         ({"eps": (1 / 255, 4 / 255, 8 / 255)}, "threats"),
         ({"part": "validation"}, "part"),
         ({"data": {"class_path": "Blobs", "init_args": {}}}, "data set"),
-        ({"suite": {"name": "full", "attacks": []}}, "suite"),
+        ({"suite": {"name": "full", "attacks": [{"label": "PGD()", "config": choice("PGD")}] * 5}}, "suite"),
     ],
 )
 def test_protocols_are_kept_apart(make_run: MakeRun, changed: dict, facet: str) -> None:
@@ -167,8 +169,8 @@ def test_damage_is_named(make_run: MakeRun) -> None:
     with pytest.raises(UserError, match=r"verdicts\.json is not as spikeproof writes it"):
         ranking([run])
     run = make_run("short")
-    run.write_arrays("verdicts.npz", {name: np.zeros(7, int) for name in ("label", "broken_at", "broken_by")})
-    with pytest.raises(UserError, match=r"100 images, but verdicts\.npz holds \[7\]"):
+    run.write_arrays("verdicts.npz", {name: np.zeros(7, int) for name in NAMES})
+    with pytest.raises(UserError, match=r"100 images, but verdicts\.npz holds \[\(7,\)\]"):
         ranking([run])
 
 

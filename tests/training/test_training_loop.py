@@ -274,7 +274,10 @@ def test_a_model_file_that_wants_foreign_code_is_refused(tmp_path):
     path = tmp_path / "a" / "model.json"
     how = json.loads(path.read_text())
     how["network"]["init_args"]["neuron"] = {"class_path": "os.system", "init_args": {"command": "touch owned"}}
+    del how["schema"], how["sha256"]
     path.write_text(json.dumps(how))
+    run = Run(tmp_path / "a")
+    run.write_tensors("model.safetensors", run.read_tensors("model.safetensors")[0], {})  # it states no model.json
     with pytest.raises(sp.UserError, match=r"os\.system.*outside spikeproof.*--trust"):
         sp.load_model(tmp_path / "a")
 

@@ -13,6 +13,7 @@ from spikeproof.data.events.hdf5 import COCHLEA, SpikeFile
 from spikeproof.data.events.recordings import EventDataSet
 from spikeproof.data.events.streams import Events, Sensor
 from spikeproof.data.images import Images
+from spikeproof.untrusted.words import told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,11 @@ class DVS128Gesture(EventDataSet):
         trials = root / "DvsGesture" / f"trials_to_{name}.txt"
         if not trials.is_file():
             raise UserError(f"{trials.name} is missing in {trials.parent.absolute()}. {self.by_hand}")
-        files = [trials.with_name(line.strip()) for line in trials.read_text().splitlines() if line.strip()]
+        lines = trials.read_text(encoding="utf-8", errors="replace").splitlines()
+        names = [line.strip() for line in lines if line.strip()]
+        if odd := next((one for one in names if one != Path(one).name or not one.isprintable()), None):
+            raise UserError(f"{trials}: {told(odd)} is no name of a file beside it")
+        files = [trials.with_name(one) for one in names]
         labels = [labels_of(file, repair=self.repair) for file in files]
 
         def read(number: int) -> list[Events]:

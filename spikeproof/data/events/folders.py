@@ -14,6 +14,7 @@ from spikeproof.data.events.mat import DAVIS240
 from spikeproof.data.events.recordings import EventDataSet
 from spikeproof.data.events.streams import Sensor
 from spikeproof.data.images import Images
+from spikeproof.data.published_files import folder_inside
 from spikeproof.data.splits import stratified_order
 from spikeproof.randomness import seed_from
 
@@ -51,7 +52,7 @@ class EventFolder(EventDataSet):
             raise UserError(f"classes names each folder of recordings once, two or more; not {', '.join(self.classes)}")
 
     def published(self, name: Literal["train", "test"], root: Path) -> Images:
-        folder = root / self.folder
+        folder = folder_inside(root, self.folder)
         files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
         if not files:
             hint = f". {self.by_hand}" if self.by_hand else ""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeproof.choices import Choice, Count, UserError
+from spikeproof.choices import Choice, Count, Steps, UserError
 from spikeproof.data.events.streams import Events, Sensor
 
 
@@ -24,7 +24,7 @@ class Framing(Choice):
     incomplete square at the right or lower border too. Values are counts, or "binary": whether there is any event.
     """
 
-    steps: Count = 10
+    steps: Steps = 10
     by: Literal["number", "time"] = "time"
     values: Literal["count", "binary"] = "count"
     span: Count | None = None

@@ -11,6 +11,8 @@ from collections.abc import Collection
 import numpy as np
 
 from spikeproof.choices import UserError
+from spikeproof.untrusted.archives import inflated
+from spikeproof.untrusted.texts import Unreadable
 
 HEADER = 128
 ORDERS = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}
@@ -36,8 +38,8 @@ def parse_mat(content: bytes, names: Collection[str]) -> dict[str, np.ndarray]:
         kind, data, at = _element(everything, at, order)
         if kind == COMPRESSED:
             try:
-                kind, data, _ = _element(memoryview(zlib.decompress(data)), 0, order)
-            except zlib.error as error:
+                kind, data, _ = _element(memoryview(inflated(data)), 0, order)
+            except (zlib.error, EOFError, Unreadable) as error:
                 raise UserError(f"damaged: {error}") from error
         if kind == MATRIX:
             name, values = _vector(data, names, order)

@@ -1,10 +1,7 @@
 """How is a recording written as .npz, our own format, and read back?"""
 
 import os
-import struct
 import tempfile
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +9,10 @@ import numpy as np
 from spikeproof.choices import UserError
 from spikeproof.data.events.records import whole_numbers
 from spikeproof.data.events.streams import Events, Sensor, agreed, checked
+from spikeproof.untrusted.archives import arrays_in
+from spikeproof.untrusted.texts import Unreadable
 
 COLUMNS = ("t", "x", "y", "p")
-DAMAGE = (
-    OSError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-)
 
 
 def read_npz(path: Path, sensor: Sensor | None, *, repair: bool = False) -> Events:
@@ -36,9 +24,10 @@ def read_npz(path: Path, sensor: Sensor | None, *, repair: bool = False) -> Even
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
     try:
-        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in (*COLUMNS, "sensor") if name in file}
-    except DAMAGE as error:
+        arrays = arrays_in(path, (*COLUMNS, "sensor"))
+    except Unreadable as error:
+        raise UserError(f"{path} {error}") from error
+    except Exception as error:  # numpy raises zipfile, zlib, syntax, memory and value errors for a damaged archive
         raise UserError(f"{path}: truncated, damaged or no .npz file: {error}") from error
     absent = [name for name in COLUMNS if name not in arrays]
     if absent:

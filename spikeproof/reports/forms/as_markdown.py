@@ -10,6 +10,7 @@ from spikeproof.reports.reading.flagging import Check, Flagged, flagged
 from spikeproof.reports.reading.intervals import Estimate
 from spikeproof.reports.reading.probing import HEADINGS, cells, probed, settings
 from spikeproof.reports.wording import NARROW, counted, duration, listed
+from spikeproof.untrusted.words import printable
 
 
 def as_markdown(found: Standings) -> str:
@@ -124,4 +125,4 @@ def _table(titles: list[str], rows: list[list[str]]) -> str:
 
 def _safe(text: str) -> str:
     """`text` as it is: nothing in it is markup, nor does it end a cell or a line."""
-    return re.sub(r"([\\`*|<>\[\]&~$]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*|<>\[\]&~$]|(?<!\w)_|_(?!\w))", r"\\\1", printable(" ".join(text.split())))

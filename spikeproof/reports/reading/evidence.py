@@ -14,7 +14,10 @@ from spikeproof.reports.reading.intervals import Estimate
 from spikeproof.reports.wording import Noun, counted, noun, spelled
 from spikeproof.runs import Run
 from spikeproof.runs.intervals import Interval
-from spikeproof.runs.records import Epoch, ProbesRecord, RunRecord, VerdictsRecord
+from spikeproof.runs.records import BuiltRecord, Epoch, ProbesRecord, RunRecord, VerdictsRecord
+from spikeproof.runs.ties import WEIGHTS, refuse_untied, refuse_verdicts_of_others
+from spikeproof.runs.verdict_files import read_verdicts
+from spikeproof.untrusted.words import printable
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,7 @@ class Evidence:
 
     @property
     def name(self) -> str:
-        return self.record.name or self.run.name
+        return printable(self.record.name or self.run.name, lines=True)
 
     @property
     def seed(self) -> int:
@@ -84,6 +87,8 @@ class Evidence:
 def read_evidence(run: Run) -> Evidence:
     """Everything a ranking needs of `run`; raises `UserError` that names the missing or damaged file."""
     record, recordings = run.record, run.holds_recordings
+    if WEIGHTS in run and BuiltRecord.FILE in run:
+        refuse_untied(run)
     with understood(run, "run.json"):
         _ = record.config.get("data"), _seedless(record.config)
     epochs = run.epochs if "metrics.jsonl" in run else ()
@@ -117,14 +122,10 @@ def understood(run: Run, file: str) -> Iterator[None]:
 
 
 def _read_verdicts(run: Run) -> Judged:
-    record, arrays = run.read(VerdictsRecord), run.read_arrays("verdicts.npz")
+    record, arrays = read_verdicts(run)
+    refuse_verdicts_of_others(run, record)
+    robust = [threat.robust_accuracy for threat in record.threats] if record.status == "ok" else []
     with understood(run, VerdictsRecord.FILE):
-        sizes = {len(arrays[name]) for name in ("label", "broken_at", "broken_by")}
-        if sizes != {record.images}:
-            raise ValueError(f"{record.images} images, but verdicts.npz holds {sorted(sizes)}")
-        robust = [threat.robust_accuracy for threat in record.threats] if record.status == "ok" else []
-        if None in robust:
-            raise ValueError("its status is ok, and a threat has no robust accuracy")
         return Judged(
             record,
             conditions(record, arrays["label"]),

@@ -17,7 +17,7 @@ def origin(config: dict[str, Any]) -> list[tuple[str, str]]:
     if ann:
         fields = recipe_fields(ann)
         made = ", ".join(spelled(fields[name], depth=1) for name in ("network", "objective") if fields.get(name))
-        told.append(("from the ANN" if conversion else "taught by the ANN", f"{fields['name']}: {made}"))
+        told.append(("from the ANN" if conversion else "taught by the ANN", f"{fields.get('name')}: {made}"))
     return told
 
 
@@ -29,7 +29,7 @@ def origin_in_full(config: dict[str, Any]) -> list[tuple[str, str]]:
     told += [("Begun with", spelled(config["weights"]))] if config.get("weights") else []
     if ann:
         fields = recipe_fields(ann)
-        told.append(("Converted from the ANN" if conversion else "Taught by the ANN", str(fields["name"])))
+        told.append(("Converted from the ANN" if conversion else "Taught by the ANN", str(fields.get("name"))))
         told += [(f"ANN’s {name}", spelled(fields[name])) for name in TOLD if fields.get(name) is not None]
         told += [(f"ANN: {caption}", code) for caption, code in origin_in_full(fields)]
     return told
