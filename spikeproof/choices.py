@@ -10,7 +10,7 @@ import functools
 import inspect
 from abc import ABC
 from collections.abc import Iterable, Iterator
-from typing import Any, Self, TypeVar, get_type_hints
+from typing import Annotated, Any, Self, TypeVar, get_type_hints
 
 from spikeproof.fitting import Build, Unfit, as_it_is, fit
 from spikeproof.ranges import Above, AtLeast, Count, EventCount, NonNegative, Pixels, Positive, Seed, Share, Within
@@ -36,6 +36,7 @@ __all__ = [
     "refuse_unknown",
     "refuse_wrong_names",
     "short",
+    "whole_number",
     "within",
 ]
 
@@ -147,6 +148,15 @@ def pixels(value: float | str, name: str) -> float:
     except Unfit as error:
         raise UserError(f"{name} must be {error.wanted}, not {value!r}") from None
     return length
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """`value`, an argument called `name`; raises `UserError` unless it is a whole number from `least` on."""
+    try:
+        number: int = fit(value, Annotated[int, AtLeast(least)])
+    except Unfit as error:
+        raise UserError(f"{name} must be {error.wanted}, not {value!r}") from None
+    return number
 
 
 def short(value: Any) -> str:

@@ -57,7 +57,7 @@ def fit(value: Any, hint: Any, build: Build = as_it_is, at: str = "") -> Any:
     if bare in (int, float):
         number = _number_of(value, bare, conditions)
         if number is None or not all(condition.allows(number) for condition in conditions):
-            raise Unfit(value, described(hint), at)
+            raise Unfit(value, described(hint) + _without_point(value, bare, conditions), at)
         return number
     if get_origin(bare) is tuple:
         return _fit_tuple(value, bare, build, at)
@@ -110,6 +110,13 @@ def _number_of(value: Any, kind: type, conditions: tuple[Any, ...]) -> float | N
     except OverflowError:
         return None
     return number if kind is int or math.isfinite(number) else None
+
+
+def _without_point(value: Any, kind: type, conditions: tuple[Any, ...]) -> str:
+    """How a whole number is written, where 100.0 or 1e2 stands for one."""
+    if kind is not int or not isinstance(value, float) or not value.is_integer():
+        return ""
+    return f" (write {int(value)})" if all(condition.allows(int(value)) for condition in conditions) else ""
 
 
 def _fraction(text: str) -> Any:
