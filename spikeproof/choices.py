@@ -118,7 +118,7 @@ def fit_field(cls: type, name: str, value: Any, build: Build = as_it_is) -> Any:
         return fit(value, fields_of(cls)[name], build)
     except Unfit as error:
         said = short(error.value) if isinstance(error.value, Choice) else repr(error.value)
-        raise UserError(f"{name}{error.at} of {cls.__name__} must be {error.wanted}, not {said}") from None
+        raise UserError(f"{name}{error.at} of {cls.__name__} must be {error.wanted}, not {said}{error.hint}") from None
 
 
 def within(choice: Any, kind: type[C]) -> Iterator[C]:
@@ -155,7 +155,7 @@ def whole_number(name: str, value: Any, least: int) -> int:
     try:
         number: int = fit(value, Annotated[int, AtLeast(least)])
     except Unfit as error:
-        raise UserError(f"{name} must be {error.wanted}, not {value!r}") from None
+        raise UserError(f"{name} must be {error.wanted}, not {value!r}{error.hint}") from None
     return number
 
 

@@ -253,9 +253,9 @@ def test_a_class_of_ones_own_is_used_with_trust_alone(tmp_path, monkeypatch, con
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--training.epochs", "1e2", "epochs of Training must be a whole number from 0 on (write 100), not 100.0"),
-        ("--training.epochs", "100.0", "(write 100)"),
-        ("--training.batch", "6.4e1", "(write 64)"),
+        ("--training.epochs", "1e2", "epochs of Training must be a whole number from 0 on, not 100.0: write 100"),
+        ("--training.epochs", "100.0", "not 100.0: write 100"),
+        ("--training.batch", "6.4e1", ": write 64"),
         ("--training.epochs", "-1e2", "a whole number from 0 on, not -100.0"),
         ("--objective.threat.eps", "-1/255", "eps of Linf must be a number from 0 on (write 8/255 or 0.031), not"),
         ("--training.optimiser.learning_rate", ".inf", "learning_rate of SGD must be a number above 0, not inf"),

@@ -105,7 +105,7 @@ def test_an_asl_event_by_hand(tmp_path: Path) -> None:
 def test_what_was_written_is_read(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> None:
     sensor = layout.sensor
     path = tmp_path_factory.mktemp("events") / layout.file
-    times = st.integers(0, 2**layout.bits - 1)
+    times = st.integers(0, min(2**layout.bits - 1, 86_399 * 10**6))  # a day at most
     event = st.tuples(times, st.integers(0, sensor.width - 1), st.integers(0, sensor.height - 1), st.integers(0, 1))
 
     @settings(max_examples=50, deadline=None)
@@ -115,7 +115,10 @@ def test_what_was_written_is_read(layout: Layout, tmp_path_factory: pytest.TempP
         path.write_bytes(layout.written(ordered))
         assert listed(read_events(path, sensor)) == ordered
         path.write_bytes(layout.written(events))
-        assert listed(read_events(path, sensor, repair=True)) == ordered
+        found = read_events(path, sensor, repair=True)
+        assert found.repairs is not None
+        assert len(found) == len(ordered) - found.repairs.left_out >= len(ordered) - 1  # one may be a glitch
+        assert [each for each in ordered if each in listed(found)] == listed(found)
 
     check()
 
