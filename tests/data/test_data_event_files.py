@@ -188,10 +188,12 @@ def test_damage_is_never_another_error(layout: Layout, tmp_path: Path) -> None:
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
-    assert SUFFIXES == (".bin", ".aedat", ".dat", ".npz", ".mat")
+    assert SUFFIXES == (".bin", ".aedat", ".dat", ".npz", ".mat", ".raw")
     for suffix in SUFFIXES:
         refused(tmp_path / f"nowhere{suffix}", "there is no such file", NMNIST)
-    refused(tmp_path / "a.raw", r"unknown suffix '.raw'; recordings are .bin, .aedat, .dat, .npz, .mat")
+    refused(tmp_path / "a.rar", r"unknown suffix '.rar'; recordings are .bin, .aedat, .dat, .npz, .mat, .raw")
+    refused(tmp_path / "a.aedat4", "it is AEDAT4 of DV: export it with dv-processing")
+    refused(tmp_path / "a.csv", "it is a table: read it with numpy.loadtxt")
 
 
 def test_suffixes_in_capitals_and_paths_as_text(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """Are repairs counted, said and bounded, other codings and units named, and recordings without a frame refused?"""
 
+import fcntl
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from spikeproof.choices import UserError
-from spikeproof.data import EventFolder, Events, Framing, Sensor, write_events
+from spikeproof.data import EventFolder, Events, Framing, Sensor, SpikeFile, write_events
+from spikeproof.data.events.gestures import labels_of
 from spikeproof.data.events.streams import checked
 
 SENSOR = Sensor(height=4, width=6)
@@ -129,6 +132,42 @@ def test_a_data_set_says_what_repair_did(tmp_path: Path) -> None:
         part.batch([0])
 
 
-def test_what_is_written_needs_no_repair(tmp_path: Path) -> None:
+def test_what_killed_writers_left_is_swept_and_what_others_write_is_not(tmp_path: Path) -> None:
+    left, other = tmp_path / ".a.npz.killed.part", tmp_path / ".a.npz.busy.part"
+    for file in (left, other, tmp_path / ".b.npz.killed.part"):
+        file.write_bytes(b"half")
+    with other.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        write_events(tmp_path / "a.npz", of(*columns()))
+    assert {file.name for file in tmp_path.iterdir()} == {"a.npz", ".a.npz.busy.part", ".b.npz.killed.part"}
     write_events(tmp_path / "a.npz", of(*columns()))
-    assert (tmp_path / "a.npz").is_file()
+    assert {file.name for file in tmp_path.iterdir()} == {"a.npz", ".b.npz.killed.part"}
+
+
+def spikes(path: Path, factor: float, **packing) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, kind, values in (("times", "f8", np.linspace(0.1, 0.9, 5) * factor), ("units", "i8", np.arange(5))):
+            data = file.create_dataset(f"spikes/{name}", (1,), h5py.vlen_dtype(np.dtype(kind)))
+            data[0] = values
+        file.create_dataset("labels", data=np.array([3]), **packing)
+    return path
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e6, 1e9])
+def test_times_of_spikes_in_other_units_are_refused(factor: float, tmp_path: Path) -> None:
+    assert len(SpikeFile(spikes(tmp_path / "s.h5", 1))[0]) == 5
+    with pytest.raises(UserError, match="they are s, 100 at most: these look like ms, us or ns"):
+        SpikeFile(spikes(tmp_path / "other.h5", factor))[0]
+
+
+def test_a_filter_that_is_not_there_is_named_and_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = spikes(tmp_path / "s.h5", 1, chunks=(1,), compression="gzip")
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda code: False)
+    with pytest.raises(UserError, match=r"labels is packed by the HDF5 filter 1 \(deflate\), which is not installed"):
+        SpikeFile(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_title(tmp_path: Path) -> None:
+    labels = tmp_path / "user01_led_labels.csv"
+    labels.write_text("class,startTime_usec,endTime_usec\n2,10,20\n", encoding="utf-8-sig")
+    assert labels_of(tmp_path / "user01_led.aedat") == [1]

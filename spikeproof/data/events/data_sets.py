@@ -72,7 +72,11 @@ class DVS128Gesture(EventDataSet):
         trials = root / "DvsGesture" / f"trials_to_{name}.txt"
         if not trials.is_file():
             raise UserError(f"{trials.name} is missing in {trials.parent.absolute()}. {self.by_hand}")
-        files = [trials.with_name(line.strip()) for line in trials.read_text().splitlines() if line.strip()]
+        files = [
+            trials.with_name(line.strip())
+            for line in trials.read_text(encoding="utf-8-sig").splitlines()
+            if line.strip()
+        ]
         labels = [labels_of(file, repair=self.repair) for file in files]
 
         def read(number: int) -> list[Events]:

@@ -14,6 +14,7 @@ from spikeproof.data.events.records import whole_numbers
 from spikeproof.data.events.streams import Events, Sensor, checked
 
 COCHLEA = Sensor(polarities=1, height=1, width=700)
+LONGEST = 100  # s; those of SHD and SSC take 1.4 at most
 TIMES, UNITS, LABELS = "spikes/times", "spikes/units", "labels"
 
 
@@ -56,6 +57,10 @@ class SpikeFile:
             seconds, channels = np.asarray(times[place]), np.asarray(units[place])
         if seconds.dtype.kind != "f" or channels.dtype.kind not in "iu":
             raise UserError(f"{source}: {TIMES} are {seconds.dtype} and {UNITS} {channels.dtype}, not float and int")
+        if len(seconds) and np.nanmax(seconds) > LONGEST:
+            raise UserError(
+                f"{source}: times to {np.nanmax(seconds):g}: they are s, at most {LONGEST}; these are ms, us or ns"
+            )
         # In float64: of 16 bits, 0.07 s in us would be infinite.
         us = np.rint(seconds.astype(np.float64) * 1e6)
         t, x = whole_numbers({"time": us, "unit": channels}, source, repair=self.repair)
@@ -78,6 +83,22 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any, Any]]:
             absent = [name for name, data in found.items() if not isinstance(data, h5py.Dataset)]
             if absent:
                 raise UserError(f"{path}: it has no {', '.join(absent)}")
+            _refuse_unknown_filters(found, path)
             yield found[TIMES], found[UNITS], found[LABELS]
     except (OSError, RuntimeError, KeyError) as error:
         raise UserError(f"{path}: truncated, damaged or no HDF5 file: {error}") from error
+
+
+def _refuse_unknown_filters(found: dict[str, Any], path: Path) -> None:
+    """Raise `UserError` for data that are packed in a way that h5py cannot undo here; the file may be whole."""
+    import h5py
+
+    for name, data in found.items():
+        how = data.id.get_create_plist()
+        for code, _, _, label in (how.get_filter(place) for place in range(how.get_nfilters())):
+            if not h5py.h5z.filter_avail(code):
+                said = label.decode(errors="replace") or "no name"
+                raise UserError(
+                    f"{path}: {name} is packed by the HDF5 filter {code} ({said}), which is not installed: "
+                    "pip install hdf5plugin, and import it first"
+                )

@@ -1,10 +1,13 @@
 """How is a recording written as .npz, our own format, and read back?"""
 
+import fcntl
+import glob
 import os
 import struct
 import tempfile
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -61,9 +64,11 @@ def write_npz(path: Path | str, events: Events) -> None:
     if path.suffix != ".npz" or not path.parent.is_dir():
         raise UserError(f"{path}: a recording is written as .npz, into a folder that exists")
     size = np.array(events.sensor.shape, np.int32)
+    swept(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     temporary = Path(name)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # while somebody writes it, nobody sweeps it
         with os.fdopen(handle, "wb") as stream:
             np.savez(stream, t=events.t, x=events.x, y=events.y, p=events.p, sensor=size)
             stream.flush()
@@ -72,6 +77,14 @@ def write_npz(path: Path | str, events: Events) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def swept(path: Path) -> None:
+    """Remove what writers of `path` have left that were killed: their locks are gone."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError), left.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def _sensor_of(size: np.ndarray, path: Path) -> Sensor:
