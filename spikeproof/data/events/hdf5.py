@@ -57,9 +57,9 @@ class SpikeFile:
             seconds, channels = np.asarray(times[place]), np.asarray(units[place])
         if seconds.dtype.kind != "f" or channels.dtype.kind not in "iu":
             raise UserError(f"{source}: {TIMES} are {seconds.dtype} and {UNITS} {channels.dtype}, not float and int")
-        if len(seconds) and np.nanmax(seconds) > LONGEST:
+        if (last := seconds[np.isfinite(seconds)].max(initial=0)) > LONGEST:
             raise UserError(
-                f"{source}: times to {np.nanmax(seconds):g}: they are s, at most {LONGEST}; these are ms, us or ns"
+                f"{source}: times go to {last:g}; they are s, {LONGEST} at most: these look like ms, us or ns"
             )
         # In float64: of 16 bits, 0.07 s in us would be infinite.
         us = np.rint(seconds.astype(np.float64) * 1e6)
