@@ -133,15 +133,15 @@ def test_a_data_set_says_what_repair_did(tmp_path: Path) -> None:
 
 
 def test_what_killed_writers_left_is_swept_and_what_others_write_is_not(tmp_path: Path) -> None:
-    left, other = tmp_path / ".a.npz.killed.part", tmp_path / ".a.npz.busy.part"
-    for file in (left, other, tmp_path / ".b.npz.killed.part"):
+    left, other, third = (tmp_path / f".{name}.npz" for name in ("a.npz.killed_1", "a.npz.busy___1", "b.npz.killed_1"))
+    for file in (left, other, third):
         file.write_bytes(b"half")
     with other.open("rb") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         write_events(tmp_path / "a.npz", of(*columns()))
-    assert {file.name for file in tmp_path.iterdir()} == {"a.npz", ".a.npz.busy.part", ".b.npz.killed.part"}
+    assert {file.name for file in tmp_path.iterdir()} == {"a.npz", other.name, third.name}
     write_events(tmp_path / "a.npz", of(*columns()))
-    assert {file.name for file in tmp_path.iterdir()} == {"a.npz", ".b.npz.killed.part"}
+    assert {file.name for file in tmp_path.iterdir()} == {"a.npz", third.name}
 
 
 def spikes(path: Path, factor: float, **packing) -> Path:

@@ -1,13 +1,8 @@
 """How is a recording written as .npz, our own format, and read back?"""
 
-import fcntl
-import glob
-import os
 import struct
-import tempfile
 import zipfile
 import zlib
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +10,7 @@ import numpy as np
 from spikeproof.choices import UserError
 from spikeproof.data.events.records import whole_numbers
 from spikeproof.data.events.streams import Events, Sensor, agreed, checked
+from spikeproof.runs import written_whole
 
 COLUMNS = ("t", "x", "y", "p")
 DAMAGE = (
@@ -64,27 +60,8 @@ def write_npz(path: Path | str, events: Events) -> None:
     if path.suffix != ".npz" or not path.parent.is_dir():
         raise UserError(f"{path}: a recording is written as .npz, into a folder that exists")
     size = np.array(events.sensor.shape, np.int32)
-    swept(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    temporary = Path(name)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # while somebody writes it, nobody sweeps it
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, t=events.t, x=events.x, y=events.y, p=events.p, sensor=size)
-            stream.flush()
-            os.fsync(handle)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def swept(path: Path) -> None:
-    """Remove what writers of `path` have left that were killed: their locks are gone."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        with suppress(OSError), left.open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
+    with written_whole(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, t=events.t, x=events.x, y=events.y, p=events.p, sensor=size)
 
 
 def _sensor_of(size: np.ndarray, path: Path) -> Sensor:
