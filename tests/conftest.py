@@ -28,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # One: networks are small here, and the threads of two workers would wait for each other.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     refuse_a_missing_device(config.getoption("device"))
+    if not torch.cuda.is_available():
+        pretended.declare()  # before the first backward: autograd counts the kinds of devices then
 
 
 def refuse_a_missing_device(name: str) -> None:

@@ -22,6 +22,15 @@ TAKES_INDICES = {aten.index.Tensor, aten.index_put.default, aten.index_put_.defa
 WAITS = {aten._local_scalar_dense.default, aten.nonzero.default, aten.equal.default, aten.masked_select.default}
 
 
+class Numbers(Tensor):
+    """What a tensor of the device holds: of a type of its own, as who looks for tensors in memory must not see both."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Numbers":
+        return self.detach().clone().as_subclass(Numbers)
+
+
 class Elsewhere(Tensor):
     """A tensor that says it lies on the pretended device."""
 
@@ -38,7 +47,7 @@ class Elsewhere(Tensor):
             layout=inner.layout,
             device=torch.device(NAME, 0),
         )
-        made.inner = inner
+        made.inner = inner.as_subclass(Numbers)
         return made
 
     def tolist(self) -> Any:
@@ -121,6 +130,7 @@ def performed(func: Any, args: Any, kwargs: Any) -> Any:
     inner_args, inner_kwargs = (tree_map_only(Elsewhere, lambda each: each.inner, part) for part in (args, kwargs))
     if kwargs.get("device") is not None:
         there = torch.device(kwargs["device"]).type == NAME
+    if kwargs.get("device") is not None and there:
         inner_kwargs = dict(inner_kwargs) | {"device": torch.device("cpu")}
     refuse_another_generator(there, tree_leaves((args, kwargs)))
     found = func(*inner_args, **inner_kwargs)
@@ -151,14 +161,15 @@ def refuse_another_generator(there: bool, given: list[Any]) -> None:
 @contextmanager
 def pretended_device() -> Iterator[Pretending]:
     """The device `NAME` is there inside the block."""
-    if torch._C._get_privateuse1_backend_name() != NAME:
-        _declare()
+    declare()
     with MadeHere(), Pretending() as pretending:
         yield pretending
 
 
-def _declare() -> None:
+def declare() -> None:
     """Once and for good in this process; not on import, as other versions of torch may not have it."""
+    if torch._C._get_privateuse1_backend_name() == NAME:
+        return
     from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
     class Module(_DummyBackendModule):

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_structure as structure_of
 
 EVERY = 8  # steps between two looks of the host; a row that is done earlier waits
 SMALLEST = 8  # rows: below, a step takes as long
+WORTH_A_GRAPH = 16  # steps: a capture itself costs some seven
 WARM_UPS = 3  # steps before a capture, in which libraries choose their algorithms and kernels are compiled
 
 Rows = Any  # a (nested) tuple of tensors with one row an image

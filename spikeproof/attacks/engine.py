@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks.attack import Attack, Outcome
-from spikeproof.attacks.captures import Pace, Runner, pace_on
+from spikeproof.attacks.captures import WORTH_A_GRAPH, Pace, Runner, pace_on
 from spikeproof.attacks.losses import AttackLoss
 from spikeproof.attacks.query import EMPTY, Query, Slots, Task, joined, kept, taken
 from spikeproof.calling import is_stochastic
@@ -82,8 +82,9 @@ class Climb:
         self.query = Query(task, Slots.of(task, self.waiting[:0]), attack.eot, keeps=self.looks)
         self.legs = attack.legs(0) if not attack.looks_first else 0  # known once there are logits
         pace = pace_on(task.x.device) if attack.static else Pace()
-        # what a graph draws is not what the step itself draws
-        self.pace = pace._replace(capture=None) if is_stochastic(task.model) else pace
+        if is_stochastic(task.model) or attack.length * attack.legs(2) < WORTH_A_GRAPH:
+            pace = pace._replace(capture=None)  # what a graph draws is not what the step itself draws
+        self.pace = pace._replace(every=min(pace.every, max(attack.length, 1)))
         self.further = Runner(self._further, self.pace)
 
     def run(self) -> Outcome:

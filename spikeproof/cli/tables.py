@@ -109,7 +109,7 @@ def show_flags() -> None:
 
 def show_installation(data_root: Path | None) -> None:
     """Versions, compiler, accelerator, data."""
-    from spikeproof.snn.kernels import can_compile
+    from spikeproof.snn.compiling import can_compile
 
     facts = environment()
     for name, version in facts.versions.items():

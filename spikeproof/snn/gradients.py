@@ -14,7 +14,8 @@ from torch import Tensor
 
 from spikeproof.choices import Choice, Positive
 from spikeproof.snn.dynamics import Dynamics
-from spikeproof.snn.kernels import spikes_of
+from spikeproof.snn.kernels import pooled_spikes, spikes_of
+from spikeproof.snn.layers import mean_pool
 
 __all__ = [
     "ATan",
@@ -38,6 +39,10 @@ class GradientPath(Choice):
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         """Spikes ``[steps, B, *n]`` of currents `x` ``[steps, B, *n]``, or ``[1, B, *n]`` constant in time."""
 
+    def pooled(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        """`spikes` of currents ``[steps or 1, B, C, H, W]``, averaged over 2x2 pixels."""
+        return mean_pool(self.spikes(x, dynamics, steps))
+
     def follows(self, dynamics: Dynamics) -> bool:
         """Whether it answers for neurons of these dynamics; what is derived for leaky ones alone does not."""
         return True
@@ -60,6 +65,9 @@ class Slope(GradientPath):
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         return spikes_of(x, dynamics, self, steps)
+
+    def pooled(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        return pooled_spikes(x, dynamics, self, steps)
 
 
 @dataclass(frozen=True, kw_only=True)

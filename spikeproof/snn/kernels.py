@@ -2,34 +2,23 @@
 
 Time is unrolled inside one loop over neurons, so potentials live in registers. The forward reads the currents and
 writes the spikes. The backward has saved the currents alone: it computes the potentials again, and runs the recursion
-in reverse. `torch.compile` turns both into one kernel each. The same two functions run eagerly where there is no C++
-compiler, and where the work is too small or too long to unroll.
+in reverse. `torch.compile` turns both into one kernel each (see `compiling`). The same two functions run eagerly where
+there is no C++ compiler, and where the work is too small or too long to unroll.
+
+Where 2x2 pixels are averaged after the spikes, the forward writes the means alone.
 """
 
 import functools
-import os
-import shutil
-import warnings
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from spikeproof.snn.compiling import run, worthwhile
 from spikeproof.snn.dynamics import Derivative, Dynamics, Leaky, integrate
-
-COMPILE_FROM_ELEMENTS = 2**17  # below, a call takes microseconds and seconds of compilation cannot pay
-# Bits of a vector. Inductor caches a kernel's source without them: in a process that is told to use wider vectors than
-# the one that wrote it, the kernel would write past the ends of its tensors.
-VECTORS = {"AVX512": 512, "AVX2": 256, "DEFAULT": 1}
-OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
-    "realize_opcount_threshold": 4,  # else the potentials of all steps are expanded anew in each: seconds more
-    "cpp.vec_isa_ok": True,  # believe the processor's flags instead of compiling a program for each: seconds more
-}
-HALF = (torch.float16, torch.bfloat16)  # currents of fewer bits than potentials have
-COMPILE_UP_TO_STEPS = 32  # unrolling more takes a compiler minutes
+from spikeproof.snn.layers import mean_pool, spread
 
 
 class Sharpened(Protocol):
@@ -38,18 +27,19 @@ class Sharpened(Protocol):
     def derivative(self, u: Tensor, sharpness: Tensor) -> Tensor: ...
 
 
-class _Setup(NamedTuple):
+class Setup(NamedTuple):
     """What a forward needs to know; all slopes share one forward kernel."""
 
     steps: int
     constant: bool  # the same current at every step, x [N]; its gradient is summed over time in the kernel
     hard_reset: bool
+    pooled: bool = False  # x is [T, A, 2, W, 2, C], and spikes are averaged over both 2
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """What a backward needs to know beside; equal plans share one kernel."""
 
-    setup: _Setup
+    setup: Setup
     slope: Derivative | Sharpened
     detach_reset: bool
     learned: bool  # whether leak and threshold want gradients
@@ -67,21 +57,56 @@ def spikes_of(
     return integrate(x.expand(steps, *x.shape[1:]), dynamics, _slopes(slope, sharpness)).spikes
 
 
-def fused_spikes(
-    x: Tensor, dynamics: Leaky, slope: Derivative | Sharpened, steps: int, sharpness: Tensor | None = None
+def pooled_spikes(
+    x: Tensor, dynamics: Dynamics, slope: Derivative | Sharpened, steps: int, sharpness: Tensor | None = None
 ) -> Tensor:
-    """`spikes_of` leaky neurons; equal to `integrate` in every way.
+    """`spikes_of` currents ``[steps or 1, B, C, H, W]``, averaged over 2x2 pixels: ``[steps, B, C, H // 2, W // 2]``.
+
+    One kernel where that pays; `spikes_of` and `mean_pool` else.
+    """
+    if isinstance(dynamics, Leaky) and _even(x) and _worthwhile(x, steps):
+        return fused_spikes(x, dynamics, slope, steps, sharpness, pooled=True)
+    return mean_pool(spikes_of(x, dynamics, slope, steps, sharpness))
+
+
+def fused_spikes(
+    x: Tensor,
+    dynamics: Leaky,
+    slope: Derivative | Sharpened,
+    steps: int,
+    sharpness: Tensor | None = None,
+    *,
+    pooled: bool = False,
+) -> Tensor:
+    """`spikes_of` leaky neurons, or `pooled_spikes` of them; equal to `integrate` in every way.
 
     A leading 1 (with ``steps > 1``) means a current that is constant in time. Keeps the memory layout of `x`.
     """
     order = Order.of(x)
-    flat = order.flat(x)
-    own = None if sharpness is None else order.flat(sharpness)
+    order = order.for_pooling() if pooled else order
+    rows, shape = (
+        order.rows(x, pooled),
+        (x.shape if not pooled else (*x.shape[:-2], x.shape[-2] // 2, x.shape[-1] // 2)),
+    )
+    own = None if sharpness is None else order.rows(sharpness, pooled)
     constant = x.shape[0] == 1 and steps > 1
     learned = dynamics.leak.requires_grad or dynamics.threshold.requires_grad
-    plan = _Plan(_Setup(steps, constant, dynamics.hard_reset), slope, dynamics.detach_reset, learned)
-    spikes = _Fused.apply(flat[0] if constant else flat, dynamics.leak, dynamics.threshold, own, plan)
-    return order.back(spikes, x.shape)
+    plan = Plan(Setup(steps, constant, dynamics.hard_reset, pooled), slope, dynamics.detach_reset, learned)
+    spikes = _Fused.apply(rows[0] if constant else rows, dynamics.leak, dynamics.threshold, own, plan)
+    return order.back(spikes.flatten(1), shape)
+
+
+def _even(x: Tensor) -> bool:
+    return x.ndim == 5 and x.shape[-2] % 2 == 0 and x.shape[-1] % 2 == 0
+
+
+def _worthwhile(x: Tensor, steps: int) -> bool:
+    """Of currents `x` ``[steps or 1, ...]``."""
+    return worthwhile(x[0].numel() * steps, steps, x.device.type)
+
+
+HALF = (torch.float16, torch.bfloat16)  # currents of fewer bits than potentials have
+CONTIGUOUS, CHANNELS_LAST = (0, 1, 2, 3, 4), (0, 1, 3, 4, 2)  # of [T, B, C, H, W], outermost first
 
 
 class Order(NamedTuple):
@@ -94,9 +119,19 @@ class Order(NamedTuple):
         """The order of `x` in memory."""
         return Order((0, *sorted(range(1, x.ndim), key=x.stride, reverse=True)))
 
+    def for_pooling(self) -> "Order":
+        """This order, or that of contiguous memory where it is neither that nor channels_last."""
+        return self if self.dims == CHANNELS_LAST else Order(CONTIGUOUS)
+
     def flat(self, x: Tensor) -> Tensor:
         """`x` ``[T, B, *n]`` as rows ``[T, N]``."""
         return x.permute(self.dims).reshape(len(x), -1)
+
+    def rows(self, x: Tensor, pooled: bool) -> Tensor:
+        """`flat`, or where `pooled` as ``[T, A, 2, W // 2, 2, C]``: all neighbours that are averaged have axes."""
+        if not pooled:
+            return self.flat(x)
+        return self.flat(x).view(len(x), -1, 2, x.shape[-1] // 2, 2, x.shape[2] if self.dims == CHANNELS_LAST else 1)
 
     def back(self, flat: Tensor, shape: Sequence[int]) -> Tensor:
         """Rows ``[T, N]`` as ``[T, B, *n]``, B and n as in `shape`."""
@@ -116,10 +151,11 @@ def sharpened(
         return _learned(distances, means, deviations, scale)
     order = Order.of(x)
     constant = x.shape[0] == 1 and steps > 1
-    setup = _Setup(steps, constant, dynamics.hard_reset)
+    setup = Setup(steps, constant, dynamics.hard_reset)
     flat = order.flat(x)
     rest = (dynamics.leak, dynamics.threshold, order.flat(means), order.flat(deviations), scale)
-    found = _call(_sharpen, setup, setup, flat[0] if constant else flat, *rest)
+    tensors = (flat[0] if constant else flat, *rest)
+    found = run(_sharpen, setup, *tensors, compiled=_worthwhile(x, steps))
     return tuple(order.back(each, x.shape) for each in found)
 
 
@@ -136,23 +172,24 @@ def _learned(distance: Tensor, mean: Tensor, deviation: Tensor, scale: Tensor) -
 
 
 def _sharpen(
-    setup: _Setup, x: Tensor, leak: Tensor, threshold: Tensor, means: Tensor, deviations: Tensor, scale: Tensor
+    setup: Setup, x: Tensor, leak: Tensor, threshold: Tensor, means: Tensor, deviations: Tensor, scale: Tensor
 ) -> tuple[Tensor, ...]:
-    found, v = [], None
-    for t in range(setup.steps):
-        u, _, v = _step(setup, x, t, v, leak, threshold)
-        found.append(_learned(u - threshold, means[t], deviations[t], scale))
+    moments = course(_currents(setup, x), leak, threshold, setup.hard_reset)
+    found = [_learned(at.u - threshold, means[t], deviations[t], scale) for t, at in enumerate(moments)]
     return tuple(torch.stack(each) for each in zip(*found, strict=True))
 
 
 class _Fused(torch.autograd.Function):
-    """x [T, N] (or [N] where constant), leak [], threshold [], sharpness [T, N] or None -> spikes [T, N]."""
+    """x [T, N] (or [N] where constant), leak [], threshold [], sharpness [T, N] or None -> spikes [T, N].
+
+    For N stands [A, 2, W, 2, C] where pooled; the spikes are then [T, A, W, C].
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, leak: Tensor, threshold: Tensor, sharpness: Tensor | None, plan: _Plan) -> Tensor:
+    def forward(ctx: Any, x: Tensor, leak: Tensor, threshold: Tensor, sharpness: Tensor | None, plan: Plan) -> Tensor:
         ctx.save_for_backward(x, leak, threshold, sharpness)
         ctx.plan = plan
-        return _call(_forward, plan.setup, plan.setup, x, leak, threshold)
+        return run(_forward, plan.setup, x, leak, threshold, compiled=_pays(plan.setup, x))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -160,21 +197,38 @@ class _Fused(torch.autograd.Function):
         plan = ctx.plan
         if torch.is_grad_enabled():  # a second derivative is wanted, which only the reference has
             return _differentiable_backward(grads[0], x, leak, threshold, sharpness, plan)
-        own = () if sharpness is None else (sharpness,)
-        to_x, *to_constants = _call(_backward, plan, plan.setup, x, leak, threshold, grads[0].contiguous(), *own)
+        compiled, shape = _pays(plan.setup, x), x.shape
+        grad = grads[0]
+        own: tuple[Tensor, ...] = () if sharpness is None else (sharpness,)
+        if plan.setup.pooled:  # not in the kernel: on a CPU, inductor would write all potentials to memory
+            x, grad, own = _unpooled(plan.setup, x, grad, *own)
+            plan = plan._replace(setup=plan.setup._replace(pooled=False))
+        tensors = (x, leak, threshold, grad.contiguous(), *own)
+        to_x, *to_constants = run(_backward, plan, *tensors, compiled=compiled)
         to_leak, to_threshold = (each.sum().to(leak.dtype) for each in to_constants) if plan.learned else (None, None)
-        return to_x, to_leak, to_threshold, None, None
+        return to_x.view(shape), to_leak, to_threshold, None, None
+
+
+def _pays(setup: Setup, x: Tensor) -> bool:
+    return worthwhile(x.numel() * (setup.steps if setup.constant else 1), setup.steps, x.device.type)
+
+
+def _unpooled(setup: Setup, x: Tensor, grad: Tensor, *own: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    """Currents, gradient and sharpness as [T, N]; from [T, A, 2, W, 2, C], and [T, A, W, C] for the gradient."""
+    fine = spread(grad, (-3, -2)).flatten(1)
+    return x.flatten() if setup.constant else x.flatten(1), fine, tuple(each.flatten(1) for each in own)
 
 
 def _differentiable_backward(
-    grad: Tensor, x: Tensor, leak: Tensor, threshold: Tensor, sharpness: Tensor | None, plan: _Plan
+    grad: Tensor, x: Tensor, leak: Tensor, threshold: Tensor, sharpness: Tensor | None, plan: Plan
 ) -> tuple[Tensor | None, ...]:
     inputs = [t for t in (x, leak, threshold) if t.requires_grad]
     with torch.enable_grad():
-        steps, constant, hard_reset = plan.setup
-        currents = x.expand(steps, *x.shape) if constant else x
-        dynamics = Leaky(leak, threshold, hard_reset, plan.detach_reset)
+        setup = plan.setup
+        currents = x.expand(setup.steps, *x.shape) if setup.constant else x
+        dynamics = Leaky(leak, threshold, setup.hard_reset, plan.detach_reset)
         spikes = integrate(currents, dynamics, _slopes(plan.slope, sharpness)).spikes
+        spikes = spikes.mean((2, 4)) if setup.pooled else spikes
         found = iter(torch.autograd.grad(spikes, inputs, grad, create_graph=True, materialize_grads=True))
     return *(next(found) if t.requires_grad else None for t in (x, leak, threshold)), None, None
 
@@ -202,51 +256,74 @@ class _OfStep:
         return self.slope.derivative(u, self.sharpness)
 
 
-def _step(
-    setup: _Setup, x: Tensor, t: int, v: Tensor | None, leak: Tensor, threshold: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Potential, spike (as a mask) and potential after reset at step `t`; the last one is not reset."""
-    current = x if setup.constant else x[t]
-    current = current.float() if current.dtype in HALF else current
-    u = current if v is None else (leak * v).add_(current)
-    fired = u >= threshold
-    if t + 1 == setup.steps:
-        return u, fired, u  # nobody asks for what stays after it
-    return u, fired, u.masked_fill(fired, 0) if setup.hard_reset else torch.where(fired, u - threshold, u)
+class Moment(NamedTuple):
+    """One step of some neurons: the potential, whether it fired, and what the step before had left (None: rest)."""
+
+    u: Tensor
+    fired: Tensor
+    before: Tensor | None
 
 
-def _forward(setup: _Setup, x: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
-    spikes, v = [], None
-    for t in range(setup.steps):
-        _, fired, v = _step(setup, x, t, v, leak, threshold)
-        spikes.append(fired.to(x.dtype))
-    return torch.stack(spikes)
+def course(currents: Sequence[Tensor], leak: Tensor, threshold: Tensor, hard_reset: bool) -> list[Moment]:
+    """What the neurons do under these currents, one a step, of at least float32."""
+    moments: list[Moment] = []
+    v = None
+    for t, current in enumerate(currents):
+        u = current if v is None else (leak * v).add_(current)
+        fired = u >= threshold
+        moments.append(Moment(u, fired, v))
+        if t + 1 < len(currents):  # nobody asks for what stays after the last step
+            v = u.masked_fill(fired, 0) if hard_reset else torch.where(fired, u - threshold, u)
+    return moments
 
 
-def _backward(
-    plan: _Plan, x: Tensor, leak: Tensor, threshold: Tensor, grad: Tensor, sharpness: Tensor | None = None
-) -> tuple[Tensor, ...]:
-    """The gradient on x and, where learned, per neuron on leak and threshold [N], given one on the spikes [T, N].
+def wide(x: Tensor) -> Tensor:
+    """`x` in the type of potentials: at least float32."""
+    return x.float() if x.dtype in HALF else x
+
+
+def _currents(setup: Setup, x: Tensor) -> list[Tensor]:
+    return [wide(x if setup.constant else x[t]) for t in range(setup.steps)]
+
+
+def _forward(setup: Setup, x: Tensor, leak: Tensor, threshold: Tensor) -> Tensor:
+    corners = [x[..., i, :, j, :] for i in (0, 1) for j in (0, 1)] if setup.pooled else [x]
+    courses = [course(_currents(setup, corner), leak, threshold, setup.hard_reset) for corner in corners]
+    spikes = [[moment.fired.to(x.dtype) for moment in moments] for moments in zip(*courses, strict=True)]
+    return torch.stack([functools.reduce(torch.add, each) / 4 if setup.pooled else each[0] for each in spikes])
+
+
+def _backward(plan: Plan, x: Tensor, leak: Tensor, threshold: Tensor, grad: Tensor, *own: Tensor) -> tuple[Tensor, ...]:
+    """The gradient on x and, where learned, per neuron on leak and threshold [N], given one on the spikes [T, N]."""
+    moments = course(_currents(plan.setup, x), leak, threshold, plan.setup.hard_reset)
+    grads = [g.to(moments[0].u.dtype) for g in grad]
+    to_x, *to_constants = answer(plan, moments, grads, leak, threshold, *own)
+    return gathered(to_x, x, plan.setup.constant), *to_constants
+
+
+def gathered(of_steps: list[Tensor], like: Tensor, constant: bool) -> Tensor:
+    """One tensor of those of all steps, in the type of `like`; their sum where `constant`."""
+    if constant:
+        return functools.reduce(torch.add, of_steps[::-1]).to(like.dtype)
+    return torch.stack([each.to(like.dtype) for each in of_steps])
+
+
+def answer(
+    plan: Plan, moments: list[Moment], grads: Sequence[Tensor], leak: Tensor, threshold: Tensor, *own: Tensor
+) -> tuple[Any, ...]:
+    """The gradients on the currents of all steps, given those on the spikes; where learned on leak and threshold too.
 
     With d = ds/du, a hard reset has dv/du = (1 - s) - u d and dv/dthreshold = u d. A soft one has
     dv/du = 1 - threshold d and dv/dthreshold = threshold d - s. A detached reset drops the terms in d.
     """
-    steps, constant, hard_reset = plan.setup
-    trace: list[tuple[Tensor, Tensor, Tensor | None]] = []
-    v: Tensor | None = None
-    for t in range(steps):
-        u, fired, after = _step(plan.setup, x, t, v, leak, threshold)
-        trace.append((u, fired, v))
-        v = after
-    onward = torch.zeros_like(trace[0][0])  # gradient on v[t], coming from step t + 1
+    hard_reset = plan.setup.hard_reset
+    onward = torch.zeros_like(moments[0].u)  # gradient on v[t], coming from step t + 1
     to_leak = to_threshold = torch.zeros_like(onward)
-    to_x: list[Tensor] = []
-    for t in reversed(range(steps)):
-        u, fired, before = trace[t]
-        own = () if sharpness is None else (sharpness[t],)
-        d = plan.slope.derivative(u - threshold, *own)
-        s = fired.to(u.dtype)
-        g = grad[t].to(u.dtype)
+    to_currents: list[Tensor] = []
+    for t in reversed(range(len(moments))):
+        u, fired, before = moments[t]
+        d = plan.slope.derivative(u - threshold, *(each[t] for each in own))
+        s, g = fired.to(u.dtype), grads[t]
         through_spike = 0 * d if plan.detach_reset else (u if hard_reset else threshold) * d
         kept = 1 - s if hard_reset else 1.0
         to_u = g * d + onward * (kept - through_spike)
@@ -254,66 +331,6 @@ def _backward(
             to_threshold = to_threshold - g * d + onward * (through_spike if hard_reset else through_spike - s)
             if before is not None:
                 to_leak = to_leak + to_u * before
-        to_x.append(to_u)
+        to_currents.append(to_u)
         onward = leak * to_u
-    gathered = functools.reduce(torch.add, to_x) if constant else torch.stack(to_x[::-1])
-    return gathered.to(x.dtype), *((to_leak, to_threshold) if plan.learned else ())
-
-
-def _call(function: Callable[..., Any], plan: _Setup | _Plan, setup: _Setup, x: Tensor, *rest: Tensor) -> Any:
-    elements = x.numel() * (setup.steps if setup.constant else 1)
-    too_small, too_long = elements < COMPILE_FROM_ELEMENTS, setup.steps > COMPILE_UP_TO_STEPS
-    if too_small or too_long or not can_compile(x.device.type):
-        return function(plan, x, *rest)
-    # Detached: dynamo would look at the gradients of tensors that have a history, and warn of them.
-    return _compiled(function, plan)(*(t.detach() for t in (x, *rest)))
-
-
-@functools.cache
-def _compiled(function: Callable[..., Any], plan: _Setup | _Plan) -> Callable[..., Any]:
-    def kernel(*tensors: Tensor) -> Any:
-        return function(plan, *tensors)
-
-    # A code object of its own: dynamo counts recompilations by code object, and all plans would share one.
-    kernel.__code__ = kernel.__code__.replace(co_name=f"{function.__name__}_{zlib.crc32(repr(plan).encode()):x}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own modules warn of each other while they are imported
-        compiled = torch.compile(kernel, dynamic=True, options=OPTIONS | _vectors())
-    return _Kernel(compiled, functools.partial(function, plan))
-
-
-def _vectors() -> dict[str, Any]:
-    bits = VECTORS.get(torch.backends.cpu.get_cpu_capability())
-    return {} if bits is None else {"cpp.simdlen": bits}
-
-
-class _Kernel:
-    """The compiled function; the eager one from the first time on that the compiler fails."""
-
-    def __init__(self, compiled: Callable[..., Any], eager: Callable[..., Any]) -> None:
-        self.run = compiled
-        self.eager = eager
-
-    def __call__(self, *tensors: Tensor) -> Any:
-        try:
-            return self.run(*tensors)
-        except RuntimeError as error:
-            from torch._dynamo.exc import TorchDynamoException  # a second of import
-
-            if not isinstance(error, TorchDynamoException):
-                raise
-            reason = str(error).strip().splitlines()[0]
-            warnings.warn(f"a spiking layer runs eagerly, several times slower: {reason}", stacklevel=2)
-            self.run = self.eager
-            return self.run(*tensors)
-
-
-@functools.cache
-def can_compile(device: str) -> bool:
-    """Whether there is a compiler for `device`, and no SPIKEPROOF_COMPILE=0; says so once where there is none."""
-    if os.environ.get("SPIKEPROOF_COMPILE", "1") == "0":
-        return False
-    if device != "cpu" or any(map(shutil.which, ("g++", "clang++", os.environ.get("CXX", "g++")))):
-        return True
-    warnings.warn("spiking layers run eagerly, several times slower: no C++ compiler was found", stacklevel=2)
-    return False
+    return to_currents[::-1], *((to_leak, to_threshold) if plan.learned else ())

@@ -4,7 +4,7 @@ Activations are ``[T, B, ...]``, and a leading 1 means constant in time. So what
 direct-coded network is computed once and not T times.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
@@ -25,7 +25,48 @@ class PerStep(nn.Sequential):
     """
 
     def forward(self, x: Tensor) -> Tensor:  # [T, B, ...] -> [T, B, ...]
-        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return per_step(self, x)
+
+
+def per_step(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """What `PerStep` of `layers` makes of `x`."""
+    y = x.flatten(0, 1)
+    for layer in layers:
+        y = layer(y)
+    return y.unflatten(0, x.shape[:2])
+
+
+def affine(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Scale and shift ``[C]`` of a batch norm in eval mode, differentiable."""
+    assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    scale = norm.weight * (variance + norm.eps).rsqrt()
+    return scale, norm.bias - mean * scale
+
+
+class Norm(PerStep):
+    """A batch norm with no layer before it that it could be folded into; `Body` computes it with the neurons after it.
+
+    In an attack view its scale and shift are computed once, and held.
+    """
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__(norm)
+        self.register_buffer("held", None, persistent=False)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is a scale and a shift, the same for all batches."""
+        return not self[0].training
+
+    def affine(self) -> Tensor:
+        """Scale and shift ``[2, C]``, without a gradient."""
+        held = self._buffers["held"]
+        return torch.stack(affine(self[0])).detach() if held is None else held
+
+    def hold(self) -> None:
+        """From now on its scale and shift are what they are now."""
+        self._buffers["held"] = self.affine()
 
 
 class Normed(PerStep):
@@ -48,12 +89,10 @@ class Normed(PerStep):
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the one layer that both are in eval mode, differentiable."""
-        layer, norm = self[0], cast(nn.BatchNorm2d, self[1])
-        mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-        scale = norm.weight * (variance + norm.eps).rsqrt()
+        layer, (scale, shift) = self[0], affine(self[1])
         weight = cast(Tensor, layer.weight)
-        mean = mean if layer.bias is None else mean - cast(Tensor, layer.bias)
-        return weight * scale.view(-1, *[1] * (weight.ndim - 1)), norm.bias - mean * scale
+        bias = shift if layer.bias is None else shift + cast(Tensor, layer.bias) * scale
+        return weight * scale.view(-1, *[1] * (weight.ndim - 1)), bias
 
 
 class MeanPool(nn.Module):
@@ -64,6 +103,11 @@ class MeanPool(nn.Module):
         return _MeanPool.apply(x) if even else F.avg_pool2d(x, 2)
 
 
+def mean_pool(x: Tensor) -> Tensor:
+    """`MeanPool` of ``[T, B, C, H, W]``."""
+    return MeanPool()(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
 class _MeanPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -72,12 +116,33 @@ class _MeanPool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        n, c, h, w = grads[0].shape
-        quarter = grads[0] / 4
         if ctx.channels_last:
-            spread = quarter.permute(0, 2, 3, 1)[:, :, None, :, None].expand(n, h, 2, w, 2, c)
-            return spread.reshape(n, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
-        return quarter[..., :, None, :, None].expand(n, c, h, 2, w, 2).reshape(n, c, 2 * h, 2 * w)
+            return spread(grads[0].permute(0, 2, 3, 1), (1, 2)).permute(0, 3, 1, 2)
+        return spread(grads[0], (2, 3))
+
+
+def spread(means: Tensor, axes: tuple[int, int]) -> Tensor:
+    """The gradient on what is averaged 2x2, given that on its `means`; contiguous.
+
+    `axes` are those of the pixels: next to each other, and twice as long in the answer.
+    """
+    first, second = (axis % means.ndim for axis in axes)
+    shape = means.shape
+    apart = (means / 4).unsqueeze(first + 1).unsqueeze(second + 2)
+    sizes = (*shape[: first + 1], 2, shape[second], 2, *shape[second + 1 :])
+    long = (*shape[:first], 2 * shape[first], 2 * shape[second], *shape[second + 1 :])
+    return apart.expand(sizes).reshape(long)
+
+
+class ConvexCombination(nn.Module):
+    """a x + b y with two learned scalars that start at 1/2 (SNN-RAT keeps them on the simplex)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.full((2,), 0.5))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.weights[0] * x + self.weights[1] * y
 
 
 class Pointwise(nn.Conv2d):

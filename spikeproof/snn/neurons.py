@@ -165,9 +165,18 @@ class SpikingLayer(nn.Module, ABC):
         return self.threshold.clamp(min=THRESHOLD_FLOOR) if self.learn_threshold else self.threshold
 
     def forward(self, x: Tensor) -> Tensor:  # [T or 1, B, *n] -> [T, B, *n]
+        self.check(x)
+        return self.gradient.spikes(self.amplified(x), self.dynamics(), self.steps)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """The layer and 2x2 mean pooling: ``[T or 1, B, C, H, W]`` -> ``[T, B, C, H // 2, W // 2]``."""
+        self.check(x)
+        return self.gradient.pooled(self.amplified(x), self.dynamics(), self.steps)
+
+    def check(self, x: Tensor) -> None:
+        """Raises `UserError` where `x` has another number of steps."""
         if x.shape[0] not in (1, self.steps):
             raise UserError(f"the layer was built for {self.steps} time steps, the input has {x.shape[0]}")
-        return self.gradient.spikes(self.amplified(x), self.dynamics(), self.steps)
 
     def amplified(self, x: Tensor) -> Tensor:
         """The currents as the neurons see them."""

@@ -6,6 +6,7 @@ An attack that follows several paths sees what one of them hides.
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from spikeproof.choices import Positive, Share, Within
 from spikeproof.snn.dynamics import Dynamics, Leaky, integrate
 from spikeproof.snn.gradients import GradientPath, Slope, Triangle
-from spikeproof.snn.kernels import sharpened, sharpness_of, spikes_of
+from spikeproof.snn.kernels import pooled_spikes, sharpened, sharpness_of, spikes_of
 from spikeproof.snn.memory import Remembering
 
 __all__ = ["ASSG", "BPTR", "DSR", "HART", "PDSG", "RGA", "AsANN", "Mixture", "RatePath"]
@@ -211,11 +212,17 @@ class AdaptiveSharpness(Remembering):
         return AdaptiveSharpness(self.share)
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        return self._answered(spikes_of, x, dynamics, steps)
+
+    def pooled(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
+        return self._answered(pooled_spikes, x, dynamics, steps)
+
+    def _answered(self, fire: Callable[..., Tensor], x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         if not torch.is_grad_enabled():
-            return own_spikes(x, dynamics, steps)
+            return fire(x, dynamics, Triangle(), steps)
         with torch.no_grad():
             sharpness = self._sharpness(x, dynamics, steps)
-        return spikes_of(x, dynamics, OwnATan(), steps, sharpness)
+        return fire(x, dynamics, OwnATan(), steps, sharpness)
 
     def derivative(self, u: Tensor) -> Tensor:
         """The slope at u = potential - threshold ``[B, *n]`` of a neuron that is called once a step."""

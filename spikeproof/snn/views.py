@@ -10,7 +10,7 @@ from spikeproof.choices import UserError, short
 from spikeproof.snn.encoders import Encoder
 from spikeproof.snn.foreign import Foreign, adapt, exchange, fires, takes
 from spikeproof.snn.gradients import GradientPath
-from spikeproof.snn.layers import Normed, PerStep
+from spikeproof.snn.layers import Norm, Normed, PerStep
 from spikeproof.snn.network import SpikingNetwork
 from spikeproof.snn.neurons import RateLayer, SpikingLayer, neuron_layers
 from spikeproof.snn.readouts import FirstSpike, MeanCurrent
@@ -63,8 +63,9 @@ def view(
 def attack_view(model: nn.Module) -> nn.Module:
     """The same function of the image, fast to differentiate by it: in eval mode, nothing to train.
 
-    Batch norms are folded into the layers before them. The folded weights are copies: make the view again after a
-    training step. A model without a spikeproof network in it is returned as it is.
+    Batch norms are folded into the layers before them, once, and the scale and shift of others are computed once. These
+    are copies: make the view again after a training step. A model without a spikeproof network in it is returned as it
+    is.
     """
     model = unwrapped(model)
     if not any(isinstance(module, SpikingNetwork) for module in model.modules()):
@@ -75,6 +76,8 @@ def attack_view(model: nn.Module) -> nn.Module:
         for name, parameter in module._parameters.items():
             if parameter is not None:
                 module._parameters[name] = nn.Parameter(parameter.detach(), requires_grad=False)
+        if isinstance(module, Norm):
+            module.hold()
         return _fold(module) if isinstance(module, Normed) and module.foldable else module
 
     return _structural_copy(model, change)

@@ -21,12 +21,14 @@ def broken(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 def at_first(seed: int, x: Tensor, leg: int = 0) -> Streams:
     """The random numbers that a leg of an attack on `x` begins with."""
-    return Streams.of(seed, torch.arange(len(x))).at(torch.tensor(leg << 32))
+    return Streams.of(seed, torch.arange(len(x), device=x.device)).at(torch.tensor(leg << 32))
 
 
 def asked(model: nn.Module, x: Tensor, y: Tensor, threat: Threat, *, eot: int = 1, seed: int = 0) -> Query:
     """A query about `x`, as an attack that stops at nothing has it."""
-    return Query.over(Task(model, x, y, threat, Streams.of(seed, torch.arange(len(x))), stop=False), eot)
+    return Query.over(
+        Task(model, x, y, threat, Streams.of(seed, torch.arange(len(x), device=x.device)), stop=False), eot
+    )
 
 
 def as_many(ours: Tensor, theirs: Tensor) -> bool:

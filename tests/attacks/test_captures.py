@@ -98,7 +98,7 @@ GRAPHS = [
 
 
 @pytest.mark.parametrize("stop", [False, True], ids=["to the end", "stop"])
-@pytest.mark.parametrize(("attack", "batch"), GRAPHS, ids=named)
+@pytest.mark.parametrize(("attack", "batch"), GRAPHS, ids=lambda value: getattr(value, "__name__", named(value)))
 def test_a_graph_finds_the_same(
     attack: Attack, batch: Callable[..., Batch], stop: bool, tapes: list[Tape], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,8 +110,9 @@ def test_a_graph_finds_the_same(
 
 
 @pytest.fixture(autouse=True)
-def widths_down_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_rows_and_steps_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(captures, "SMALLEST", 1)
+    monkeypatch.setattr(engine_module, "WORTH_A_GRAPH", 1)
 
 
 def test_only_the_cpu_looks_after_every_step() -> None:
@@ -246,3 +247,14 @@ def test_training_attacks_without_a_look_or_a_capture(attack: Attack, monkeypatc
     same(found, expected)
     assert found.x.dtype == batch.x.dtype
     assert not torch.equal(found.x, batch.x)
+
+
+def test_a_few_steps_are_not_worth_a_graph(tapes: list[Tape], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does the host look later than after the last step."""
+    monkeypatch.setattr(engine_module, "WORTH_A_GRAPH", captures.WORTH_A_GRAPH)
+    batch = small(1, 4, 4)
+    passes: list[int] = []
+    batch.model.register_forward_hook(lambda module, inputs, output: passes.append(len(output)))
+    attacked(PGD(steps=3), Linf(1e-6), batch, on(tapes, every=8), monkeypatch)
+    assert not tapes
+    assert len(passes) == 1 + 3 + 1  # the checked step, three more with one of them for nobody, and the last look

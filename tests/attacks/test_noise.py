@@ -22,7 +22,9 @@ def margins(model: nn.Module, z: Tensor, y: Tensor) -> Tensor:
 
 def test_one_uniform_draw_is_the_threats_start(trained_ann: SpikingNetwork, digits: Examples) -> None:
     x, y = digits[2][:5], digits[3][:5]
-    expected = Linf(0.2).start(x, Streams.of(4, torch.arange(5)).at(torch.tensor(1)))  # that of the first step
+    expected = Linf(0.2).start(
+        x, Streams.of(4, torch.arange(5, device=x.device)).at(torch.tensor(1))
+    )  # that of the first step
     assert torch.equal(UniformNoise()(trained_ann, x, y, Linf(0.2), seed=4), expected)
 
 

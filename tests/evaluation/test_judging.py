@@ -40,7 +40,7 @@ def images(count: int = 12) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(("precision", "seen"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
 def test_attacks_see_the_precision_that_was_chosen_and_judgements_float32(precision: str, seen: torch.dtype) -> None:
     model, (x, y) = Noted(), images()
-    judge = Judge(model, draws=1, vote=False, batch=12, precision=precision)
+    judge = Judge(model, draws=1, vote=False, batch=12, precision=precision, fresh=lambda: model)  # type: ignore[arg-type]
     judge.attacked = seen_by_attacks = Noted()
     judge(PGD(steps=3), x, y, Linf(0.1), seed=0)
     assert {dtype for _, dtype, _ in seen_by_attacks.passes} == {seen}

@@ -13,6 +13,7 @@ from spikeproof.evaluation import Protocol, Suite, evaluate
 from spikeproof.evaluation.judging import Judge
 from spikeproof.snn import SpikingNetwork
 from tests.precision import FULL, as_fast_as_users_have_it, seen_by, switches
+from tests.pretended import NAME
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 SHORT = Suite(name="short", attacks=(FGSM(), PGD(steps=3), Square(queries=3)))
@@ -37,14 +38,16 @@ def test_judging_sees_full_precision_and_gradients_what_the_user_has(
     assert fast["autocast.cpu"]
     assert seen.judged
     assert all(each == FULL for each in seen.judged)
-    assert seen.attacked
-    assert all(without_autocast(each) == without_autocast(fast) for each in seen.attacked)
+    # a flag may ask in full precision for what an attack is given; attacks themselves have what the user has
+    assert without_autocast(fast) in [without_autocast(each) for each in seen.attacked]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_whether_attacks_are_lowered_is_the_protocols_word(
     trained: SpikingNetwork, images: tuple[Tensor, Tensor], precision: Any
 ) -> None:
+    if calling.device_of(trained).type == NAME:
+        pytest.skip("a device that pretends has no kernels for autocast")
     judge = Judge(trained, 1, False, precision=precision)
     for outside in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=outside), seen_by(judge.attacked) as seen:
@@ -97,7 +100,8 @@ class RoundsByShape(nn.Module):
 
 def verdict(model: nn.Module, images: tuple[Tensor, Tensor], batch: int) -> tuple[str, list[str]]:
     """How an evaluation ends that attacks so many images side by side, and which flags it raises."""
-    found = evaluate(model, images, LOWERED, batch=batch)
+    lowered = calling.device_of(model).type != NAME  # a device that pretends has no kernels for autocast
+    found = evaluate(model, images, LOWERED if lowered else PROTOCOL, batch=batch)
     return found.diagnosis.status, [flag.key for flag in found.flags if flag.raised]
 
 

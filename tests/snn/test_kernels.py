@@ -10,7 +10,7 @@ from torch._dynamo.exc import TorchDynamoException
 
 import spikeproof
 from spikeproof.choices import UserError
-from spikeproof.snn import Slope, Triangle, kernels
+from spikeproof.snn import Slope, Triangle, compiling
 from spikeproof.snn.dynamics import Leaky, integrate
 from spikeproof.snn.kernels import fused_spikes
 
@@ -208,17 +208,17 @@ def test_the_backward_keeps_nothing_but_the_currents() -> None:
 @pytest.fixture
 def forgotten() -> Iterator[None]:
     """What is known about this machine's compiler, forgotten before and after."""
-    kernels.can_compile.cache_clear()
+    compiling.can_compile.cache_clear()
     yield
-    kernels.can_compile.cache_clear()
+    compiling.can_compile.cache_clear()
 
 
 @pytest.mark.usefixtures("forgotten")
 def test_without_a_compiler_layers_run_eagerly_and_say_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "COMPILE_FROM_ELEMENTS", 0)
+    monkeypatch.setattr(compiling, "COMPILE_FROM_ELEMENTS", 0)
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.delenv("SPIKEPROOF_COMPILE", raising=False)
-    monkeypatch.setattr(kernels, "_compiled", lambda *_: pytest.fail("compiled without a compiler"))
+    monkeypatch.setattr(compiling, "_compiled", lambda *_: pytest.fail("compiled without a compiler"))
     x = currents(4)
     with pytest.warns(UserWarning, match=r"no C\+\+ compiler") as warned:
         spikes = fused_spikes(x, constants(), Triangle(), 4)
@@ -237,26 +237,26 @@ def test_where_the_compiler_fails_a_layer_runs_eagerly_and_says_so_once(monkeypa
 
         return compiled
 
-    monkeypatch.setattr(kernels, "COMPILE_FROM_ELEMENTS", 0)
-    monkeypatch.setattr(kernels, "can_compile", lambda device: True)
+    monkeypatch.setattr(compiling, "COMPILE_FROM_ELEMENTS", 0)
+    monkeypatch.setattr(compiling, "can_compile", lambda device: True)
     monkeypatch.setattr("torch.compile", failing)
     x, slope = currents(4), Triangle(width=0.123)  # a plan that no other test has compiled
-    kernels._compiled.cache_clear()
+    compiling._compiled.cache_clear()
     with pytest.warns(UserWarning, match="runs eagerly.*no such instruction"):
         spikes = fused_spikes(x, constants(), slope, 4)
     assert torch.equal(spikes, reference(x, constants(), slope, 4))
     assert torch.equal(fused_spikes(x, constants(), slope, 4), spikes)  # a second warning would be an error
     assert len(attempts) == 1
-    kernels._compiled.cache_clear()
+    compiling._compiled.cache_clear()
 
 
 @pytest.mark.usefixtures("forgotten")
 def test_the_environment_can_switch_compilation_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKEPROOF_COMPILE", "0")
-    assert not kernels.can_compile("cpu")  # and no warning: it was asked for
+    assert not compiling.can_compile("cpu")  # and no warning: it was asked for
 
 
-@pytest.mark.parametrize("steps", [kernels.COMPILE_UP_TO_STEPS, kernels.COMPILE_UP_TO_STEPS + 1])
+@pytest.mark.parametrize("steps", [compiling.COMPILE_UP_TO_STEPS, compiling.COMPILE_UP_TO_STEPS + 1])
 def test_sequences_too_long_to_unroll_are_not_compiled(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     compiled: list[Callable] = []
 
@@ -264,15 +264,15 @@ def test_sequences_too_long_to_unroll_are_not_compiled(monkeypatch: pytest.Monke
         compiled.append(function)
         return lambda *tensors: function(plan, *tensors)
 
-    monkeypatch.setattr(kernels, "COMPILE_FROM_ELEMENTS", 0)
-    monkeypatch.setattr(kernels, "can_compile", lambda device: True)
-    monkeypatch.setattr(kernels, "_compiled", pretend)
+    monkeypatch.setattr(compiling, "COMPILE_FROM_ELEMENTS", 0)
+    monkeypatch.setattr(compiling, "can_compile", lambda device: True)
+    monkeypatch.setattr(compiling, "_compiled", pretend)
     x = torch.randn(steps, 6, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
     spikes = fused_spikes(x, constants(), Triangle(), steps)
     expected = reference(x, constants(), Triangle(), steps)
     assert torch.equal(spikes, expected)
     torch.testing.assert_close(derivatives(spikes, x)[0], derivatives(expected, x)[0])
-    assert bool(compiled) == (steps <= kernels.COMPILE_UP_TO_STEPS)
+    assert bool(compiled) == (steps <= compiling.COMPILE_UP_TO_STEPS)
 
 
 @pytest.mark.parametrize("steps", [2, 4])

@@ -1,5 +1,6 @@
 """Do gradients tell the truth about the network? What they promise is compared with what it answers."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -15,14 +16,15 @@ from spikeproof.evaluation.flags.trials import Trials
 from spikeproof.randomness import Streams, seeded
 
 LENGTHS = (0.25, 0.5, 1.0)  # of the steps away from an image, in units of eps
-RANDOM = 7  # directions that a gradient has to lead further up than: one without information does in one of 8 images
+RANDOM = 7  # directions beside those of the gradients
 SAME = 1e-6  # margins nearer to each other than this, in units of the logits, are one
 SILENT = 0.5  # of the images: from so many without information in their scores on, labels alone are tried
-LABELS = HopSkipJump(steps=12, draws=40)  # some 2 500 decisions an image
+LABELS = HopSkipJump(steps=20, draws=50)  # some 2 700 decisions an image
 
 
 class Probe(NamedTuple):
-    """The loss (minus the margin) at the images ``[B]`` and one step away: ``[directions, lengths, B]``.
+    """The loss (minus the margin) at a random place of each image's threat ``[B]``, and steps away from there
+    ``[B, directions, lengths]``.
 
     `along` are directions of gradients, one a path; `beside` are random ones.
     """
@@ -35,14 +37,15 @@ class Probe(NamedTuple):
     @property
     def moved(self) -> Tensor:
         """Which images have a margin that changes at all ``[B]``."""
-        steps = torch.cat([self.along, self.beside]).flatten(0, 1)
-        return ((steps - self.here).abs() > SAME * self.scale).any(0)
+        steps = torch.cat([self.along, self.beside], 1).flatten(1)
+        return ((steps - self.here.unsqueeze(1)).abs() > SAME * self.scale.unsqueeze(1)).any(1)
 
     @property
-    def promised(self) -> Tensor:
-        """Where some gradient leads further up than every random direction, over all lengths ``[B]``."""
-        up, other = (losses.mean(1) for losses in (self.along, self.beside))
-        return (up > other.amax(0)).any(0)
+    def outdone(self) -> Tensor:
+        """The share of random directions that lead as far up as the gradient does, over all lengths ``[B]``; of several
+        gradients the one that leads furthest."""
+        up, other = (losses.mean(2) for losses in (self.along, self.beside))
+        return (other >= up.amax(1, keepdim=True)).double().mean(1)
 
 
 def probed(trials: Trials) -> Probe | None:
@@ -50,47 +53,45 @@ def probed(trials: Trials) -> Probe | None:
     if trials.threat.kind not in ("images", "frames"):
         return None
     if trials.probe is None:
-        trials.probe = _probe(trials)
+        trials.probe = Probe(*trials.shared(lambda rows: _probe(trials, rows)))
     return trials.probe
 
 
-def _probe(trials: Trials) -> Probe:
-    x, y, threat, model = trials.x, trials.y, trials.threat, trials.judge.attacked
-    streams = Streams.of(trials.seed, trials.index.to(x.device))
+def _probe(trials: Trials, rows: Tensor) -> Probe:
+    """Of these rows; all parts have a row each."""
+    x, y, threat, model = trials.x[rows], trials.y[rows], trials.threat, trials.judge.attacked
+    streams = Streams.of(trials.seed, trials.index[rows].to(x.device))
     task = Task(model, x, y, threat, streams, stop=False, width=trials.batch)
     with seeded(trials.seed, x.device), as_evaluated(model), in_full_precision():
         query = Query.over(task, eot=trials.judge.draws)
-        logits = query.logits(x)
+        base = threat.start(x, streams)  # off the grey levels of a data set, at which a code may have its steps
+        logits = query.logits(base)
         here = Answer.of(logits, y, Margin()(logits, y)).loss
 
         def stepped(direction: Tensor) -> Tensor:
-            steps = [threat.project(x + length * threat.eps * direction, x) for length in LENGTHS]
-            return torch.stack([query.answer(z, Margin(), offer=False).loss for z in steps])
+            steps = [threat.project(base + length * threat.eps * direction, x) for length in LENGTHS]
+            return torch.stack([query.answer(z, Margin(), offer=False).loss for z in steps], 1)
 
-        slopes = []
-        for seen in along(trials.judge.model, trials.paths).values():
-            parts = zip(x.split(trials.batch), y.split(trials.batch), streams.key.split(trials.batch), strict=True)
-            asked = [
-                Query.over(Task(seen, a, b, threat, Streams(key), stop=False), eot=trials.judge.draws)
-                for a, b, key in parts
-            ]
-            slopes.append(torch.cat([each.gradient(each.x, Margin())[0] for each in asked]))
-        ahead = torch.stack([stepped(threat.ascent(slope, x)) for slope in slopes])
+        views = along(trials.judge.model, trials.paths).values()
+        asked = [Query.over(replace(task, model=seen), eot=trials.judge.draws) for seen in views]
+        slopes = [each.gradient(base, Margin(), offer=False)[0] for each in asked]
+        ahead = torch.stack([stepped(threat.ascent(slope, base)) for slope in slopes], 1)
         noise = [streams.normal(*x.shape[1:], like=x) for _ in range(RANDOM)]
-        beside = torch.stack([stepped(threat.ascent(direction, x)) for direction in noise])
-    trials.gradients += len(slopes) * len(x) * trials.judge.draws
-    trials.forwards += int(query.slots.forwards.sum()) + len(slopes) * len(x) * trials.judge.draws
-    return Probe(here.cpu(), ahead.cpu(), beside.cpu(), logits.abs().amax(1).clamp(min=1e-30).cpu())
+        beside = torch.stack([stepped(threat.ascent(direction, base)) for direction in noise], 1)
+    for each in (query, *asked):
+        trials.gradients += int(each.slots.gradients.sum())
+        trials.forwards += int(each.slots.forwards.sum())
+    return Probe(here, ahead, beside, logits.abs().amax(1).clamp(min=1e-30))
 
 
 @check(
     Trials,
     key="gradient-misleads",
     name="the gradient does not predict the network",
-    threshold=0.5,
+    threshold=0.42,  # 0.5 where a gradient says nothing; latency codes, whose gradient is coarse, reach 0.34
     spoils=True,
-    number="share of images at which a step along the gradient (eps/4, eps/2, eps; the best path) changes the margin "
-    "less than one of 7 random steps; of images whose margin changes at all",
+    number="share of random steps (eps/4, eps/2, eps; 7 an image) that lead as far as those along the gradient, the "
+    "best path, where the margin changes at all",
     meaning="A step along the gradient leads no further than steps at random: the gradient is not that of the network.",
     cheap=True,
 )
@@ -99,7 +100,7 @@ def gradient_misleads(trials: Trials) -> Measured | None:
         return None
     moved = probe.moved
     return Measured(
-        number=share(~probe.promised[moved]), details={"samples": int(moved.sum())}, chance=limit(int(moved.sum()))
+        number=float(probe.outdone[moved].mean()), details={"samples": int(moved.sum())}, chance=limit(int(moved.sum()))
     )
 
 
@@ -132,7 +133,7 @@ def silent_scores(trials: Trials) -> Measured | None:
 )
 def labels_beat_gradients(trials: Trials) -> Measured | None:
     probe = probed(trials)
-    if probe is None or share(~probe.moved) <= SILENT or trials.threat.norm not in ("Linf", "L2"):
+    if probe is None or share(~probe.moved) <= SILENT or not LABELS.knows(trials.threat):
         return None
     broken = trials.alone_on(LABELS, ~trials.broken)
     return Measured(
@@ -158,7 +159,7 @@ def labels_beat_gradients(trials: Trials) -> Measured | None:
 def other_logits_under_attack(trials: Trials) -> Measured | None:
     if trials.judge.draws > 1 or is_stochastic(trials.judge.model):
         return None
-    z = trials.returned(trials.tools.climb(steps=trials.few))
+    z, _ = trials.returned(trials.tools.climb(steps=trials.few))
     judging = predict(trials.judge.fresh(), z)
     changed = {}
     for name, with_gradients in (("with gradients", True), ("without", False)):
@@ -187,7 +188,10 @@ def other_logits_under_attack(trials: Trials) -> Measured | None:
 )
 def false_successes(trials: Trials) -> Measured | None:
     climb = trials.tools.climb(steps=trials.few)
-    if not trials.judge.stop or trials.judge.precision != "float32" or (believed := trials.believed(climb)) is None:
+    if not trials.judge.stop or trials.judge.precision != "float32":
+        return None
+    _, believed = trials.returned(climb)
+    if believed is None:
         return None
     broken = trials.broken_by(climb)
     return Measured(number=share(believed & ~broken), details={"samples": len(broken)}, chance=limit(len(broken)))

@@ -104,6 +104,15 @@ class Inspection:
         """Which images ``[B]`` have a zero gradient along every path."""
         return blind(self.views, self.x, self.y, self.width, self.seed)
 
+    def slopes(self, seed: int) -> Tensor:
+        """The gradients of the margin ``[B, ...]`` along the network's own path, with the random numbers of `seed`."""
+        found, seen = [], self.views["its own path"]
+        with seeded(seed, self.x.device), as_evaluated(seen):
+            for x, y in zip(self.x.split(self.width), self.y.split(self.width), strict=True):
+                task = Task(seen, x, y, Linf(0), Streams.of(seed, torch.arange(len(x), device=x.device)), stop=False)
+                found.append(Query.over(task, eot=1).gradient(x, Margin())[0])
+        return torch.cat(found)
+
     @cached_property
     def activity(self) -> Activity:
         return activity(self.model, self.x, self.width, self.seed)

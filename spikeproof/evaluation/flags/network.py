@@ -158,9 +158,11 @@ def size_dependence(network: Inspection) -> Measured | None:
 def jumps(network: Inspection) -> Measured | None:
     if network.random:
         return None
-    sign = torch.randint(0, 2, network.x.shape, generator=torch.Generator().manual_seed(network.seed)).to(network.x)
-    near = (network.x + TINY * (2 * sign - 1)).clamp(0, float(network.x.amax()))
-    return Measured(number=share_changed(network.ask(near), network.usual))
+    x, generator = network.x, torch.Generator().manual_seed(network.seed)
+    # off the grey levels of a data set first, at which a code may have its steps
+    here = x + NEAR * (torch.rand(x.shape, generator=generator).to(x) - x)
+    there = here + TINY * (2 * torch.randint(0, 2, x.shape, generator=generator).to(x) - 1)
+    return Measured(number=share_changed(network.ask(there), network.ask(here)))
 
 
 @check(
@@ -193,6 +195,24 @@ def other_logits(network: Inspection) -> Measured:
         with_gradients = network.ask(x, model=network.views["its own path"], gradients=True)
         changed["with gradients"] = share_changed(with_gradients, network.usual)
     return Measured(number=max(changed.values()), details={name: number for name, number in changed.items() if number})
+
+
+@check(
+    Inspection,
+    key="random-gradients",
+    name="gradients are drawn",
+    threshold=0.05,
+    spoils=True,
+    number="share of images whose gradient points elsewhere (cosine below 0.99) with other random numbers, though the "
+    "logits do not change with them",
+    meaning="Logits are the same in every call and gradients are not: noise is added on the way back.",
+)
+def random_gradients(network: Inspection) -> Measured | None:
+    if network.random:
+        return None
+    one, other = (network.slopes(seed).flatten(1).double() for seed in (network.seed, network.seed + 1))
+    alike = torch.cosine_similarity(one, other, dim=1) > 0.99
+    return Measured(number=share(~alike & (one != 0).any(1)))
 
 
 @check(

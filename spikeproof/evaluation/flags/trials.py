@@ -22,7 +22,6 @@ from spikeproof.attacks import (
     TwinTransfer,
     UniformNoise,
 )
-from spikeproof.attacks.attack import Outcome
 from spikeproof.configs import to_config
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation.flags.statistics import share
@@ -111,7 +110,7 @@ class Trials:
         self.gradients = self.forwards = 0
         self.probe: Any = None  # what `gradients` asks once for several checks
         self._known: dict[tuple[Attack, Threat, int | None], Tensor] = {}
-        self._found: dict[Attack, Outcome] = {}
+        self._returned: dict[Attack, tuple[Tensor, Tensor | None]] = {}
 
     def broken_by(self, attack: Attack, threat: Threat | None = None, draws: int | None = None) -> Tensor:
         """Which images ``[B]`` the attack breaks, its gradients being means over `draws` passes if given.
@@ -120,40 +119,53 @@ class Trials:
         """
         asked = (attack, threat or self.threat, draws)
         if asked not in self._known:
-            self._known[asked] = self._run(*asked, zlib.crc32(repr(asked).encode()))
+            number = zlib.crc32(repr(asked).encode())
+            (self._known[asked],) = self.shared(lambda rows: (self._judged(*asked, number, rows),), attack)
         return self._known[asked]
 
-    def _run(self, attack: Attack, threat: Threat, draws: int | None, number: int) -> Tensor:
-        found = []
-        for rows in self.ranks.dealt(torch.arange(len(self.x)), self.batch, whole=self.judge.by_batch(attack)):
-            x, y, index = self.x[rows], self.y[rows], self.index[rows]
-            found.append((rows, self.judge(attack, x, y, threat, seed_from(self.seed, number), index, draws)))
-        broken = torch.zeros(len(self.x), dtype=torch.bool)
-        for rows, judged in chain.from_iterable(self.ranks.gather(found)):
-            broken[rows] = judged.broken
-            self.gradients += int(judged.gradients.sum())
-            self.forwards += int(judged.forwards.sum())
-        return broken
+    def _judged(self, attack: Attack, threat: Threat, draws: int | None, number: int, rows: Tensor) -> Tensor:
+        x, y, index = self.x[rows], self.y[rows], self.index[rows]
+        judged = self.judge(attack, x, y, threat, seed_from(self.seed, number), index, draws)
+        self._spend(judged.gradients, judged.forwards)
+        return judged.broken
 
-    def returned(self, attack: Attack) -> Tensor:
-        """The images ``[B, C, H, W]`` that the attack returns, inside the threat."""
-        return self.threat.project(self._outcome(attack).x, self.x)
+    def shared(self, compute: Callable[[Tensor], tuple[Tensor, ...]], attack: Attack | None = None) -> list[Tensor]:
+        """What `compute` says of rows ``[b]``, tensors with a row each, of all images: they are dealt to the ranks.
 
-    def believed(self, attack: Attack) -> Tensor | None:
-        """Which images ``[B]`` the attack takes for broken; None where it does not know."""
-        found = self._outcome(attack).broken
-        return None if found is None else found.cpu()
+        `attack` says whether batches have to stay whole. What was spent is added up.
+        """
+        spent = self.gradients, self.forwards
+        whole = attack is not None and self.judge.by_batch(attack)
+        mine = self.ranks.dealt(torch.arange(len(self.x)), self.batch, whole=whole)
+        found = [(rows, tuple(part.cpu() for part in compute(rows))) for rows in mine]
+        costs = self.gradients - spent[0], self.forwards - spent[1]
+        gathered = self.ranks.gather((found, costs))
+        self.gradients = spent[0] + sum(gradients for _, (gradients, _) in gathered)
+        self.forwards = spent[1] + sum(forwards for _, (_, forwards) in gathered)
+        parts = list(chain.from_iterable(found for found, _ in gathered))
+        order = torch.cat([rows for rows, _ in parts]).argsort()
+        return [torch.cat(column)[order] for column in zip(*(tensors for _, tensors in parts), strict=True)]
 
-    def _outcome(self, attack: Attack) -> Outcome:
-        """What the attack finds, before anything is judged; the same as in `broken_by`."""
-        if attack not in self._found:
+    def _spend(self, gradients: Tensor, forwards: Tensor) -> None:
+        self.gradients += int(gradients.sum())
+        self.forwards += int(forwards.sum())
+
+    def returned(self, attack: Attack) -> tuple[Tensor, Tensor | None]:
+        """The images ``[B, C, H, W]`` that the attack returns, inside the threat, and which ``[B]`` it takes for broken
+        (None where it does not know). The random numbers are those of `broken_by`.
+        """
+        if attack not in self._returned:
             number = zlib.crc32(repr((attack, self.threat, None)).encode())
-            seed = seed_from(self.seed, number)
-            found = self.judge.attack(attack, self.x, self.y, self.threat, seed, self.index)
-            self.gradients += int(found.gradients.sum())
-            self.forwards += int(found.forwards.sum())
-            self._found[attack] = found
-        return self._found[attack]
+            found = self.shared(lambda rows: self._outcome(attack, number, rows), attack)
+            self._returned[attack] = (found[0].to(self.x.device), found[1] if len(found) > 1 else None)
+        return self._returned[attack]
+
+    def _outcome(self, attack: Attack, number: int, rows: Tensor) -> tuple[Tensor, ...]:
+        x, y, index = self.x[rows], self.y[rows], self.index[rows]
+        found = self.judge.attack(attack, x, y, self.threat, seed_from(self.seed, number), index)
+        self._spend(found.gradients, found.forwards)
+        believed = () if found.broken is None else (found.broken,)
+        return self.threat.project(found.x, x), *believed
 
     def alone_on(self, attack: Attack, rows: Tensor) -> Tensor:
         """Which images ``[B]`` the attack breaks, of the `rows` ``[B]`` alone."""
@@ -163,7 +175,7 @@ class Trials:
             chosen = rows.nonzero().squeeze(1)
             part = self.x[chosen], self.y[chosen]
             found = self.judge(attack, *part, self.threat, seed_from(self.seed, number), self.index[chosen])
-            self.forwards += int(found.forwards.sum())
+            self._spend(found.gradients, found.forwards)
             broken[chosen] = found.broken
         return broken
 

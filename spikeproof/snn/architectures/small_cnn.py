@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from spikeproof.snn.architectures.architecture import Architecture, smallest_side
+from spikeproof.snn.bodies import Body
 from spikeproof.snn.layers import Layer, MeanPool, PerStep, conv
 
 
@@ -18,7 +19,7 @@ class SmallCNN(Architecture):
         smallest_side(shape, 4, "SmallCNN")
         first, second, third = self.widths
         side = (shape[1] // 4) * (shape[2] // 4)
-        return nn.Sequential(
+        return Body(
             conv(shape[0], first),
             neurons(),
             conv(first, second),

@@ -7,6 +7,7 @@ from torch import nn
 
 from spikeproof.choices import Within
 from spikeproof.snn.architectures.architecture import Architecture, pick, smallest_side
+from spikeproof.snn.bodies import Body
 from spikeproof.snn.layers import Layer, MeanPool, PerStep, conv
 
 STAGES: dict[int, tuple[tuple[int, ...], ...]] = {
@@ -48,4 +49,4 @@ class VGG(Architecture):
             if self.dropout:
                 layers.append(PerStep(nn.Dropout(self.dropout)))
             features = width
-        return nn.Sequential(*layers, PerStep(nn.Linear(features, classes)))
+        return Body(*layers, PerStep(nn.Linear(features, classes)))

@@ -1,13 +1,14 @@
 """Wide residual networks with pre-activation blocks."""
 
 from dataclasses import dataclass
+from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from spikeproof.choices import UserError
 from spikeproof.snn.architectures.architecture import Architecture, smallest_side
-from spikeproof.snn.layers import Layer, PerStep, Pointwise, conv
+from spikeproof.snn.bodies import Body, Branches, Residual, fire
+from spikeproof.snn.layers import ConvexCombination, Layer, Norm, PerStep, Pointwise, conv
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,32 +38,24 @@ class WideResNet(Architecture):
                 layers.append(PreActivationBlock(channels, width, stride, neurons))
                 channels = width
         pool = PerStep(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
-        return nn.Sequential(*layers, PerStep(nn.BatchNorm2d(channels)), neurons(), pool)
+        return Body(*layers, Norm(nn.BatchNorm2d(channels)), neurons(), pool)
 
 
-class PreActivationBlock(nn.Module):
+class PreActivationBlock(Residual):
+    """BN - neuron - conv - BN - neuron - conv beside a shortcut; the two meet where the next block reads them."""
+
     def __init__(self, inputs: int, outputs: int, stride: int, neurons: Layer) -> None:
         super().__init__()
         changes = inputs != outputs or stride != 1
-        self.first = nn.Sequential(PerStep(nn.BatchNorm2d(inputs)), neurons())
+        self.first = nn.Sequential(Norm(nn.BatchNorm2d(inputs)), neurons())
         self.second = nn.Sequential(conv(inputs, outputs, stride=stride), neurons())
         self.third = PerStep(nn.Conv2d(outputs, outputs, 3, padding=1, bias=False))
         shortcut = Pointwise(inputs, outputs, stride)
         self.shortcut = PerStep(shortcut) if changes else nn.Identity()
         self.join = ConvexCombination()
 
-    def forward(self, x: Tensor) -> Tensor:
-        s = self.first(x)
+    def forward(self, at: Tensor | Branches) -> Branches:
+        norm, neurons = self.first
+        s, x = fire(at, cast(Norm, norm), neurons)
         past = self.shortcut(s if isinstance(self.shortcut, PerStep) else x)
-        return self.join(self.third(self.second(s)), past)
-
-
-class ConvexCombination(nn.Module):
-    """a x + b y with two learned scalars that start at 1/2 (SNN-RAT keeps them on the simplex)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.full((2,), 0.5))
-
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.weights[0] * x + self.weights[1] * y
+        return Branches(self.third(self.second(s)), past, self.join)

@@ -75,12 +75,8 @@ def test_what_flags_cost_is_in_the_record(trained, images):
     assert found["gradient_evaluations"] <= len(images[0])
     assert found["gradient_evaluations_of_flags"] > 8  # at least FGSM, and many steps beside
     assert found["forward_evaluations_of_flags"] > found["gradient_evaluations_of_flags"]
-    assert (
-        sp.evaluate(trained, images, sp.Protocol(threats=THREAT, suite=SMALL)).summary()[
-            "gradient_evaluations_of_flags"
-        ]
-        == 0
-    )
+    cheap = sp.evaluate(trained, images, sp.Protocol(threats=THREAT, suite=SMALL)).summary()
+    assert 0 < cheap["gradient_evaluations_of_flags"] <= 16 * 32  # two short climbs and a gradient a path
 
 
 def test_a_model_without_spikes_is_attacked_once_where_paths_are_many(trained_ann, images):

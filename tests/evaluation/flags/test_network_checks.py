@@ -35,7 +35,8 @@ def test_declared_noise_is_no_flag_and_undeclared_noise_is(trained, images):
     noisy.stochastic = True
     declared = {flag.key: flag for flag in examine(Inspection(noisy, *images))}
     assert not any(flag.raised for flag in declared.values())
-    assert not {"batch-dependence", "place-dependence", "undeclared-randomness"} & set(declared)
+    assert not {"place-dependence", "size-dependence", "jumps", "undeclared-randomness"} & set(declared)
+    assert declared["batch-dependence"].threshold == 0.2
 
 
 def test_what_is_left_over_from_call_to_call_is_seen_first_and_nothing_else_is_asked(trained, images):
@@ -98,7 +99,7 @@ def test_noise_with_a_seed_of_its_own_is_met_by_place(trained, images):
     def noisy(x):
         return x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
 
-    assert raised(Outside(trained, noisy), images) == {"place-dependence"}
+    assert raised(Outside(trained, noisy), images) == {"place-dependence", "size-dependence"}
 
 
 def test_a_network_is_asked_about_as_many_images_each_time(trained, images):
