@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -12,6 +13,12 @@ from torch.optim.swa_utils import AveragedModel
 from spikeproof.choices import UserError
 from spikeproof.runs.weights import load_tensors, read_weights
 from spikeproof.snn.wrappers import unwrapped
+
+
+def parallel(model: nn.Module) -> nn.Module:
+    """In `DataParallel` on the CPU, whatever devices are pretended."""
+    with patch("torch.nn.parallel.data_parallel._get_available_device_type", return_value=None):
+        return nn.DataParallel(model)
 
 
 def network() -> nn.Module:
@@ -26,11 +33,11 @@ def inside(model: nn.Module) -> nn.Module:
 WRAPPERS: list[Callable[[nn.Module], nn.Module]] = [
     lambda model: model,
     partial(torch.compile, backend="eager"),
-    nn.DataParallel,
+    parallel,
     AveragedModel,
     inside,
-    lambda model: torch.compile(nn.DataParallel(inside(model)), backend="eager"),
-    lambda model: AveragedModel(torch.compile(nn.DataParallel(model), backend="eager")),
+    lambda model: torch.compile(parallel(inside(model)), backend="eager"),
+    lambda model: AveragedModel(torch.compile(parallel(model), backend="eager")),
 ]
 
 

@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "eps that is a truth": (lambda: Linf(True), "must be a number"),
     "epochs of a half": (
         lambda: Training(epochs=100.0),
-        r"epochs of Training must be a whole number from 0 on \(write 100\), not 100",
+        "epochs of Training must be a whole number from 0 on, not 100.0: write 100",
     ),
     "a batch of a half": (lambda: Training(batch=64.0), "batch of Training must be a whole number"),
     "an endless step": (lambda: SGD(learning_rate=float("inf")), "learning_rate of SGD must be a number"),

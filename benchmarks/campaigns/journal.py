@@ -1,6 +1,7 @@
 """What did a campaign find, so far? Counts in one JSON file, written whole after every trial or batch of them."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,8 @@ class Tally:
         self.trials += 1
         self.ends[end] += 1
         if said and len(self.failures) < SHOWN:
-            self.failures.append(f"{end}: {' '.join(said.split())[:200]}")
+            without_places = re.sub(r"/(?:[^/\s]+/)+", "", " ".join(said.split()))
+            self.failures.append(f"{end}: {without_places[:200]}")
 
 
 class Journal:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import MethodType
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -20,6 +21,12 @@ from spikeproof.snn import without_statistics as frozen
 
 SHAPE = (1, 6, 6)
 SUITE = Suite(name="two", attacks=(PGD(steps=3), Along(attack=PGD(steps=3), paths=(ATan(),))))
+
+
+def parallel(model: nn.Module) -> nn.Module:
+    """In `DataParallel` on the CPU, whatever devices are pretended."""
+    with patch("torch.nn.parallel.data_parallel._get_available_device_type", return_value=None):
+        return nn.DataParallel(model)
 
 
 def convolutional() -> SpikingNetwork:
@@ -61,8 +68,8 @@ def compiled_forward(model: nn.Module) -> nn.Module:
 
 WRAPPERS: list[Callable[[nn.Module], nn.Module]] = [
     lambda model: torch.compile(model, backend="eager"),
-    lambda model: torch.compile(nn.DataParallel(model), backend="eager"),
-    nn.DataParallel,
+    lambda model: torch.compile(parallel(model), backend="eager"),
+    parallel,
     AveragedModel,
     in_place,
     replaced_by_a_method,
@@ -107,7 +114,7 @@ def test_a_view_of_a_wrapped_network_follows_its_own_path(wrap: Callable[[nn.Mod
     assert torch.equal(*slopes)
 
 
-@pytest.mark.parametrize("wrap", [partial(torch.compile, backend="eager"), nn.DataParallel])
+@pytest.mark.parametrize("wrap", [partial(torch.compile, backend="eager"), parallel])
 def test_a_part_that_is_wrapped_is_seen_through(wrap: Callable[[nn.Module], nn.Module]) -> None:
     model, x = plain(), torch.rand(4, *SHAPE)
     expected = view(model, gradient=ATan())(x)
