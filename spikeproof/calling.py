@@ -7,13 +7,14 @@ on nothing but the image, bit for bit.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikeproof.choices import UserError
+from spikeproof.choices import UserError, whole_number
 from spikeproof.randomness import seeded
 
 WIDTHS = {"cpu": 32}  # images in one judged batch; padding costs more than small batches there
@@ -62,6 +63,8 @@ def votes(model: nn.Module, x: Tensor, draws: int, *, width: int | None = None, 
 
 def _passes(model: nn.Module, x: Tensor, draws: int, width: int | None, seed: int) -> Tensor:
     """Logits ``[draws, N, K]`` on the CPU."""
+    for name, number, least in (("draws", draws, 1), ("width", 1 if width is None else width, 1), ("seed", seed, 0)):
+        whole_number(name, number, least)
     device, found = device_of(model), []
     width = width or width_for(device)
     row, turn = _places(x, width)
@@ -107,10 +110,51 @@ def checked_logits(model: nn.Module, x: Tensor, images: int | None = None) -> Te
     `images` are as many of `x` as were asked about, where the others fill up the batch.
     """
     given = x.clone()
-    answer = model(given)
+    answer = answer_of(model, given)
     check_unwritten(given, x)
     check_logits(answer, x, len(x) if images is None else images)
     return answer
+
+
+def answer_of(model: nn.Module, x: Tensor) -> Any:
+    """What the model returns; raises `UserError` that says what does not fit, where it cannot take these images."""
+    try:
+        return model(x)
+    except (UserError, torch.OutOfMemoryError):
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:  # what torch raises for what does not fit
+        reason = obstacle_between(model, x) or f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"the network fails on images {x.dtype} {list(x.shape)}: {reason}") from error
+
+
+def obstacle_between(model: nn.Module, x: Tensor) -> str | None:
+    """What keeps the model from taking images like `x`, as far as its tensors show it: a device, a type, one image."""
+    tensors = dict(chain(model.named_parameters(), model.named_buffers()))
+    if elsewhere := next((name for name, tensor in tensors.items() if tensor.device != x.device), None):
+        return (
+            f"its {elsewhere} is on {tensors[elsewhere].device}, and they are on {x.device}: x.to(...), model.to(...)"
+        )
+    floats = {name: tensor.dtype for name, tensor in tensors.items() if tensor.is_floating_point()}
+    if other := next((name for name, dtype in floats.items() if dtype != x.dtype), None):
+        right = {torch.float32: "x.float()", torch.float64: "x.double()"}.get(floats[other], "model.float()")
+        return f"its {other} is {floats[other]}, and they are {x.dtype}: {right}"
+    norms = (module for module in model.modules() if isinstance(module, nn.modules.batchnorm._NormBase))
+    if len(x) == 1 and any(norm.running_mean is None for norm in norms):
+        return "a norm without running statistics takes them over the batch, and one image is none"
+    return None
+
+
+def check_network(model: nn.Module) -> None:
+    """Refuse a network that can be asked nothing here: without values, or where nothing has a gradient."""
+    if torch.is_inference_mode_enabled():
+        raise UserError("inside torch.inference_mode() nothing has a gradient, and attacks need one: call it outside")
+    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        if tensor.is_meta:
+            raise UserError(f"{name} is on the device meta and has no values: load the network's weights first")
+        if tensor.is_inference():
+            raise UserError(
+                f"{name} was made inside torch.inference_mode() and can have no gradient: build the network outside"
+            )
 
 
 @contextmanager
@@ -187,6 +231,11 @@ def check_logits(answer: Any, x: Tensor, images: int | None = None) -> None:
         )
     if not answer.is_floating_point():
         raise UserError(f"logits are floating point, not {answer.dtype}")
+    if answer.shape[1] < 2:
+        raise UserError(
+            f"logits are of at least 2 classes, not {answer.shape[1]}: for one logit z return "
+            "torch.cat([torch.zeros_like(z), z], 1)"
+        )
 
 
 def check_unwritten(given: Tensor, x: Tensor) -> None:
@@ -195,10 +244,12 @@ def check_unwritten(given: Tensor, x: Tensor) -> None:
         raise UserError("the model writes into its input: x = x - mean makes a new tensor where x -= mean changes x")
 
 
-def check_targets(y: Tensor, x: Tensor, classes: int | None = None) -> None:
+def check_targets(y: Any, x: Tensor, classes: int | None = None) -> None:
     """Refuse labels that are no integers ``[B]`` in [0, classes), naming the first such label."""
     if not isinstance(y, Tensor):
         raise UserError(f"labels are a tensor, not {type(y).__name__}: torch.as_tensor makes one of an array or a list")
+    if y.ndim == 0:
+        raise UserError(f"labels are integers [B], one an image, not the single number {y.item():g}")
     if len(y) != len(x):
         raise UserError(f"{len(x)} images came with {len(y)} labels")
     if y.ndim == 2 and y.is_floating_point():
@@ -206,13 +257,27 @@ def check_targets(y: Tensor, x: Tensor, classes: int | None = None) -> None:
     if y.ndim != 1 and y.shape[1:] != (2,):
         raise UserError(
             "labels are integers [B] (rows (label, class to reach) [B, 2] for a targeted loss, probabilities [B, K] "
-            f"for a divergence), not {list(y.shape)}"
+            f"for a divergence), not {list(y.shape)}{_hint(y)}"
         )
     if y.dtype != torch.int64:
-        raise UserError(f"labels are integers [B] of type int64, not {y.dtype}")
+        raise UserError(f"labels are integers [B] of type int64, not {y.dtype}: y.long()")
     if classes is not None:
         wrong = ((y < 0) | (y >= classes)).view(len(y), -1)
         if wrong.any():
             index = int(wrong.any(1).nonzero()[0])
             label = int(y.view(len(y), -1)[index][wrong[index]][0])
             raise UserError(f"label {label} of image {index} is out of range: there are {classes} classes")
+
+
+def check_labels(y: Any, x: Tensor) -> None:
+    """Refuse what are no labels ``[B]`` of images to judge, and say what makes them of it."""
+    check_targets(y, x)
+    if y.ndim != 1:
+        raise UserError(f"an evaluation takes labels [N], integers, not {y.dtype} {list(y.shape)}{_hint(y)}")
+
+
+def _hint(y: Tensor) -> str:
+    """What makes labels [B] of these."""
+    if y.ndim != 2:
+        return ""
+    return ": y.squeeze(1)" if y.shape[1] == 1 else ": of one-hot rows or probabilities y.argmax(1)"

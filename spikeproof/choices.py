@@ -10,7 +10,7 @@ import functools
 import inspect
 from abc import ABC
 from collections.abc import Iterable, Iterator
-from typing import Any, Self, TypeVar, get_type_hints
+from typing import Annotated, Any, Self, TypeVar, get_type_hints
 
 from spikeproof.fitting import Build, Unfit, as_it_is, fit
 from spikeproof.ranges import (
@@ -51,6 +51,7 @@ __all__ = [
     "refuse_unknown",
     "refuse_wrong_names",
     "short",
+    "whole_number",
     "within",
 ]
 
@@ -136,7 +137,7 @@ def fit_field(cls: type, name: str, value: Any, build: Build = as_it_is) -> Any:
         return fit(value, fields_of(cls)[name], build)
     except Unfit as error:
         said = short(error.value) if isinstance(error.value, Choice) else told(error.value)
-        raise UserError(f"{name}{error.at} of {cls.__name__} must be {error.wanted}, not {said}") from None
+        raise UserError(f"{name}{error.at} of {cls.__name__} must be {error.wanted}, not {said}{error.hint}") from None
 
 
 def within(choice: Any, kind: type[C]) -> Iterator[C]:
@@ -166,6 +167,15 @@ def pixels(value: float | str, name: str) -> float:
     except Unfit as error:
         raise UserError(f"{name} must be {error.wanted}, not {told(value)}") from None
     return length
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """`value`, an argument called `name`; raises `UserError` unless it is a whole number from `least` on."""
+    try:
+        number: int = fit(value, Annotated[int, AtLeast(least)])
+    except Unfit as error:
+        raise UserError(f"{name} must be {error.wanted}, not {value!r}{error.hint}") from None
+    return number
 
 
 def short(value: Any) -> str:

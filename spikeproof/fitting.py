@@ -22,11 +22,14 @@ class Word(str):
 
 
 class Unfit(Exception):
-    """A `value` that its type hint does not allow; `wanted` would be right, and `at` is its place in a tuple."""
+    """A `value` that its type hint does not allow; `wanted` would be right, and `at` is its place in a tuple.
 
-    def __init__(self, value: Any, wanted: str, at: str = "") -> None:
+    `hint` says how the same is written rightly, where that is known.
+    """
+
+    def __init__(self, value: Any, wanted: str, at: str = "", hint: str = "") -> None:
         super().__init__(wanted)
-        self.value, self.wanted, self.at = value, wanted, at
+        self.value, self.wanted, self.at, self.hint = value, wanted, at, hint
 
 
 WORDS = {
@@ -57,7 +60,7 @@ def fit(value: Any, hint: Any, build: Build = as_it_is, at: str = "") -> Any:
     if bare in (int, float):
         number = _number_of(value, bare, conditions)
         if number is None or not all(condition.allows(number) for condition in conditions):
-            raise Unfit(value, described(hint), at)
+            raise Unfit(value, described(hint), at, _without_point(value, bare, conditions))
         return number
     if get_origin(bare) is tuple:
         return _fit_tuple(value, bare, build, at)
@@ -83,7 +86,7 @@ def _fit_union(value: Any, union: Any, build: Build, at: str) -> Any:
         try:
             return fit(value, hint, build, at)
         except Unfit as error:
-            unfit = error if error.at != at else Unfit(error.value, described(union), at)
+            unfit = error if error.at != at else Unfit(error.value, described(union), at, error.hint)
     raise unfit
 
 
@@ -110,6 +113,13 @@ def _number_of(value: Any, kind: type, conditions: tuple[Any, ...]) -> float | N
     except OverflowError:
         return None
     return number if kind is int or math.isfinite(number) else None
+
+
+def _without_point(value: Any, kind: type, conditions: tuple[Any, ...]) -> str:
+    """How a whole number is written, where 100.0 or 1e2 stands for one."""
+    if kind is not int or not isinstance(value, float) or not value.is_integer():
+        return ""
+    return f": write {int(value)}" if all(condition.allows(int(value)) for condition in conditions) else ""
 
 
 def _fraction(text: str) -> Any:

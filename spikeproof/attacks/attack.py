@@ -11,10 +11,11 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
+from spikeproof.attacks.inputs import laid_out
 from spikeproof.attacks.query import Query, Task
 from spikeproof.attacks.threats import Threat
-from spikeproof.calling import as_evaluated, check_targets
-from spikeproof.choices import Choice, UserError, short
+from spikeproof.calling import as_evaluated, check_network, check_targets
+from spikeproof.choices import Choice, UserError, short, whole_number
 from spikeproof.randomness import Streams, seed_from, seeded
 
 
@@ -102,10 +103,14 @@ class Attack(Choice):
         threat.check(x)
         self.check(threat)
         check_targets(y, x)
+        check_network(model)
+        whole_number("seed", seed, 0)
+        if width is not None:
+            whole_number("width", width, 1)
         index = torch.arange(len(x)) if index is None else index
         with seeded(seed_from(seed, int(index[0])), x.device), as_evaluated(model):  # for models that draw noise
             streams = Streams.of(seed, index.to(x.device))
-            found = self.on(model).search(Task(model, x.detach(), y, threat, streams, stop, width))
+            found = self.on(model).search(Task(model, laid_out(x), y, threat, streams, stop, width))
         return replace(found, x=found.x.detach())
 
 

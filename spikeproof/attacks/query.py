@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from spikeproof.attacks.losses import AttackLoss, labels_of
 from spikeproof.attacks.threats import Threat
-from spikeproof.calling import check_logits, check_targets, check_unwritten, mean_of
+from spikeproof.calling import answer_of, check_logits, check_targets, check_unwritten, mean_of
 from spikeproof.randomness import Streams
 
 EMPTY = -1  # the place of a row that holds no image
@@ -261,14 +262,15 @@ class Query:
     def _passes(self, z: Tensor, y: Tensor, draws: int | None = None) -> Tensor:
         """Mean logits ``[b, K]``, checked once."""
         given = z if self.checked else z.clone()
-        passes = [self.model(given) for _ in range(draws or self.eot)]
-        logits = in_full(mean_of(passes))
+        ask = self.model if self.checked else partial(answer_of, self.model)
+        passes = [ask(given) for _ in range(draws or self.eot)]
+        logits = mean_of(passes)
         if not self.checked:
             check_unwritten(given, z)
             check_logits(logits, z)
             check_targets(y, z, logits.shape[1])
             self.checked = True
-        return logits
+        return logits.to(z.dtype)  # of 16 bits, as autocast gives them, a loss would rank images wrongly
 
     def _recalling(self, z: Tensor, y: Tensor, rows: Tensor | None) -> Tensor:
         """`_passes` of a view that remembers: what it learns of the rows in the first pass holds for all."""
@@ -289,11 +291,6 @@ class Query:
             all_rows = self.slots.memory or tuple(m.new_zeros(len(self.x), *m.shape[1:]) for m in memory)
             memory = tuple(old.index_put((rows,), new) for old, new in zip(all_rows, memory, strict=True))
         self.slots = self.slots._replace(memory=memory)
-
-
-def in_full(logits: Tensor) -> Tensor:
-    """Logits of 16 bits, as autocast gives them, as float32: a loss of fewer bits ranks images wrongly."""
-    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
 def per_image(values: Tensor, x: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class TwinTransfer(BlackBox):
         return replace(self, attack=self.attack.averaging(draws))
 
     def search(self, task: Task) -> Outcome:
-        return Elsewhere(ann_twin(task.model, clipped=self.clipped), self.attack).search(task)
+        return _searched(ann_twin(task.model, clipped=self.clipped), self.attack, task)
 
 
 @dataclass(frozen=True)
@@ -71,5 +71,8 @@ class Elsewhere(BlackBox):
         return self
 
     def search(self, task: Task) -> Outcome:
-        source = self.source.to(task.x)
-        return self.attack.on(source).search(replace(task, model=source, stop=False, memory=None))
+        return _searched(self.source.to(task.x), self.attack, task)
+
+
+def _searched(source: nn.Module, attack: Attack, task: Task) -> Outcome:
+    return attack.on(source).search(replace(task, model=source, stop=False, memory=None))

@@ -183,7 +183,9 @@ def _option(name: str, value: Any, hint: Any, default: Any, trust: bool) -> Any:
     try:
         return fit(value, hint)
     except Unfit as error:
-        raise UserError(f"--{name.replace('_', '-')} must be {error.wanted}, not {told(error.value)}") from None
+        raise UserError(
+            f"--{name.replace('_', '-')} must be {error.wanted}, not {told(error.value)}{error.hint}"
+        ) from None
 
 
 def _alone(name: str, command: Command, words: list[str]) -> dict[str, Any]:

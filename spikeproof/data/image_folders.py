@@ -10,6 +10,7 @@ from spikeproof.data.data_sets import DataSet
 from spikeproof.data.image_files import SUFFIXES, Crop, images_by_class, images_in_files
 from spikeproof.data.images import Images
 from spikeproof.data.published_files import folder_inside
+from spikeproof.data.twins import warn_of_twins
 
 Side = Annotated[int, Within(1, 4096)]  # pixels
 TEST = ("test", "val")  # the names that the folder of the test part may have
@@ -63,6 +64,9 @@ class ImageFolder(DataSet):
         named = images_by_class(side, self.classes)
         if empty := [c for label, c in enumerate(self.classes) if label not in {each for _, each in named}]:
             raise UserError(f"there are no pictures ({', '.join(SUFFIXES)}) of {', '.join(empty)} in {side.absolute()}")
+        if name == "test" and (train := within / "train").is_dir():
+            of_train = images_by_class(train, [c for c in self.classes if (train / c).is_dir()])
+            warn_of_twins([train / file for file, _ in of_train], [side / file for file, _ in named])
         return images_in_files(side, named, self.classes, self.size, self.resize, self.crop)
 
 

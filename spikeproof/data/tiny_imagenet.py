@@ -62,7 +62,9 @@ def read_annotations(folder: Path, classes: tuple[str, ...]) -> list[tuple[str, 
     labels = {name: label for label, name in enumerate(classes)}
     there = set(os.listdir(folder / "images"))
     named = []
-    for number, line in enumerate((folder / "val_annotations.txt").read_text("utf-8", "replace").splitlines(), start=1):
+    for number, line in enumerate(
+        (folder / "val_annotations.txt").read_text("utf-8-sig", "replace").splitlines(), start=1
+    ):
         file, wnid = [*line.split("\t"), ""][:2]
         if file not in there or wnid not in labels:
             fault = f"unknown class {wnid!r}" if file in there else f"no image {file!r}"

@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from spikeproof.calling import as_evaluated, in_full_precision
+from spikeproof.attacks.inputs import check_input, laid_out
+from spikeproof.calling import as_evaluated, check_labels, check_network, checked_logits, in_full_precision
 from spikeproof.evaluation.flags import Flag
 from spikeproof.evaluation.flags.inspection import along, blind
 from spikeproof.randomness import seeded
@@ -47,6 +48,10 @@ def diagnose(
     `paths`. `batch` bounds memory alone.
     """
     model = adapt(model)
+    check_network(model)
+    check_input(x)
+    check_labels(y, x)
+    x = laid_out(x)
     for name, tensor in tensors_of(model).items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             return Diagnosis("nan", f"{name} holds NaN or infinite numbers")
@@ -74,6 +79,6 @@ def _watched(model: nn.Module, x: Tensor, batch: int, seed: int) -> tuple[Tensor
     with torch.no_grad(), seeded(seed, x.device), as_evaluated(model), in_full_precision():
         for chunk in x.split(batch):
             with record(model) as inside:
-                logits.append(model(chunk.clone()))
+                logits.append(checked_logits(model, chunk))
             fires |= {name: fires.get(name, False) or bool(s.any()) for name, s in inside.spikes.items()}
     return torch.cat(logits), [name for name, ever in fires.items() if not ever]

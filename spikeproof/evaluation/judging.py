@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from spikeproof.attacks import Attack, Threat
 from spikeproof.attacks.attack import Outcome
 from spikeproof.calling import device_of, is_stochastic, predict
-from spikeproof.choices import Choice, within
+from spikeproof.choices import Choice, UserError, short, within
 from spikeproof.evaluation.fresh import Fresh
 from spikeproof.randomness import seed_from
 from spikeproof.snn import GradientPath, attack_view
@@ -77,9 +77,12 @@ class Judge:
         found = self.attack(attack, x, y, threat, seed, index, draws)
         allowed = threat.project(found.x, x)
         legal = threat.contains(allowed, x).cpu()
+        if not legal.all():  # such as NaN: an attack that searches nothing would count as one that finds nothing
+            number = int(index[int((~legal).nonzero()[0])])
+            raise UserError(f"{short(attack)} gives back for image {number} what no projection brings into {threat}")
         never_attacked = seed_from(seed, 1, int(index[0]))  # the noise of the judgement
         logits = predict(self.fresh(), allowed, draws=self.draws, vote=self.vote, seed=never_attacked)
-        broken = legal & (logits.argmax(1) != y.cpu())
+        broken = logits.argmax(1) != y.cpu()
         undefined = (~logits.isfinite()).any(1)
         return Judgement(broken, found.gradients.cpu(), found.forwards.cpu() + self.draws, undefined)
 

@@ -6,8 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks.inputs import check_input
-from spikeproof.calling import check_targets, device_of, is_stochastic, predict
+from spikeproof.attacks.inputs import check_input, laid_out
+from spikeproof.calling import check_labels, check_targets, device_of, is_stochastic, predict
 from spikeproof.choices import UserError
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.randomness import seed_from
@@ -29,10 +29,8 @@ class Given:
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
         check_input(x)
-        check_targets(y, x)
-        if y.ndim != 1:
-            raise UserError(f"an evaluation takes labels [N], integers, not {list(y.shape)}")
-        self.x, self.labels = x, y
+        check_labels(y, x)
+        self.x, self.labels = laid_out(x), laid_out(y)
 
     def __len__(self) -> int:
         return len(self.x)

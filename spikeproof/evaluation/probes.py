@@ -19,8 +19,16 @@ from torch import Tensor, nn
 from spikeproof.attacks import PGD, Attack, Threat
 from spikeproof.attacks.losses import pairwise_probability, strongest_rival
 from spikeproof.attacks.query import per_image
-from spikeproof.calling import as_evaluated, check_targets, checked_logits, in_full_precision, is_stochastic, mean_of
-from spikeproof.choices import UserError, short
+from spikeproof.calling import (
+    as_evaluated,
+    check_network,
+    check_targets,
+    checked_logits,
+    in_full_precision,
+    is_stochastic,
+    mean_of,
+)
+from spikeproof.choices import UserError, short, whole_number
 from spikeproof.configs import to_config
 from spikeproof.evaluation.predictions import Given, taken
 from spikeproof.randomness import seed_from, seeded
@@ -109,13 +117,13 @@ def probe(
     `UserError` for bad images, labels, threats or logits, and for a network that answers NaN.
     """
     pool, model = Given(x, y), adapt(model)
+    check_network(model)
     if not isinstance(threat, Threat):
         raise UserError(f"a probe takes one threat, for example Linf(8/255), not {threat!r}")
     if draws is None:
         draws = 16 if is_stochastic(model) else 1
     for name, value, least in (("batch", batch, 1), ("draws", draws, 1), ("seed", seed, 0)):
-        if value < least:
-            raise UserError(f"{name} must be at least {least}, not {value}")
+        whole_number(name, value, least)
     attacked, sums = attack_view(model), dict[str, Tensor]()
     for indices in torch.arange(len(pool)).split(batch):
         chunk, labels = taken(model, pool, indices)

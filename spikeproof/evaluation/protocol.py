@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import Dataset as TorchDataset
 
 from spikeproof.attacks import Threat, Transfer
 from spikeproof.choices import Choice, Count, Seed, UserError, short, within
 from spikeproof.configs import to_config
 from spikeproof.data import DataSet, Images, PartName
 from spikeproof.evaluation.predictions import Given
-from spikeproof.evaluation.suites import QUICK, Suite
+from spikeproof.evaluation.suites import QUICK, Suite, suite_named
 
 __all__ = ["Protocol"]
 
@@ -23,7 +25,8 @@ __all__ = ["Protocol"]
 class Protocol(Choice):
     """All that two evaluations must share if their numbers are compared.
 
-    `threats` differ in size only; they are kept sorted by eps, and one alone may be given without brackets. `images`
+    `threats` differ in size only; they are kept sorted by eps, and one alone may be given without brackets. A `suite`
+    of spikeproof's may be given by its name. `images`
     counts the images of `part`, from the first on (None: all). `draws` passes are averaged for a stochastic network
     (None: 16), and one for any other. `seed` is for random starts. `attack_precision` is that of the network while it
     is attacked: "bf16" runs it under autocast, which is faster on most GPUs. What judges is always float32. Raises
@@ -40,8 +43,8 @@ class Protocol(Choice):
     attack_precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
-        given = (self.threats,) if isinstance(self.threats, Threat) else self.threats
-        object.__setattr__(self, "threats", given)
+        object.__setattr__(self, "threats", _threats(self.threats))
+        object.__setattr__(self, "suite", _suite(self.suite))
         super().__post_init__()
         object.__setattr__(self, "threats", _in_order(self.threats))
         for member in self.suite.members:
@@ -69,10 +72,17 @@ class Protocol(Choice):
             return self.part_of(data)
         if isinstance(data, Images):
             return data if self.images is None else data.first(self._at_most(data, "there are"))
+        if isinstance(data, TensorDataset):
+            data = data.tensors
         if not isinstance(data, tuple | list) or len(data) != 2:
-            raise UserError(f"data are a data set, a part of one, or a pair (images, labels), not {_kind_of(data)}")
-        count = None if self.images is None else self._at_most(data[0], "there are")
-        return Given(*(tensor[:count] for tensor in data))
+            raise UserError(
+                f"data are a data set, a part of one, or a pair (images, labels), not {_kind_of(data)}{_pair_of(data)}"
+            )
+        x, y = data
+        if self.images is None or not all(isinstance(each, Tensor) and each.ndim for each in data):
+            return Given(x, y)
+        count = self._at_most(x, "there are")
+        return Given(x[:count], y[:count])
 
     def _at_most(self, found: Sized, what: str) -> int:
         assert self.images is not None
@@ -83,6 +93,29 @@ class Protocol(Choice):
 
 def _kind_of(data: object) -> str:
     return f"{len(data)} things" if isinstance(data, tuple | list) else f"a {type(data).__name__}"
+
+
+def _pair_of(data: object) -> str:
+    """How torch's own kinds of data become a pair."""
+    if isinstance(data, DataLoader):
+        return ": x, y = map(torch.cat, zip(*loader)) makes one of it (without shuffle)"
+    if isinstance(data, TorchDataset):
+        return ": x, y = default_collate([data[i] for i in range(len(data))]) makes one of it"
+    return ""
+
+
+def _suite(given: object) -> object:
+    """A suite in the place of its name."""
+    return suite_named(given) if isinstance(given, str) else given
+
+
+def _threats(given: object) -> object:
+    """One threat without brackets is as good as a list; refuses what is only the size of one."""
+    sizes = given if isinstance(given, tuple | list) else (given,)
+    for size in sizes:
+        if isinstance(size, int | float | str) and not isinstance(size, bool):
+            raise UserError(f"threats are threats and no sizes: Linf({size}), not {size!r}")
+    return (given,) if isinstance(given, Threat) else given
 
 
 def _in_order(threats: Sequence[Threat]) -> tuple[Threat, ...]:

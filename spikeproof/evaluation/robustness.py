@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Attack
-from spikeproof.calling import is_stochastic
-from spikeproof.choices import UserError, short
+from spikeproof.calling import check_network, is_stochastic
+from spikeproof.choices import UserError, short, whole_number
 from spikeproof.data import DataSet, Images
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation.diagnosis import diagnose, judged
@@ -67,6 +67,7 @@ def evaluate(
     if not isinstance(protocol, Protocol):
         raise UserError(f"a protocol is needed, Protocol(threats=Linf(0.1)) for example, not {protocol!r}")
     model, batch, pool = adapt(model), usable(batch), protocol.pool(data)
+    check_network(model)
     fresh = Fresh(model)
     print_ = fingerprint_of_verdicts(model, pool, protocol, batch, ranks) if state or ranks.size > 1 else ""
     kept = None if state is None else Kept(state, print_)
@@ -120,9 +121,7 @@ def evaluate_pool(
 
 def usable(batch: int | None) -> int:
     """How many images are attacked at once; raises `UserError` for none."""
-    if batch is not None and batch < 1:
-        raise UserError(f"batch must be at least 1, not {batch}")
-    return batch or BATCH
+    return BATCH if batch is None else whole_number("batch", batch, 1)
 
 
 def _as_run(suite: Suite, model: nn.Module) -> list[Attack | None]:

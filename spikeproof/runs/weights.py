@@ -1,9 +1,12 @@
 """How is a network kept in a run folder, and built again from it? ``model.safetensors`` and ``model.json``."""
 
+import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,11 +21,15 @@ from spikeproof.runs.foreign import built_by, needs_trust
 from spikeproof.runs.records import BuiltRecord, FactoryRecord, RunRecord
 from spikeproof.runs.ties import CONFIG, MODEL, refuse_untied
 from spikeproof.snn import Network, adapt
+from spikeproof.snn.wrappers import unwrapped
 from spikeproof.untrusted.archives import refuse_damaged_zip
 from spikeproof.untrusted.texts import Unreadable
 from spikeproof.untrusted.words import brief
 
 __all__ = ["load_model", "write_model"]
+
+WRAPPED = r"\b_(orig_mod|checkpoint_wrapped_module|fsdp_wrapped_module)\."  # in names, wherever a part was wrapped
+AVERAGED = "n_averaged"  # beside the weights of an AveragedModel: of how many it is the mean
 
 
 def write_model(
@@ -113,18 +120,54 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def load_tensors(model: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Put `tensors` into `model`; raises `UserError` that names what is missing, left over or of another shape."""
+    """Put `tensors` into `model`, whatever wrappers left in the names of either.
+
+    Raises `UserError` that names what is missing, left over, or of another shape or kind of number.
+    """
+    model = unwrapped(model)
     wanted = model.state_dict()
-    missing = [name for name, value in wanted.items() if isinstance(value, Tensor) and name not in tensors]
-    left = [name for name in tensors if name not in wanted]
+    own = dict(zip(plain_names(wanted, source), wanted, strict=True))
+    tensors = dict(zip(plain_names(tensors, source), tensors.values(), strict=True))
+    missing = [name for name in own if isinstance(wanted[own[name]], Tensor) and name not in tensors]
+    left = [name for name in tensors if name not in own]
     if missing or left:
         said = [f"does not hold {_few(missing)}, which the network has"] if missing else []
         said += [f"holds {_few(left)}, which the network has not"] if left else []
         raise UserError(f"{source} {', and '.join(said)}")
+    for name, tensor in tensors.items():
+        _refuse_another_kind(name, tensor, wanted[own[name]], source)
     try:
-        model.load_state_dict(tensors, strict=False)
+        model.load_state_dict({own[name]: tensor for name, tensor in tensors.items()}, strict=False)
     except RuntimeError as error:  # it lists the shapes
         raise UserError(f"{source} does not fit the network: {error}") from error
+
+
+def _refuse_another_kind(name: str, tensor: Tensor, wanted: Any, source: str) -> None:
+    """Whole numbers and complex ones would be taken for real ones, silently."""
+    if isinstance(wanted, Tensor) and _kind_of(tensor) != _kind_of(wanted):
+        raise UserError(f"{source}: {name} holds {tensor.dtype}, and the network has {wanted.dtype} there")
+
+
+def _kind_of(tensor: Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
+
+
+def plain_names(names: Iterable[Any], source: str) -> list[str]:
+    """The names of tensors without what `torch.compile`, `DataParallel` and their like put into them.
+
+    Raises `UserError` for what is no name, and for two that are then the same.
+    """
+    found = []
+    for name in names:
+        if not isinstance(name, str):
+            raise UserError(f"{source}: names of tensors are texts, not {name!r}: save model.state_dict()")
+        found.append(re.sub(WRAPPED, "", name))
+    while found and all(name.startswith("module.") for name in found):
+        found = [name.removeprefix("module.") for name in found]
+    if len(set(found)) < len(found):
+        twice = next(name for name in found if found.count(name) > 1)
+        raise UserError(f"{source} holds {twice} twice, under names of a wrapper: save model.state_dict()")
+    return found
 
 
 def _few(names: list[str], most: int = 8) -> str:
@@ -135,7 +178,7 @@ def _few(names: list[str], most: int = 8) -> str:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The state dict in a file, safetensors or what torch.save wrote, read without running any code.
 
-    It may lie under "state_dict", "model" or "net", and its names may begin with "module." throughout. Raises
+    It may lie under "state_dict", "model" or "net", and its names may be those of a wrapper (`plain_names`). Raises
     `UserError` for a missing or damaged file, and for one that holds more than weights.
     """
     if not path.is_file():
@@ -154,5 +197,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         found = next((found[key] for key in ("state_dict", "model", "net") if isinstance(found.get(key), dict)), found)
     if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
         raise UserError(f"{path} holds no state dict, a mapping from names to tensors: save model.state_dict()")
-    wrapped = all(name.startswith("module.") for name in found)
-    return {name.removeprefix("module.") if wrapped else name: tensor for name, tensor in found.items()}
+    if any(str(name).startswith("module.") for name in found):
+        found = {name: tensor for name, tensor in found.items() if name != AVERAGED}
+    return dict(zip(plain_names(found, str(path)), found.values(), strict=True))

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from spikeproof.snn.wrappers import computes
+
 Layer = Callable[[], nn.Module]  # builds one layer of neurons; every architecture takes one
 
 
@@ -74,11 +76,16 @@ class Normed(PerStep):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if self[1].training:
+        if self[1].training or not self.foldable:
             return super().forward(x)
         weight, bias = self.folded()
         answer: Tensor = functional_call(self[0], {"weight": weight, "bias": bias}, x.flatten(0, 1))
         return answer.unflatten(0, x.shape[:2])
+
+    @property
+    def foldable(self) -> bool:
+        """Whether the layer's weight lies there: one that is computed at each call is normalised after it."""
+        return not computes(self[0])
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the one layer that both are in eval mode, differentiable."""

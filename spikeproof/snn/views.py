@@ -1,7 +1,5 @@
 """How is a model changed without changing it? A view is a new model over the same parameters and buffers."""
 
-import copy
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,6 +14,7 @@ from spikeproof.snn.layers import Norm, Normed, PerStep
 from spikeproof.snn.network import SpikingNetwork
 from spikeproof.snn.neurons import RateLayer, SpikingLayer, neuron_layers
 from spikeproof.snn.readouts import FirstSpike, MeanCurrent
+from spikeproof.snn.wrappers import computes, copied, unwrapped, without_wrapper
 
 __all__ = ["ann_twin", "attack_view", "can_follow", "has_spikes", "view", "without_statistics"]
 
@@ -68,6 +67,7 @@ def attack_view(model: nn.Module) -> nn.Module:
     are copies: make the view again after a training step. A model without a spikeproof network in it is returned as it
     is.
     """
+    model = unwrapped(model)
     if not any(isinstance(module, SpikingNetwork) for module in model.modules()):
         return model
 
@@ -78,7 +78,7 @@ def attack_view(model: nn.Module) -> nn.Module:
                 module._parameters[name] = nn.Parameter(parameter.detach(), requires_grad=False)
         if isinstance(module, Norm):
             module.hold()
-        return _fold(module) if isinstance(module, Normed) else module
+        return _fold(module) if isinstance(module, Normed) and module.foldable else module
 
     return _structural_copy(model, change)
 
@@ -114,7 +114,7 @@ def ann_twin(model: nn.Module, *, clipped: bool = False) -> nn.Module:
             module.encoder = module.encoder.in_one_step()
         return module
 
-    return _structural_copy(model, change)
+    return _structural_copy(unwrapped(model), change)
 
 
 def without_statistics(model: nn.Module) -> nn.Module:
@@ -126,7 +126,7 @@ def without_statistics(model: nn.Module) -> nn.Module:
             module.track_running_stats = False
         return module
 
-    return _structural_copy(model, change)
+    return _structural_copy(unwrapped(model), change)
 
 
 def _obstacle(model: nn.Module, path: GradientPath) -> str | None:
@@ -155,7 +155,7 @@ def _follow(module: nn.Module, path: GradientPath | None) -> None:
 def _lay_out(module: nn.Module, layout: torch.memory_format) -> None:
     if isinstance(module, SpikingNetwork):
         module.memory_format = layout
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv2d) and not computes(module):
         weight = module.weight
         module._parameters["weight"] = nn.Parameter(
             weight.detach().contiguous(memory_format=layout), requires_grad=weight.requires_grad
@@ -163,23 +163,17 @@ def _lay_out(module: nn.Module, layout: torch.memory_format) -> None:
 
 
 def _structural_copy(module: nn.Module, change: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """New modules over the same tensors, down to the last; each passes through `change` after its children.
-
-    What `torch.compile` has wrapped is copied unwrapped: the wrapper hands out its network's own dictionaries.
-    """
-    module = getattr(module, "_orig_mod", module)
+    """New modules over the same tensors, down to the last; each passes through `change` after its children."""
+    module = without_wrapper(module)
     if isinstance(module, Foreign):
         other = module.twin()
         for parent in list(other.modules()):
             children = parent._modules.items()
             parent._modules = {name: child if child is None else change(child) for name, child in children}
         return other
-    twin = copy.copy(module)
+    twin = copied(module)
     _follow(twin, None)
-    twin._parameters = dict(module._parameters)
-    twin._buffers = dict(module._buffers)
-    twin._forward_hooks = OrderedDict()  # hooks on a model do not see its views
-    twin._forward_pre_hooks = module._forward_pre_hooks.copy()  # these may compute weights (spectral norm)
+    twin._forward_hooks.clear()  # hooks on a model do not see its views; those before a call may compute weights
     twin._modules = {
         name: child if child is None else _structural_copy(child, change) for name, child in module._modules.items()
     }
@@ -189,7 +183,7 @@ def _structural_copy(module: nn.Module, change: Callable[[nn.Module], nn.Module]
 def _fold(layers: Normed) -> PerStep:
     """The one frozen layer that does what `layers` does in eval mode, to the last bit."""
     weight, bias = layers.folded()
-    single = copy.copy(layers[0])
+    single = copied(layers[0])
     single._parameters = {
         "weight": nn.Parameter(weight.detach(), requires_grad=False),
         "bias": nn.Parameter(bias.detach(), requires_grad=False),

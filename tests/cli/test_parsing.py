@@ -1,5 +1,6 @@
 """Are the words of a command line understood, in any order, and is a mistake said as it is in Python and in YAML?"""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,20 @@ def test_a_class_of_ones_own_is_used_with_trust_alone(tmp_path, monkeypatch, con
     assert slow in fails("evaluate", "run", "--suite", str(suite))
     main(["evaluate", "run", "--suite", str(suite), "--images", "10", "--eps", "0.1", "--trust"])
     assert slow in (tmp_path / "run" / "verdicts.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--training.epochs", "1e2", "epochs of Training must be a whole number from 0 on, not 100.0: write 100"),
+        ("--training.epochs", "100.0", "not 100.0: write 100"),
+        ("--training.batch", "6.4e1", ": write 64"),
+        ("--training.epochs", "-1e2", "a whole number from 0 on, not -100.0"),
+        ("--objective.threat.eps", "-1/255", "eps of Linf must be a number from 0 on (write 8/255 or 0.031), not"),
+        ("--training.optimiser.learning_rate", ".inf", "learning_rate of SGD must be a number above 0, not inf"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_said_and_how_they_are_written(
+    fails: Callable[..., str], option: str, value: str, said: str
+) -> None:
+    assert said in fails("train", "--config", "configs/digits/trades.yaml", option, value)

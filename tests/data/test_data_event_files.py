@@ -105,7 +105,7 @@ def test_an_asl_event_by_hand(tmp_path: Path) -> None:
 def test_what_was_written_is_read(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> None:
     sensor = layout.sensor
     path = tmp_path_factory.mktemp("events") / layout.file
-    times = st.integers(0, 2**layout.bits - 1)
+    times = st.integers(0, min(2**layout.bits - 1, 86_399 * 10**6))  # a day at most
     event = st.tuples(times, st.integers(0, sensor.width - 1), st.integers(0, sensor.height - 1), st.integers(0, 1))
 
     @settings(max_examples=50, deadline=None)
@@ -115,7 +115,10 @@ def test_what_was_written_is_read(layout: Layout, tmp_path_factory: pytest.TempP
         path.write_bytes(layout.written(ordered))
         assert listed(read_events(path, sensor)) == ordered
         path.write_bytes(layout.written(events))
-        assert listed(read_events(path, sensor, repair=True)) == ordered
+        found = read_events(path, sensor, repair=True)
+        assert found.repairs is not None
+        assert len(found) == len(ordered) - found.repairs.left_out >= len(ordered) - 1  # one may be a glitch
+        assert [each for each in ordered if each in listed(found)] == listed(found)
 
     check()
 
@@ -185,10 +188,12 @@ def test_damage_is_never_another_error(layout: Layout, tmp_path: Path) -> None:
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
-    assert SUFFIXES == (".bin", ".aedat", ".dat", ".npz", ".mat")
+    assert SUFFIXES == (".bin", ".aedat", ".dat", ".npz", ".mat", ".raw")
     for suffix in SUFFIXES:
         refused(tmp_path / f"nowhere{suffix}", "there is no such file", NMNIST)
-    refused(tmp_path / "a.raw", r"unknown suffix '.raw'; recordings are .bin, .aedat, .dat, .npz, .mat")
+    refused(tmp_path / "a.rar", r"unknown suffix '.rar'; recordings are .bin, .aedat, .dat, .npz, .mat, .raw")
+    refused(tmp_path / "a.aedat4", "it is AEDAT4 of DV: export it with dv-processing")
+    refused(tmp_path / "a.csv", "it is a table: read it with numpy.loadtxt")
 
 
 def test_suffixes_in_capitals_and_paths_as_text(tmp_path: Path) -> None:

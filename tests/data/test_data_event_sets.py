@@ -174,6 +174,7 @@ def test_frames_are_those_of_the_events_from_their_first_on(animals: Path) -> No
     assert torch.equal(part.batch([3])[0][0], part.select([3]).batch([0])[0][0])
 
 
+@pytest.mark.filterwarnings("ignore:.* test files are in the training part too")
 def test_files_of_every_format_and_spelling_are_found(tmp_path: Path) -> None:
     for name, suffix in (("dog", "bin"), ("cat", "BIN"), ("eel", "npz")):
         for number in range(3):

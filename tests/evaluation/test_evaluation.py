@@ -435,7 +435,7 @@ def test_a_threat_that_was_not_attacked_under_has_no_robust_accuracy(trained, im
         (lambda model, x, y, protocol: (model, (x, y.numpy()), protocol), "labels are a tensor, not ndarray"),
         (
             lambda model, x, y, protocol: (model, (x, torch.eye(10)[y]), protocol),
-            r"labels \[N\], integers, not \[60, 10\]",
+            r"labels \[N\], integers, not torch.float32 \[60, 10\]",
         ),
     ],
 )

@@ -22,7 +22,7 @@ def test_threats_are_sorted_and_one_alone_needs_no_brackets():
     ("choices", "said"),
     [
         ({"threats": []}, "at least one threat"),
-        ({"threats": [8 / 255]}, r"threats\[0\] of Protocol must be a Threat, not 0.03"),
+        ({"threats": [8 / 255]}, r"threats are threats and no sizes: Linf\(0.0313"),
         ({"threats": [sp.Linf(0.1), sp.L2(0.1)]}, "differ in size only"),
         ({"threats": [sp.EventEdits(5), sp.EventEdits(9, add=2)]}, "differ in size only"),
         ({"threats": [sp.Linf(0.1), sp.Linf("1/10")]}, "same eps"),

@@ -73,7 +73,7 @@ class DVS128Gesture(EventDataSet):
         trials = root / "DvsGesture" / f"trials_to_{name}.txt"
         if not trials.is_file():
             raise UserError(f"{trials.name} is missing in {trials.parent.absolute()}. {self.by_hand}")
-        lines = trials.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = trials.read_text(encoding="utf-8-sig", errors="replace").splitlines()
         names = [line.strip() for line in lines if line.strip()]
         if odd := next((one for one in names if one != Path(one).name or not one.isprintable()), None):
             raise UserError(f"{trials}: {told(odd)} is no name of a file beside it")

@@ -8,14 +8,31 @@ from spikeproof.data.events.aedat import read_aedat
 from spikeproof.data.events.dat import read_dat
 from spikeproof.data.events.mat import read_mat
 from spikeproof.data.events.npz import read_npz
+from spikeproof.data.events.raw import read_raw
 from spikeproof.data.events.streams import Events, Sensor
 
-READERS = {".bin": read_bin, ".aedat": read_aedat, ".dat": read_dat, ".npz": read_npz, ".mat": read_mat}
+READERS = {
+    ".bin": read_bin,
+    ".aedat": read_aedat,
+    ".dat": read_dat,
+    ".npz": read_npz,
+    ".mat": read_mat,
+    ".raw": read_raw,
+}
 SUFFIXES = tuple(READERS)
+OTHERS = {
+    ".aedat4": "AEDAT4 of DV: export it with dv-processing, and keep t, x, y, p with write_events",
+    ".h5": "HDF5: SpikeFile reads SHD and SSC; of others keep t, x, y, p with write_events",
+    ".hdf5": "HDF5: SpikeFile reads SHD and SSC; of others keep t, x, y, p with write_events",
+    ".bag": "a bag of ROS: keep t, x, y, p with write_events",
+    ".csv": "a table: read it with numpy.loadtxt, and keep t, x, y, p with write_events",
+    ".txt": "a table: read it with numpy.loadtxt, and keep t, x, y, p with write_events",
+    ".npy": "one array of numpy: keep its columns t, x, y, p with write_events",
+}
 
 
 def read_events(path: Path | str, sensor: Sensor | None = None, *, repair: bool = False) -> Events:
-    """The recording in a file, by its suffix: .bin, .aedat, .dat, .npz or .mat; see the reader of each.
+    """The recording in a file, by its suffix: .bin, .aedat, .dat, .npz, .mat or .raw; see the reader of each.
 
     A `sensor` is needed where the file does not hold its size. Raises `UserError`, with the name of the file and the
     index of the event among all records of the file. It does so for a file that is missing, truncated, of another
@@ -26,7 +43,7 @@ def read_events(path: Path | str, sensor: Sensor | None = None, *, repair: bool 
     path = Path(path)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise UserError(
-            f"{path}: unknown suffix {path.suffix!r}; recordings are {', '.join(SUFFIXES)} (SpikeFile reads .h5)"
-        )
+        known = OTHERS.get(path.suffix.lower())
+        said = f"it is {known}" if known else f"unknown suffix {path.suffix!r}"
+        raise UserError(f"{path}: {said}; recordings are {', '.join(SUFFIXES)} (SpikeFile reads .h5)")
     return reader(path, sensor, repair=repair)

@@ -16,6 +16,7 @@ from spikeproof.data.events.streams import Sensor
 from spikeproof.data.images import Images
 from spikeproof.data.published_files import folder_inside
 from spikeproof.data.splits import stratified_order
+from spikeproof.data.twins import warn_of_twins
 from spikeproof.randomness import seed_from
 
 SALT = 34  # the test part of a split is drawn by another seed than its validation part
@@ -68,6 +69,9 @@ class EventFolder(EventDataSet):
         if len(files) <= self.test_images:
             raise UserError(f"{folder} has {len(files)} recordings: test_images must be 1 to {len(files) - 1}")
         order = stratified_order(everything.labels, seed_from(self.split_seed, SALT))
+        warn_of_twins(
+            [files[row] for row in order[self.test_images :]], [files[row] for row in order[: self.test_images]]
+        )
         return everything.select(order[: self.test_images] if name == "test" else order[self.test_images :])
 
     def names(self, files: Sequence[Path]) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def _intervals(path: Path, *, repair: bool) -> Iterator[tuple[int, int, int, int
     """The number of the line, the label from 0, the start and the end in us, of each line."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; the labels of a recording lie beside it")
-    title, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    title, *lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines() or [""]
     if title.strip() != TITLE:
         raise UserError(f"{path}: its first line is {title[:50]!r}, not {TITLE!r}")
     for number, line in enumerate(lines, start=2):

@@ -11,8 +11,10 @@ from spikeproof.choices import UserError
 from spikeproof.data.events.asked import Asked
 from spikeproof.data.events.records import whole_numbers
 from spikeproof.data.events.streams import Events, Sensor, checked
+from spikeproof.untrusted.words import printable
 
 COCHLEA = Sensor(polarities=1, height=1, width=700)
+LONGEST = 100  # s; those of SHD and SSC take 1.4 at most
 TIMES, UNITS, LABELS = "spikes/times", "spikes/units", "labels"
 
 
@@ -40,6 +42,11 @@ class SpikeFile:
         about = self._asked.about()
         if absent := about["absent"]:
             raise UserError(f"{self.path}: it has no {', '.join(absent)}")
+        for name, packed in about["filters"].items():
+            raise UserError(
+                f"{self.path}: {name} is packed by the HDF5 filter {printable(packed)}, which is not installed: "
+                "pip install hdf5plugin, and put its folder into HDF5_PLUGIN_PATH"
+            )
         shapes, kind = about["shapes"], np.dtype(about["types"][LABELS])
         if len(set(map(tuple, shapes.values()))) != 1 or len(shapes[LABELS]) != 1:
             raise UserError(f"{self.path}: {', '.join(f'{n} {s}' for n, s in shapes.items())} differ")
@@ -59,6 +66,10 @@ class SpikeFile:
         seconds, channels = (self._asked.rows(name, place) for name in (TIMES, UNITS))
         if seconds.dtype.kind != "f" or channels.dtype.kind not in "iu":
             raise UserError(f"{source}: {TIMES} are {seconds.dtype} and {UNITS} {channels.dtype}, not float and int")
+        if (last := seconds[np.isfinite(seconds)].max(initial=0)) > LONGEST:
+            raise UserError(
+                f"{source}: times go to {last:g}; they are s, {LONGEST} at most: these look like ms, us or ns"
+            )
         # In float64: of 16 bits, 0.07 s in us would be infinite.
         us = np.rint(seconds.astype(np.float64) * 1e6)
         t, x = whole_numbers({"time": us, "unit": channels}, source, repair=self.repair)

@@ -16,14 +16,27 @@ MOST = 1 << 30  # bytes of one answer
 
 
 def about(file: Any, names: list[str]) -> dict[str, Any]:
-    """Which of `names` there are, and their shapes and types; nothing of them is read."""
+    """Which of `names` there are, their shapes and types, and how they are packed where that cannot be undone here.
+
+    Nothing of them is read.
+    """
     found = {name: file.get(name) for name in names}
     there = {name: data for name, data in found.items() if isinstance(data, h5py.Dataset)}
     return {
         "absent": [name for name in names if name not in there],
         "shapes": {name: list(data.shape or ()) for name, data in there.items()},
         "types": {name: data.dtype.str for name, data in there.items()},
+        "filters": {name: found for name, data in there.items() if (found := unknown_filter(data))},
     }
+
+
+def unknown_filter(data: Any) -> str:
+    """The first filter of a data set that is not installed, by number and name; the file may be whole."""
+    how = data.id.get_create_plist()
+    for code, _, _, label in (how.get_filter(place) for place in range(how.get_nfilters())):
+        if not h5py.h5z.filter_avail(code):
+            return f"{code} ({label.decode(errors='replace') or 'no name'})"
+    return ""
 
 
 def rows(file: Any, name: str, row: str) -> np.ndarray:

@@ -1,7 +1,5 @@
 """How is a recording written as .npz, our own format, and read back?"""
 
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +7,7 @@ import numpy as np
 from spikeproof.choices import UserError
 from spikeproof.data.events.records import whole_numbers
 from spikeproof.data.events.streams import Events, Sensor, agreed, checked
+from spikeproof.runs import written_whole
 from spikeproof.untrusted.archives import arrays_in
 from spikeproof.untrusted.texts import Unreadable
 
@@ -50,17 +49,8 @@ def write_npz(path: Path | str, events: Events) -> None:
     if path.suffix != ".npz" or not path.parent.is_dir():
         raise UserError(f"{path}: a recording is written as .npz, into a folder that exists")
     size = np.array(events.sensor.shape, np.int32)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, t=events.t, x=events.x, y=events.y, p=events.p, sensor=size)
-            stream.flush()
-            os.fsync(handle)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, t=events.t, x=events.x, y=events.y, p=events.p, sensor=size)
 
 
 def _sensor_of(size: np.ndarray, path: Path) -> Sensor:

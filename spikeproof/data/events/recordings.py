@@ -1,5 +1,6 @@
 """How do recordings become the images of a data set: frames, made when they are first asked for, and labels?"""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spikeproof.choices import UserError
+from spikeproof.choices import UserError, short
 from spikeproof.data.data_sets import DataSet
 from spikeproof.data.events.files import read_events
 from spikeproof.data.events.framing import Framing
@@ -57,6 +58,7 @@ class FramedRecordings:
     shape: tuple[int, ...]
     source: Sequence[int] = field(repr=False)
     within: Sequence[int] = field(repr=False)
+    named: Callable[[int], object] = field(default="recordings of source {}".format, repr=False)
     kept: dict[int, list[Packed]] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, rows: Tensor) -> Tensor:
@@ -66,8 +68,20 @@ class FramedRecordings:
     def _frames(self, row: int) -> Tensor:
         number = self.source[row]
         if number not in self.kept:
-            self.kept[number] = [packed(self.framing([one])) for one in self.read(number)]
+            self.kept[number] = [packed(self._framed(one, number)) for one in self.read(number)]
         return self.kept[number][self.within[row]].unpacked(self.shape)
+
+    def _framed(self, events: Events, number: int) -> Tensor:
+        """Frames [1, T, P, H, W]; says what repair did, and refuses frames without an event."""
+        if events.repairs:
+            warnings.warn(f"{self.named(number)}: repaired: {events.repairs}", stacklevel=2)
+        frames = self.framing([events])
+        if not frames.any():
+            raise UserError(
+                f"{self.named(number)}: none of {len(events):,} events, from {events.t[0]:,} to {events.t[-1]:,} us, "
+                f"is in a frame of {short(self.framing)}: its span, since and crop have to meet the recording"
+            )
+        return frames
 
 
 class EventDataSet(DataSet):
@@ -99,14 +113,16 @@ class EventDataSet(DataSet):
         classes: Sequence[str],
         source: Sequence[int] | None = None,
         within: Sequence[int] | None = None,
+        files: Sequence[Path] | None = None,
     ) -> Images:
-        """Recordings with `labels` [N]; without `source`, one in each source."""
+        """Recordings with `labels` [N]; without `source`, one in each source. `files` are the sources' names."""
         frames = FramedRecordings(
             read=read,
             framing=self.framing,
             shape=self.shape,
             source=range(len(labels)) if source is None else source,
             within=[0] * len(labels) if within is None else within,
+            named="recordings of source {}".format if files is None else files.__getitem__,
         )
         return Images(
             pixels=frames, rows=torch.arange(len(labels)), labels=torch.tensor(labels), classes=tuple(classes)
@@ -119,5 +135,5 @@ class EventDataSet(DataSet):
                 raise UserError(f"{file}: its folder {file.parent.name!r} is none of the classes {', '.join(classes)}")
         labels = [classes.index(file.parent.name) for file in files]
         return self.framed(
-            lambda number: [read_events(files[number], self.sensor, repair=self.repair)], labels, classes
+            lambda number: [read_events(files[number], self.sensor, repair=self.repair)], labels, classes, files=files
         )

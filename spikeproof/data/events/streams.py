@@ -6,6 +6,13 @@ from typing import Annotated, Literal
 import numpy as np
 
 from spikeproof.choices import Choice, UserError, Within
+from spikeproof.data.events.repairs import (
+    Repairs,
+    coding_of,
+    order_of,
+    refuse_other_units,
+    refuse_what_is_beyond_repair,
+)
 
 Side = Annotated[int, Within(1, 2**15)]  # pixels
 LATEST = np.iinfo(np.int64).max  # us
@@ -37,6 +44,7 @@ class Events:
     y: np.ndarray = field(repr=False)
     p: np.ndarray = field(repr=False)
     sensor: Sensor
+    repairs: Repairs | None = None  # what was done to make them so, where repair was asked for
 
     def __len__(self) -> int:
         return len(self.t)
@@ -93,9 +101,10 @@ def checked(
     """Events of numbers [N] as a file holds them, of any integer type, time in us; `source` is named in errors.
 
     Raises `UserError`, with the index of the first event that is wrong, for coordinates outside the sensor, and a
-    polarity that is not 0..polarities - 1. It does so for a negative time or one before that of the last event, and for
-    no events. With `repair`, wrong events are left out, and the others put in the order of their time. `places` [N] are
-    the indices in the source, where these are not all of its records.
+    polarity that is not 0..polarities - 1. It does so for a negative time or one before that of the last event, for
+    no events, and for a recording of more than a day. With `repair`, wrong events are left out, a tenth at most, and
+    the others put in the order of their time; `repairs` counts both. Polarities of another coding are refused even so.
+    `places` [N] are the indices in the source, where these are not all of its records.
     """
     if not len(t) == len(x) == len(y) == len(p):
         raise UserError(f"{source}: {len(t)} times, {len(x)} and {len(y)} coordinates and {len(p)} polarities")
@@ -109,11 +118,16 @@ def checked(
         ((t < 0) | (t > LATEST), lambda i: f"time {t[i]} us is {'negative' if t[i] < 0 else 'later than 2^63 - 1'}"),
         (np.concatenate(([False], t[1:] < t[:-1])), lambda i: f"time {t[i]} us comes after {t[i - 1]} us"),
     )
+    done, count = None, len(t)
+    coding = coding_of(p, sensor.polarities) if faults[2][0].any() else None
     if repair:
-        good = ~np.any([wrong for wrong, _ in faults[:4]], axis=0)
-        t, x, y, p = (values[good] for values in (t, x, y, p))
-        order = np.argsort(t, kind="stable")
-        t, x, y, p = (values[order] for values in (t, x, y, p))
+        if coding:
+            raise UserError(f"{source}: {coding}")
+        good = np.flatnonzero(~np.any([wrong for wrong, _ in faults[:4]], axis=0))
+        order, moved = order_of(t[good])
+        t, x, y, p = (values[good[order]] for values in (t, x, y, p))
+        done = Repairs(count, count - len(t), moved)
+        refuse_what_is_beyond_repair(done.left_out if len(t) else 0, count, source)
     else:
         worst = min(
             ((int(wrong.argmax()), say) for wrong, say in faults if wrong.any()), key=lambda f: f[0], default=None
@@ -121,9 +135,16 @@ def checked(
         if worst is not None:
             index, say = worst
             place = index if places is None else places[index]
-            raise UserError(
-                f"{source}: event {place}: {say(index)}; repair leaves out what is wrong and sorts the rest"
-            )
+            right = coding or "repair leaves out what is wrong and sorts the rest"
+            raise UserError(f"{source}: event {place}: {say(index)}; {right}")
     if not len(t):
         raise UserError(f"{source}: there are no events")
-    return Events(t=t.astype(np.int64), x=x.astype(np.int16), y=y.astype(np.int16), p=p.astype(np.uint8), sensor=sensor)
+    refuse_other_units(t, source)
+    return Events(
+        t=t.astype(np.int64),
+        x=x.astype(np.int16),
+        y=y.astype(np.int16),
+        p=p.astype(np.uint8),
+        sensor=sensor,
+        repairs=done,
+    )

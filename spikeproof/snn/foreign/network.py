@@ -14,6 +14,7 @@ from spikeproof.snn.foreign.snntorch import SnnTorch
 from spikeproof.snn.foreign.spikes import ForeignSpike, takes
 from spikeproof.snn.foreign.spikingjelly import SpikingJelly
 from spikeproof.snn.gradients import GradientPath
+from spikeproof.snn.wrappers import unwrapped
 
 LIBRARIES: tuple[Library, ...] = (SpikingJelly(), SnnTorch(), Norse())
 
@@ -24,7 +25,10 @@ def adapt(model: nn.Module) -> nn.Module:
     The neurons of SpikingJelly, snnTorch and Norse forget what they keep before and after each call. In SpikingJelly
     that is all that has a `reset`. `view` exchanges their gradient paths. Any other model is returned as it is: state
     that is kept by hand stays. Neurons of SpikingJelly before 2.0 have no gradient in eval mode, and get their own.
+    Wrappers that compute the same, `torch.compile` and `DataParallel` for example, are taken off first. Raises
+    `UserError` for what `torch.jit` or `torch.export` made: there are no neurons in it any more.
     """
+    model = unwrapped(model)
     return Foreign(model) if libraries(model) and not isinstance(model, Foreign) else model
 
 

@@ -1,0 +1,192 @@
+"""Does a result survive a kill of its command, at every rename, unlink and sync? Killed, started again, compared."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import safe_open
+
+from benchmarks.campaigns.children import End, tried
+from benchmarks.campaigns.journal import Journal
+from spikeproof.cli import main
+
+SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
+WATCHED = ("replace", "rename", "unlink", "remove", "fsync")
+SECONDS = 300  # for one command on a busy machine
+TIMES = ("seconds", "started", "finished", "date", "environment", "time")
+TINY = (
+    *("--data.train_images", "60", "--data.validation_images", "20"),
+    *("--training.epochs", "2", "--training.batch", "32", "--device", "cpu"),
+)
+QUICKLY = ("--suite", "habit", "--images", "6", "--eps", "0.1", "--device", "cpu")
+
+
+class Command(NamedTuple):
+    """Words of the command line, in a folder that `before` has made."""
+
+    words: tuple[str, ...]
+    before: tuple[tuple[str, ...], ...] = ()
+
+
+def commands(configs: Path) -> dict[str, Command]:
+    """The commands that write, on a small part of the digits."""
+    standard, converted = (str(configs / f"{name}.yaml") for name in ("standard", "converted"))
+    train = ("train", "--config", standard, "--out", "run", *TINY)
+    return {
+        "train": Command(train),
+        "evaluate": Command(("evaluate", "run", *QUICKLY), (train,)),
+        "convert": Command(("train", "--config", converted, "--out", "run", *TINY)),
+        "compare": Command(("compare", standard, "--out", "runs", *QUICKLY)),
+    }
+
+
+class Blow(NamedTuple):
+    """The signal that a process sends itself at operation `number` on files, before or after it."""
+
+    number: int
+    after: bool
+    signal: str
+
+
+def watched(words: tuple[str, ...], blow: Blow | None) -> list[str]:
+    """Run the command; which operations it did on files, each with whether the bytes it names had been synced."""
+    done: list[str] = []
+    synced: set[str] = set()
+
+    def wrapped(name: str, own: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(*given: Any, **named: Any) -> Any:
+            number = len(done)
+            source = os.readlink(f"/proc/self/fd/{given[0]}") if isinstance(given[0], int) else os.fspath(given[0])
+            if name == "fsync":
+                synced.add(os.path.abspath(source))
+            unsynced = name in ("replace", "rename") and os.path.abspath(source) not in synced
+            done.append(f"{name} unsynced" if unsynced else name)
+            struck = blow is not None and blow.number == number
+            if struck and blow is not None and not blow.after:
+                os.kill(os.getpid(), SIGNALS[blow.signal])
+            returned = own(*given, **named)
+            if struck and blow is not None and blow.after:
+                os.kill(os.getpid(), SIGNALS[blow.signal])
+            return returned
+
+        return operation
+
+    for name in WATCHED:
+        setattr(os, name, wrapped(name, getattr(os, name)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    main(list(words))
+    return done
+
+
+def inside(folder: Path, call: Callable[[], Any]) -> Callable[[], Any]:
+    """`call`, with `folder` as the working directory."""
+
+    def moved() -> Any:
+        os.chdir(folder)
+        return call()
+
+    return moved
+
+
+def content(folder: Path) -> dict[str, str]:
+    """A digest of every file's results: of tensors, arrays and numbers, and not of the times that they took."""
+    return {str(f.relative_to(folder)): _digest(f) for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+def _digest(file: Path) -> str:
+    whole = hashlib.sha256()
+    for piece in _pieces(file):
+        whole.update(piece)
+    return whole.hexdigest()
+
+
+def _pieces(file: Path) -> Iterator[bytes]:
+    if file.suffix == ".safetensors":
+        with safe_open(file, framework="numpy") as stream:
+            for name in sorted(stream.keys()):
+                yield name.encode() + stream.get_tensor(name).tobytes()
+    elif file.suffix == ".npz":
+        with np.load(file, allow_pickle=False) as arrays:
+            for name in sorted(arrays.files):
+                yield name.encode() + arrays[name].tobytes()
+    elif file.suffix in (".json", ".jsonl"):
+        for line in file.read_text().splitlines() if file.suffix == ".jsonl" else [file.read_text()]:
+            yield json.dumps(_without_times(json.loads(line)), sort_keys=True).encode()
+    else:
+        yield b"there"  # a page has the times of its making in it
+
+
+def _without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_times(v) for k, v in value.items() if not any(time in k for time in TIMES)}
+    return [_without_times(v) for v in value] if isinstance(value, list) else value
+
+
+def campaign(journal: Journal, trials: int, out_of_time: Callable[[], bool], only: str | None = None) -> None:
+    """So many kills of each command; what is found goes into the journal after each."""
+    configs = Path("configs/digits").absolute()
+    for name, command in commands(configs).items():
+        if only in (None, name) and not out_of_time():
+            _of_one(journal, name, command, trials, out_of_time)
+
+
+def _of_one(journal: Journal, name: str, command: Command, trials: int, out_of_time: Callable[[], bool]) -> None:
+    tally = journal.tally(f"kills of {name}", trials)
+    with tempfile.TemporaryDirectory() as place:
+        start, whole = Path(place, "start"), Path(place, "whole")
+        start.mkdir()
+        for words in command.before:
+            _must(tried(inside(start, lambda words=words: main(list(words))), SECONDS)[0])
+        shutil.copytree(start, whole)
+        end, done = tried(inside(whole, lambda: watched(command.words, None)), SECONDS)
+        _must(end)
+        expected = content(whole)
+        sync = journal.tally(f"order of writes of {name}", 1)
+        if not sync.trials:
+            unsynced = sum(each.endswith("unsynced") for each in done)
+            sync.note("renames of unsynced bytes" if unsynced else "all synced", str(unsynced or ""))
+        while tally.trials < trials and not out_of_time():
+            random = Random(f"{name} {tally.trials}")
+            places = Random(name).sample(range(len(done)), len(done))  # each once before any twice
+            blow = Blow(places[tally.trials % len(places)], random.random() < 0.5, random.choice(list(SIGNALS)))
+            tally.note(*struck(Path(place), start, command, blow, expected))
+            journal.write()
+
+
+def struck(place: Path, start: Path, command: Command, blow: Blow, expected: dict[str, str]) -> tuple[str, str]:
+    """How one kill ended: "as before", or what was wrong, and words about it."""
+    here = Path(tempfile.mkdtemp(dir=place))
+    try:
+        shutil.copytree(start, here, dirs_exist_ok=True)
+        first, _ = tried(inside(here, lambda: watched(command.words, blow)), SECONDS)
+        second, _ = tried(inside(here, lambda: main(list(command.words))), SECONDS)
+        if first.slow or second.slow:
+            return "hangs", f"{blow}"
+        if first.traceback or second.traceback:
+            return "tracebacks", f"{blow} {(first if first.traceback else second).said[-300:]}"
+        if second.status:
+            return "not gone on", f"{blow} {second.said[-300:]}"
+        return _compared(content(here), expected, blow)
+    finally:
+        shutil.rmtree(here)
+
+
+def _compared(found: dict[str, str], expected: dict[str, str], blow: Blow) -> tuple[str, str]:
+    if changed := [name for name, digest in expected.items() if found.get(name) != digest]:
+        return "results changed", f"{blow} {changed}"
+    if left := sorted(set(found) - set(expected)):
+        return "as before, files left behind", f"{blow} {left}"
+    return "as before", ""
+
+
+def _must(end: End) -> None:
+    if end.status:
+        raise RuntimeError(f"the command itself fails: {end.said[-600:]}")
