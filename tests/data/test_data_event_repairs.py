@@ -9,6 +9,8 @@ import pytest
 
 from spikeproof.choices import UserError
 from spikeproof.data import EventFolder, Events, Framing, Sensor, SpikeFile, write_events
+from spikeproof.data.events import hdf5_reader
+from spikeproof.data.events.asked import Asked
 from spikeproof.data.events.gestures import labels_of
 from spikeproof.data.events.streams import checked
 

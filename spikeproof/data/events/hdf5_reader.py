@@ -26,7 +26,7 @@ def about(file: Any, names: list[str]) -> dict[str, Any]:
         "absent": [name for name in names if name not in there],
         "shapes": {name: list(data.shape or ()) for name, data in there.items()},
         "types": {name: data.dtype.str for name, data in there.items()},
-        "filters": {name: found for name, data in there.items() if (found := unknown_filter(data))},
+        "filters": {name: packed for name, data in there.items() if (packed := unknown_filter(data))},
     }
 
 
