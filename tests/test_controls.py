@@ -1,10 +1,12 @@
 """Does `doctor --controls` tell networks that hide from honest ones, and say so when it does not?"""
 
 import pytest
+import torch
 
 from spikeproof import controls
 from spikeproof.attacks import FGSM, PGD
 from spikeproof.cli import main
+from spikeproof.controls import judging
 from spikeproof.evaluation import Suite
 
 
@@ -13,9 +15,9 @@ def briefly(monkeypatch, trained):
     """The same network for all, a short suite, few controls."""
     monkeypatch.setattr(controls.Trained, "by", lambda self, *args: trained)
     short = Suite(name="short", attacks=(FGSM(), PGD(steps=5)))
-    monkeypatch.setattr(controls, "suite_named", lambda name: short)
+    monkeypatch.setattr(judging, "suite_named", lambda name: short)
     names = ("plain training", "a detached input", "undeclared noise", "neurons that keep their state")
-    monkeypatch.setattr(controls, "CONTROLS", tuple(c for c in controls.CONTROLS if c.name in names))
+    monkeypatch.setattr(judging, "CONTROLS", tuple(c for c in controls.CONTROLS if c.name in names))
 
 
 def test_they_are_told_apart(briefly, capsys):
@@ -28,14 +30,68 @@ def test_they_are_told_apart(briefly, capsys):
 
 def test_a_control_that_is_missed_ends_with_its_name_and_status_2(briefly, monkeypatch, fails):
     missed = controls.Control("a network that hides nothing", False, controls.Trained.plain)
-    monkeypatch.setattr(controls, "CONTROLS", (missed,))
+    monkeypatch.setattr(judging, "CONTROLS", (missed,))
     assert "wrong about 1 of 1 controls: a network that hides nothing" in fails("doctor", "--controls")
 
 
 def test_each_hidden_network_is_built_from_the_plain_one(trained, digits, monkeypatch, tmp_path):
     monkeypatch.setattr(controls.Trained, "by", lambda self, *args: trained)
-    x, y = digits[2][:40], digits[3][:40]
+    x, y = digits[2][:32], digits[3][:32]  # as many as are judged at once
     for control in controls.CONTROLS:
         network = control.network(controls.Trained(tmp_path))
-        right = (network(x).argmax(1) == y).float().mean()
+        with torch.no_grad():
+            right = (network.eval()(x).argmax(1) == y).float().mean()
         assert right > 0.7, control.name  # what hides still answers
+
+
+def test_there_are_as_many_as_it_takes():
+    assert len(controls.HIDING) >= 20
+    assert len(controls.HONEST) >= 12
+    assert len({control.name for control in controls.CONTROLS}) == len(controls.CONTROLS)
+
+
+WITHOUT_TRAINING = {
+    "noise that the image decides": "jumps",
+    "remembers images": "stateful",
+    "remembers images outside itself": "stateful",
+    "the same, said to be random": "batch-dependence",
+    "knows the size of judged batches": "size-dependence",
+    "another answer where gradients are on": "other-logits",
+    "another answer to images that want a gradient": "other-logits",
+    "labels alone, a mirrored gradient": "labels-beat-gradients",
+    "labels alone, a noisy gradient": "random-gradients",
+    "a mirrored gradient": "gradient-misleads",
+    "a noisy gradient": "random-gradients",
+    "a shattered gradient": "gradient-misleads",
+    "a part of the gradient": "gradient-misleads",
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_TRAINING)
+def test_even_the_cheapest_suite_sees_through_it(name, trained, monkeypatch, tmp_path):
+    """Without an attack for flags' sake but the cheap ones."""
+    monkeypatch.setattr(controls.Trained, "by", lambda self, *args: trained)
+    control = next(control for control in controls.HIDING if control.name == name)
+    suite = Suite(name="cheap", attacks=(PGD(steps=5),))
+    found = controls.judged_by(suite, control, controls.Trained(tmp_path, "cpu"), images=40)
+    assert found.verdicts.diagnosis.status == "unreliable"
+    assert WITHOUT_TRAINING[name] in {flag.key for flag in found.verdicts.flags if flag.raised}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain training",
+        "an early exit",
+        "float64",
+        "logits a million times as small",
+        "logits of 1e30",
+        "a blur in front",
+    ],
+)
+def test_honest_networks_pass_the_cheapest_suite(name, trained, monkeypatch, tmp_path):
+    monkeypatch.setattr(controls.Trained, "by", lambda self, *args: trained)
+    control = next(control for control in controls.HONEST if control.name == name)
+    suite = Suite(name="cheap", attacks=(PGD(steps=5),))
+    found = controls.judged_by(suite, control, controls.Trained(tmp_path, "cpu"), images=40)
+    assert found.right, found.verdicts.diagnosis.reason

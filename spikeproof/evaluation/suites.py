@@ -93,7 +93,7 @@ STANDARD = Suite(
         PGD(steps=20, loss=Margin()),
         Along(attack=SAPGD(loss=Margin()), paths=(ASSG(), ATan(alpha=10.0))),
         Along(attack=APGD(), paths=(ASSG(),)),
-        Square(),
+        Square(proposals=8),
     ),
     examined=64,
 )
@@ -127,7 +127,7 @@ EXHAUSTIVE = Suite(
         FAB(),
         TwinTransfer(),
         TwinTransfer(clipped=True),
-        Square(queries=10000),
+        Square(queries=10000, proposals=8),
     ),
     examined=128,
 )

@@ -50,7 +50,7 @@ class Tools(NamedTuple):
 PIXELS = Tools(
     FGSM(),
     APGD,
-    Square(queries=1000),
+    Square(queries=1000, proposals=8),
     lambda steps: TwinTransfer(attack=APGD(steps=steps)),
     PGD(steps=50, loss=Margin(), restarts=2),
 )
