@@ -209,7 +209,7 @@ MODEL = ("--model", "foreign_nets:build")
         (("--model", "foreign_nets:Pair", *EVALUATION), "returned a tuple"),
         (("--model", "foreign_nets:Writer", *EVALUATION), "writes into its input"),
         (("--model", "foreign_nets:Counter", *EVALUATION), "logits are floating point, not torch.int64"),
-        (("--model", "foreign_nets:Colour", *EVALUATION), "the network fails on images torch.float32 [32, 1, 8, 8]: RuntimeError"),
+        (("--model", "foreign_nets:Colour", *EVALUATION), "fails on images torch.float32 [32, 1, 8, 8]: Runtime"),
         ((*MODEL, "--weights", "gone.pt", *EVALUATION), "there is no weights file gone.pt"),
         ((*MODEL, "--weights", "foreign_nets.py", *EVALUATION), "foreign_nets.py"),
         ((*MODEL, "--weights", "code.pt", *EVALUATION), "code.pt holds more than weights"),
