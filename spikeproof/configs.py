@@ -28,6 +28,26 @@ def to_config(value: Any) -> Any:
     return value
 
 
+def differing(written: Any, value: Any, at: str = "") -> list[str]:
+    """The dotted names of what a written choice says otherwise than `value`; empty if it is the same choice.
+
+    A field that did not exist when it was written has its default there.
+    """
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return [] if written == to_config(value) else [at or "all"]
+    if not isinstance(written, dict) or written.get("class_path") != path_of(type(value)):
+        return [at or "all"]
+    given, names = written.get("init_args") or {}, []
+    fields = {field.name: field for field in dataclasses.fields(value)}
+    for name, field in fields.items():
+        own, inside = getattr(value, name), f"{at}.{name}" if at else name
+        if name in given:
+            names += differing(given[name], own, inside)
+        elif own != (field.default_factory() if callable(field.default_factory) else field.default):
+            names.append(inside)
+    return names + [f"{at}.{name}" if at else name for name in given if name not in fields]
+
+
 def from_config(config: Any, kind: type, *, trust: bool = False, default: Any = None, where: str = "") -> Any:
     """The choice of type `kind` that `config` (made by `to_config`) describes; `default` stands there if nothing does.
 

@@ -25,7 +25,7 @@ from spikeproof.choices import (
     within,
 )
 from spikeproof.cli.main import options_in
-from spikeproof.configs import from_config, to_config
+from spikeproof.configs import differing, from_config, to_config
 from spikeproof.fitting import Word, described
 from spikeproof.training import Recipe
 from spikeproof.untrusted.words import told
@@ -270,3 +270,23 @@ def test_conditions_say_what_they_allow(hint: Any, says: str) -> None:
 def test_round_brackets_leave_their_end_out(ends: Any) -> None:
     allowed = [Within(0, 1, ends).allows(number) for number in (-0.1, 0, 0.5, 1, 1.1)]
     assert allowed == [False, ends[0] == "[", True, ends[1] == "]", False]
+
+
+def test_what_differs_from_a_written_choice_is_named() -> None:
+    """A field that came later has its default in what was written before."""
+    chosen = sp.PGD(steps=7, loss=sp.Margin())
+    written = to_config(chosen)
+    assert differing(written, chosen) == []
+    assert differing(written, sp.PGD(steps=8, loss=sp.CrossEntropy())) == ["steps", "loss"]
+    assert differing(written, sp.APGD(steps=7)) == ["all"]
+    assert differing(None, chosen) == ["all"]
+    del written["init_args"]["eot"]
+    assert differing(written, chosen) == []
+    assert differing(written, sp.PGD(steps=7, loss=sp.Margin(), eot=2)) == ["eot"]
+    written["init_args"]["speed"] = 3
+    assert differing(written, chosen) == ["speed"]
+    protocol = sp.Protocol(threats=sp.Linf(0.1), suite=sp.Suite(name="one", attacks=(sp.FGSM(),)))
+    assert differing(to_config(protocol), sp.Protocol(threats=sp.Linf(0.1), suite=sp.suite_named("quick"))) == [
+        "suite.name",
+        "suite.attacks",
+    ]

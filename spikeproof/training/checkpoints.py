@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.choices import UserError
-from spikeproof.configs import to_config
+from spikeproof.configs import differing, to_config
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.runs import Run
 from spikeproof.runs.json_forms import from_json
@@ -79,7 +79,7 @@ class State:
 
     def resume(self, run: Run, recipe: Recipe, ranks: Ranks = ALONE) -> None:
         tensors, facts = ranks.of_first(lambda: run.read_tensors(FILE))
-        if facts.get("recipe") != to_config(recipe):
+        if differing(facts.get("recipe"), recipe):
             raise UserError(f"{run.path / FILE} is of another recipe: delete it, or name another folder")
         if facts.get("ann") != self.ann:
             raise UserError(

@@ -209,10 +209,7 @@ MODEL = ("--model", "foreign_nets:build")
         (("--model", "foreign_nets:Pair", *EVALUATION), "returned a tuple"),
         (("--model", "foreign_nets:Writer", *EVALUATION), "writes into its input"),
         (("--model", "foreign_nets:Counter", *EVALUATION), "logits are floating point, not torch.int64"),
-        (
-            ("--model", "foreign_nets:Colour", *EVALUATION),
-            "the network fails on images torch.float32 [32, 1, 8, 8]: RuntimeError",
-        ),
+        (("--model", "foreign_nets:Colour", *EVALUATION), "fails on images torch.float32 [32, 1, 8, 8]: Runtime"),
         ((*MODEL, "--weights", "gone.pt", *EVALUATION), "there is no weights file gone.pt"),
         ((*MODEL, "--weights", "foreign_nets.py", *EVALUATION), "foreign_nets.py"),
         ((*MODEL, "--weights", "code.pt", *EVALUATION), "code.pt holds more than weights"),
@@ -259,9 +256,7 @@ def test_a_damaged_folder_is_said_to_be(folder: Path, fails: Callable[..., str])
     del sys.modules["foreign_nets"]
     assert "does not fit the network" in fails("evaluate", "a", "--trust", "--eps", "0.05", "--images", "30")
     Path("a/model.json").write_text('{"factory": 3}')
-    assert "FactoryRecord.factory is 3, and not str" in fails(
-        "evaluate", "a", "--trust", "--eps", "0.05", "--images", "30"
-    )
+    assert "'3' names no function" in fails("evaluate", "a", "--trust", "--eps", "0.05", "--images", "30")
 
 
 class Written(nn.Module):
