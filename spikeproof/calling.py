@@ -149,6 +149,8 @@ def check_network(model: nn.Module) -> None:
     if torch.is_inference_mode_enabled():
         raise UserError("inside torch.inference_mode() nothing has a gradient, and attacks need one: call it outside")
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        if nn.parameter.is_lazy(tensor):
+            continue  # it gets its values with the first images
         if tensor.is_meta:
             raise UserError(f"{name} is on the device meta and has no values: load the network's weights first")
         if tensor.is_inference():

@@ -62,9 +62,9 @@ def formats() -> dict[str, tuple[str, Format]]:
         "protocol YAML": ("p.yaml", Format(_protocol, lambda path: to_config(protocol_in(path)), bare=True)),
     }
     for file in ("model.json", "model.safetensors"):
-        listed[f"run {file}"] = (file, Format(_run, _network, bare=file.endswith("json")))
+        listed[f"run {file}"] = (file, Format(_run, _network))
     for file in ("verdicts.json", "verdicts.npz"):
-        listed[f"run {file}"] = (file, Format(_evaluated, _verdicts, bare=file.endswith("json")))
+        listed[f"run {file}"] = (file, Format(_evaluated, _verdicts))
     return listed
 
 

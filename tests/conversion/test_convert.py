@@ -268,7 +268,7 @@ CALIBRATION, BALANCING, BOUNDS = QUICK
         (lambda: convert(ann_of(ReLU()), spiking(BALANCING), 255 * images(), BALANCING), "divide by 255"),
         (lambda: convert(ann_of(ReLU()), spiking(BALANCING), images() * torch.nan, BALANCING), "images lie in"),
         (lambda: convert(ann_of(ReLU()), spiking(BALANCING), images()[:, :, 1:], BALANCING), r"images \[B, 1, 8, 8\]"),
-        (lambda: spiking(BALANCING, steps=0), "steps of Network must be a whole number from 1 on"),
+        (lambda: spiking(BALANCING, steps=0), r"steps of Network must be a whole number in \[1, 10000\]"),
         (lambda: convert(ann_of(ReLU()), spiking(BALANCING, neuron=IF()), images(), BALANCING), "neuron: GradedIF"),
         (
             lambda: convert(ann_of(ReLU()), spiking(BALANCING, neuron=GradedIF(reset="hard")), images(), BALANCING),

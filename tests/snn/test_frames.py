@@ -285,7 +285,7 @@ def test_networks_on_images_are_as_before() -> None:
         Network().build((1, 8, 8), 3)(frames(2, (4, 1, 8, 8)))
     with pytest.raises(UserError, match="a ReLU network is an ANN and sees one time step: set steps to 1, not 4"):
         Network(neuron=ReLU(), steps=4)
-    with pytest.raises(UserError, match="steps of Network must be a whole number from 1 on or None, not 0"):
+    with pytest.raises(UserError, match=r"steps of Network must be a whole number in \[1, 10000\] or None, not 0"):
         Network(encoder=Frames(), steps=0)
 
 

@@ -10,6 +10,7 @@ from spikeproof.data.events.streams import Events, Sensor, agreed, checked
 from spikeproof.runs import written_whole
 from spikeproof.untrusted.archives import arrays_in
 from spikeproof.untrusted.texts import Unreadable
+from spikeproof.untrusted.words import brief, printable
 
 COLUMNS = ("t", "x", "y", "p")
 
@@ -27,7 +28,7 @@ def read_npz(path: Path, sensor: Sensor | None, *, repair: bool = False) -> Even
     except Unreadable as error:
         raise UserError(f"{path} {error}") from error
     except Exception as error:  # numpy raises zipfile, zlib, syntax, memory and value errors for a damaged archive
-        raise UserError(f"{path}: truncated, damaged or no .npz file: {error}") from error
+        raise UserError(f"{path}: truncated, damaged or no .npz file: {printable(brief(str(error)))}") from error
     absent = [name for name in COLUMNS if name not in arrays]
     if absent:
         raise UserError(f"{path}: it has no array {', '.join(absent)}")

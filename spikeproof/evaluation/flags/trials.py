@@ -22,6 +22,7 @@ from spikeproof.attacks import (
     TwinTransfer,
     UniformNoise,
 )
+from spikeproof.calling import is_stochastic
 from spikeproof.configs import to_config
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation.flags.statistics import share
@@ -132,10 +133,11 @@ class Trials:
     def shared(self, compute: Callable[[Tensor], tuple[Tensor, ...]], attack: Attack | None = None) -> list[Tensor]:
         """What `compute` says of rows ``[b]``, tensors with a row each, of all images: they are dealt to the ranks.
 
-        `attack` says whether batches have to stay whole. What was spent is added up.
+        Batches stay whole where noise, a path or the `attack` depends on them. What was spent is added up.
         """
         spent = self.gradients, self.forwards
-        whole = attack is not None and self.judge.by_batch(attack)
+        whole = any(path.of_batch for path in self.paths) or bool(is_stochastic(self.judge.model))
+        whole = whole or (attack is not None and self.judge.by_batch(attack))
         mine = self.ranks.dealt(torch.arange(len(self.x)), self.batch, whole=whole)
         found = [(rows, tuple(part.cpu() for part in compute(rows))) for rows in mine]
         costs = self.gradients - spent[0], self.forwards - spent[1]
