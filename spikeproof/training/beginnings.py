@@ -13,7 +13,6 @@ from spikeproof.conversion.conversion import refuse_impossible
 from spikeproof.data import Images
 from spikeproof.progress import Report
 from spikeproof.randomness import seed_from, seeded
-from spikeproof.registry import path_of
 from spikeproof.runs import Run, environment
 from spikeproof.runs.records import RunRecord
 from spikeproof.snn import SpikingNetwork
@@ -66,7 +65,7 @@ def refuse_another_recipe(recipe: Recipe, path: Path) -> None:
     """Raise `UserError` if the folder `path` holds a run of another recipe, and name what differs."""
     if "run.json" not in Run(path):
         return
-    kept = {"class_path": path_of(Recipe), "init_args": Run(path).record.config}
+    kept = to_config(recipe) | {"init_args": Run(path).record.config}
     if names := differing(kept, recipe):
         said = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         raise UserError(f"{path} holds a run of another recipe: {said} differ; name another folder, or delete this one")
