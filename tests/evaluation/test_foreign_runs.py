@@ -256,7 +256,9 @@ def test_a_damaged_folder_is_said_to_be(folder: Path, fails: Callable[..., str])
     del sys.modules["foreign_nets"]
     assert "does not fit the network" in fails("evaluate", "a", "--trust", "--eps", "0.05", "--images", "30")
     Path("a/model.json").write_text('{"factory": 3}')
-    assert "'3' names no function" in fails("evaluate", "a", "--trust", "--eps", "0.05", "--images", "30")
+    assert "FactoryRecord.factory is 3, and not str" in fails(
+        "evaluate", "a", "--trust", "--eps", "0.05", "--images", "30"
+    )
 
 
 class Written(nn.Module):
