@@ -1,9 +1,7 @@
 """How are training recipes compared? Train all, attack all under one protocol, write one report."""
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -15,6 +13,7 @@ from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation import Protocol, evaluate_run
 from spikeproof.progress import Report, hushed
 from spikeproof.runs import Run
+from spikeproof.runs.digests import digest_of_json
 from spikeproof.runs.weights import load_model
 from spikeproof.training import Recipe, train
 from spikeproof.training.beginnings import refuse_another_recipe, refuse_what_cannot_work
@@ -102,8 +101,8 @@ def _made_here(planned: dict[Path, Recipe], protocol: Protocol) -> list[Path]:
 
 def _facts(planned: dict[Path, Recipe], protocol: Protocol, data_root: str | Path | None) -> dict[str, str]:
     """What all ranks have to see alike: recipes, protocol and data, as digests."""
-    said = "".join(json.dumps(to_config(recipe), sort_keys=True) for recipe in planned.values())
-    facts = {"recipes": sha256(said.encode()).hexdigest(), "protocol": protocol.fingerprint}
+    recipes = digest_of_json([to_config(recipe) for recipe in planned.values()])
+    facts = {"recipes": recipes, "protocol": protocol.fingerprint}
     for data in {recipe.data: None for recipe in planned.values()}:
         for part in ("train", "validation", protocol.part):
             facts[f"{part} part of {short(data)}"] = digest(data.part(part, data_root))

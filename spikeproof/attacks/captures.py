@@ -75,9 +75,7 @@ class Captured:
         self.load(rows)
 
     def load(self, rows: Rows) -> None:
-        """Go on from `rows`; a part that they do not have yet is 0."""
-        if rows is self.rows:
-            return
+        """Go on from `rows`; a part that they do not have yet is 0, and one that is here already stays."""
         _copy(self.rows, rows)
 
     def _further(self) -> None:

@@ -52,10 +52,13 @@ class Judge:
         self.device = device_of(model)
         self.stop = draws == 1 and not is_stochastic(model)
 
-    def by_batch(self, attack: Attack) -> bool:
-        """Whether what the attack finds for an image depends on the images beside it: by noise, or by a path."""
+    def by_batch(self, *followed: Choice) -> bool:
+        """Whether what is found for an image depends on the images beside it: by noise, or by a path.
+
+        `followed` are attacks, or the paths along which gradients are taken.
+        """
         own = (getattr(module, "gradient", None) for module in self.model.modules())
-        parts = [part for place in (*own, attack) for part in within(place, Choice)]
+        parts = [part for place in (*own, *followed) for part in within(place, Choice)]
         of_batch = any(part.of_batch for part in parts if isinstance(part, GradientPath))
         return of_batch or bool(is_stochastic(self.model))
 
@@ -74,7 +77,12 @@ class Judge:
         Its gradients are means over `draws` passes, if given.
         """
         index = torch.arange(len(x)) if index is None else index
-        found = self.attack(attack, x, y, threat, seed, index, draws)
+        return self.judged(self.attack(attack, x, y, threat, seed, index, draws), attack, x, y, threat, seed, index)
+
+    def judged(
+        self, found: Outcome, attack: Attack, x: Tensor, y: Tensor, threat: Threat, seed: int, index: Tensor
+    ) -> Judgement:
+        """What becomes of the images that `attack` has `found`."""
         allowed = threat.project(found.x, x)
         legal = threat.contains(allowed, x).cpu()
         if not legal.all():  # such as NaN: an attack that searches nothing would count as one that finds nothing

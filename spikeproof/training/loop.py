@@ -1,11 +1,9 @@
 """How is a network trained? One loop: batches, step, losses, validation, checkpoint, resume."""
 
-import json
 import time
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from spikeproof.objectives.objective import Terms
 from spikeproof.progress import Report, silent
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.runs import Run, sha256_of
+from spikeproof.runs.digests import digest_of_json
 from spikeproof.runs.locks import locked
 from spikeproof.runs.records import RunRecord
 from spikeproof.runs.weights import write_model
@@ -104,7 +103,7 @@ def _parts(recipe: Recipe, data_root: str | Path | None, ranks: Ranks) -> tuple[
     """What is trained on, and what chooses the epoch; refused where `ranks` see different recipes or images."""
     images, validation = recipe.data.part("train", data_root), recipe.data.part("validation", data_root)
     if ranks.size > 1:
-        written = sha256(json.dumps(to_config(recipe), sort_keys=True).encode()).hexdigest()
+        written = digest_of_json(to_config(recipe))
         ranks.agree({"recipe": written, "training images": digest(images), "validation images": digest(validation)})
     return images, validation
 

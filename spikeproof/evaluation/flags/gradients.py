@@ -10,7 +10,7 @@ from spikeproof.attacks import HopSkipJump, Margin
 from spikeproof.attacks.query import Answer, Query, Task
 from spikeproof.calling import as_evaluated, in_full_precision, is_stochastic, predict
 from spikeproof.evaluation.flags.flag import Measured, check
-from spikeproof.evaluation.flags.inspection import along, share_changed
+from spikeproof.evaluation.flags.inspection import along, fixed_shape_logits, share_changed
 from spikeproof.evaluation.flags.statistics import limit, share
 from spikeproof.evaluation.flags.trials import Trials
 from spikeproof.randomness import Streams, seeded
@@ -79,8 +79,7 @@ def _probe(trials: Trials, rows: Tensor) -> Probe:
         noise = [streams.normal(*x.shape[1:], like=x) for _ in range(RANDOM)]
         beside = torch.stack([stepped(threat.ascent(direction, base)) for direction in noise], 1)
     for each in (query, *asked):
-        trials.gradients += int(each.slots.gradients.sum())
-        trials.forwards += int(each.slots.forwards.sum())
+        trials.spend(each.slots.gradients, each.slots.forwards)
     return Probe(here, ahead, beside, logits.abs().amax(1).clamp(min=1e-30))
 
 
@@ -161,13 +160,11 @@ def other_logits_under_attack(trials: Trials) -> Measured | None:
         return None
     z, _ = trials.returned(trials.tools.climb(steps=trials.few))
     judging = predict(trials.judge.fresh(), z)
-    changed = {}
+    changed, width = {}, min(trials.batch, len(z))
     for name, with_gradients in (("with gradients", True), ("without", False)):
-        found = []
-        with torch.set_grad_enabled(with_gradients), as_evaluated(trials.judge.attacked), in_full_precision():
-            for part in z.split(trials.batch):
-                found.append(trials.judge.attacked(part.clone().requires_grad_(with_gradients)).detach().cpu())
-        changed[name] = share_changed(torch.cat(found).to(judging.dtype), judging)
+        with torch.set_grad_enabled(with_gradients):
+            seen = fixed_shape_logits(trials.judge.attacked, z, width, trials.seed)
+        changed[name] = share_changed(seen.cpu().to(judging.dtype), judging)
     return Measured(
         number=max(changed.values()),
         details={"samples": len(z)} | {name: number for name, number in changed.items() if number},

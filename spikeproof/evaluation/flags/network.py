@@ -1,5 +1,7 @@
 """Does a network answer as an evaluation assumes: by the image alone, and the same to an attack as to a user?"""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -42,10 +44,10 @@ def stateful(network: Inspection) -> Measured:
 
 def _changed_by_memories(network: Inspection, x: Tensor) -> float:
     """The share of images near `x` to which a copy that has seen `x` answers otherwise than one that has not."""
-    shift = torch.rand(x.shape, generator=torch.Generator().manual_seed(network.seed)).to(x) * 2 - 1
-    near = (x + NEAR * shift).clamp(0, float(x.amax()))
     if not network.copies.exact:
         return 0.0
+    shift = torch.rand(x.shape, generator=torch.Generator().manual_seed(network.seed)).to(x) * 2 - 1
+    near = (x + NEAR * shift).clamp(0, float(x.amax()))
     used = network.copies()
     network.ask(x, model=used)
     return share(~_equal(network.ask(near, model=used), network.ask(near, model=network.copies())))
@@ -53,9 +55,8 @@ def _changed_by_memories(network: Inspection, x: Tensor) -> float:
 
 def _kept(network: Inspection, x: Tensor) -> float:
     """The share of images that are kept somewhere; 1 where every call leaves more behind."""
-    shown = network.copies()
-    kept = remembered(lambda images: network.ask(images, model=shown), x) / len(x)
-    return kept or float(grows(lambda images: network.ask(images, model=shown), x))
+    call = partial(network.ask, model=network.copies())
+    return remembered(call, x) / len(x) or float(grows(call, x))
 
 
 @check(

@@ -22,7 +22,6 @@ from spikeproof.attacks import (
     TwinTransfer,
     UniformNoise,
 )
-from spikeproof.calling import is_stochastic
 from spikeproof.configs import to_config
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation.flags.statistics import share
@@ -127,7 +126,7 @@ class Trials:
     def _judged(self, attack: Attack, threat: Threat, draws: int | None, number: int, rows: Tensor) -> Tensor:
         x, y, index = self.x[rows], self.y[rows], self.index[rows]
         judged = self.judge(attack, x, y, threat, seed_from(self.seed, number), index, draws)
-        self._spend(judged.gradients, judged.forwards)
+        self.spend(judged.gradients, judged.forwards)
         return judged.broken
 
     def shared(self, compute: Callable[[Tensor], tuple[Tensor, ...]], attack: Attack | None = None) -> list[Tensor]:
@@ -136,8 +135,7 @@ class Trials:
         Batches stay whole where noise, a path or the `attack` depends on them. What was spent is added up.
         """
         spent = self.gradients, self.forwards
-        whole = any(path.of_batch for path in self.paths) or bool(is_stochastic(self.judge.model))
-        whole = whole or (attack is not None and self.judge.by_batch(attack))
+        whole = self.judge.by_batch(*self.paths, *([attack] if attack else []))
         mine = self.ranks.dealt(torch.arange(len(self.x)), self.batch, whole=whole)
         found = [(rows, tuple(part.cpu() for part in compute(rows))) for rows in mine]
         costs = self.gradients - spent[0], self.forwards - spent[1]
@@ -148,37 +146,37 @@ class Trials:
         order = torch.cat([rows for rows, _ in parts]).argsort()
         return [torch.cat(column)[order] for column in zip(*(tensors for _, tensors in parts), strict=True)]
 
-    def _spend(self, gradients: Tensor, forwards: Tensor) -> None:
+    def spend(self, gradients: Tensor, forwards: Tensor) -> None:
+        """Count evaluations of some images ``[b]``."""
         self.gradients += int(gradients.sum())
         self.forwards += int(forwards.sum())
 
     def returned(self, attack: Attack) -> tuple[Tensor, Tensor | None]:
         """The images ``[B, C, H, W]`` that the attack returns, inside the threat, and which ``[B]`` it takes for broken
-        (None where it does not know). The random numbers are those of `broken_by`.
+        (None where it does not know). It is run once: `broken_by` then knows what it breaks.
         """
         if attack not in self._returned:
-            number = zlib.crc32(repr((attack, self.threat, None)).encode())
-            found = self.shared(lambda rows: self._outcome(attack, number, rows), attack)
-            self._returned[attack] = (found[0].to(self.x.device), found[1] if len(found) > 1 else None)
+            asked = (attack, self.threat, None)
+            number = zlib.crc32(repr(asked).encode())
+            self._known[asked], z, *believed = self.shared(lambda rows: self._outcome(attack, number, rows), attack)
+            self._returned[attack] = (z.to(self.x.device), believed[0] if believed else None)
         return self._returned[attack]
 
     def _outcome(self, attack: Attack, number: int, rows: Tensor) -> tuple[Tensor, ...]:
-        x, y, index = self.x[rows], self.y[rows], self.index[rows]
-        found = self.judge.attack(attack, x, y, self.threat, seed_from(self.seed, number), index)
-        self._spend(found.gradients, found.forwards)
+        """Which images are broken, these images, and, where it is known, which the attack takes for broken."""
+        x, y, index, seed = self.x[rows], self.y[rows], self.index[rows], seed_from(self.seed, number)
+        found = self.judge.attack(attack, x, y, self.threat, seed, index)
+        judged = self.judge.judged(found, attack, x, y, self.threat, seed, index)
+        self.spend(judged.gradients, judged.forwards)
         believed = () if found.broken is None else (found.broken,)
-        return self.threat.project(found.x, x), *believed
+        return judged.broken, self.threat.project(found.x, x), *believed
 
     def alone_on(self, attack: Attack, rows: Tensor) -> Tensor:
         """Which images ``[B]`` the attack breaks, of the `rows` ``[B]`` alone."""
         broken = torch.zeros(len(self.x), dtype=torch.bool)
         if rows.any():
             number = zlib.crc32(repr(attack).encode())
-            chosen = rows.nonzero().squeeze(1)
-            part = self.x[chosen], self.y[chosen]
-            found = self.judge(attack, *part, self.threat, seed_from(self.seed, number), self.index[chosen])
-            self._spend(found.gradients, found.forwards)
-            broken[chosen] = found.broken
+            broken[rows] = self._judged(attack, self.threat, None, number, rows.nonzero().squeeze(1))
         return broken
 
     def noise(self) -> Tried:

@@ -183,3 +183,14 @@ def test_the_suite_s_own_controls_are_named():
     meaning = controls_beat_gradients.flag(Credited(members, [1, 2])).meaning
     assert meaning.endswith("Controls: corner pattern and uniform noise-9.")
     assert "Square" not in meaning
+
+
+def test_a_climb_is_run_once_for_all_checks(trained, images, monkeypatch):
+    """What it returns, what it believes and what it breaks are asked for by different checks."""
+    ran = []
+    original = Judge.attack
+    monkeypatch.setattr(
+        Judge, "attack", lambda self, attack, *rest: ran.append(attack) or original(self, attack, *rest)
+    )
+    attacked(trained, images)
+    assert len(ran) == len(set(ran)) > 5
