@@ -33,7 +33,6 @@ from spikeproof.snn import (
     HART,
     PDSG,
     RGA,
-    AsANN,
     ATan,
     Exponential,
     GradientPath,

@@ -200,7 +200,8 @@ class ASSG(ThroughTime):
 
     `share` in (0, 1) bounds the part of the gradient that is expected to vanish. The paper's is 0.8; its code has 0.85,
     and searches for the best one from 0.7 to 0.98 on the images that it attacks, which is not done here. The means run
-    over the gradients of an attack, which keeps them with `recall` and `remembered`. Source: CVPR 2026, arXiv 2512.22522.
+    over the gradients of an attack, which keeps them with `recall` and `remembered`. Source: CVPR 2026, arXiv
+    2512.22522.
     """
 
     share: Annotated[float, Within(0, 1, "()")] = 0.8

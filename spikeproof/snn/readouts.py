@@ -44,8 +44,8 @@ class FirstSpike(Readout):
     """The class whose output neuron fires first wins: logit = `scale` (T - t_first) / T, 0 if it never fires.
 
     Equal times are told apart by `tie_break` times tanh of the mean current (the choice is ours: with few steps
-    most times are equal). The gradient goes through the output spikes: 1 - prod over t' <= t of (1 - s[t']), and, unless
-    `detach_reset`, through their resets.
+    most times are equal). The gradient goes through the output spikes: 1 - prod over t' <= t of (1 - s[t']). It goes
+    through their resets too, unless `detach_reset`.
     """
 
     scale: float = 5.0
