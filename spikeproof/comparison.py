@@ -16,7 +16,8 @@ from spikeproof.runs import Run
 from spikeproof.runs.digests import digest_of_json
 from spikeproof.runs.weights import load_model
 from spikeproof.training import Recipe, train
-from spikeproof.training.beginnings import refuse_another_recipe, refuse_what_cannot_work
+from spikeproof.training.beginnings import refuse_what_cannot_work
+from spikeproof.training.returns import refuse_another_recipe
 
 __all__ = ["compare"]
 
@@ -66,7 +67,7 @@ def compare(
     if ranks.first:
         from spikeproof.reports import write_report  # loaded when there is something to report
 
-        write_report(runs, Path(out) / "report.html")
+        write_report(runs, Path(out) / "report.html", verdicts=protocol.name)
     return runs
 
 

@@ -127,7 +127,7 @@ def evaluate(
                     progress=progress,
                 )
         if ranks.first:
-            tables.show(ranking([Run(run.path) for run in found]))
+            tables.show(ranking([Run(run.path) for run in found], done.name))
 
 
 def convert(
@@ -280,22 +280,24 @@ def compare(
             progress=bar if ranks.size == 1 else lines,
         )
         if ranks.first:
-            tables.show(ranking(found))
+            tables.show(ranking(found, done.name))
             tables.say(f"report: {out / 'report.html'}")
 
 
-def report(runs: list[Path], out: Path = Path("report.html")) -> None:
+def report(runs: list[Path], out: Path = Path("report.html"), verdicts: str = "") -> None:
     """Write a report from run folders: a page (.html), a table (.md) or data (.json), by the name of its file.
 
     Args:
         runs: run folders, or folders of run folders
         out: the report
+        verdicts: which evaluations, by the beginning of their names in RUN/verdicts: standard, or standard-Linf
+            (default: all, each protocol ranked by itself)
     """
     found = find_runs(runs)
-    tables.show(ranking(found))
+    tables.show(ranking(found, verdicts))
     if out.is_dir():
         raise UserError(f"{out} is a folder: name a file, such as {out / 'report.html'}")
-    tables.say(f"report: {write_report(found, out)}")
+    tables.say(f"report: {write_report(found, out, verdicts=verdicts)}")
 
 
 def list_names() -> None:

@@ -86,7 +86,8 @@ def _percent(share: Estimate | None) -> str:
 def show_probes(runs: list[Run]) -> None:
     """What probes found, a line a network."""
     table = Table("network", *HEADINGS, box=None, header_style="bold")
-    for contender in standings(runs).contenders:
+    once = {contender.seeds[0].run.path: contender for contender in reversed(standings(runs).contenders)}
+    for contender in reversed(once.values()):
         if numbers := probed(contender):
             table.add_row(escape(contender.row.name), *cells(numbers))
     console.print(table)

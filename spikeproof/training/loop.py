@@ -27,10 +27,11 @@ from spikeproof.runs.weights import write_model
 from spikeproof.snn import SpikingNetwork
 from spikeproof.training.batches import Batches, Share
 from spikeproof.training.beginnings import ANN, begun, opened
-from spikeproof.training.checkpoints import FILE, SECONDS_BETWEEN, Reached, State
+from spikeproof.training.checkpoints import SECONDS_BETWEEN, Reached, State
 from spikeproof.training.losses import Losses
 from spikeproof.training.memory import lacks_memory, what_fits
 from spikeproof.training.recipe import Recipe, Training
+from spikeproof.training.returns import CHECKPOINT
 from spikeproof.training.steps import take_step
 from spikeproof.training.validation import Scores, validate
 
@@ -52,7 +53,8 @@ def train(
     Images in files are decoded by `workers` processes (None: one a core but one); that changes no number.
 
     Killed at any time and called again it goes on after the last checkpoint, and on a CPU ends with the same
-    weights, bit for bit. Called on a finished run it returns that run's network. `ranks` share every batch of the
+    weights, bit for bit. Called on a finished run it returns that run's network; with more epochs it goes on, where
+    the schedule gives the epochs so far the same learning rates (`Constant`). `ranks` share every batch of the
     recipe, and rank 0 alone reads and writes the folder. Another number of ranks goes on as well, to other weights.
     Raises `UserError` if `out` holds another run, if data are missing or ranks see different ones, if the ranks cannot
     share a batch evenly, where another process writes there, and where a loss stops being finite (the last good
@@ -72,8 +74,9 @@ def train(
         terms = recipe.objective.prepared(ann)
         state = State.fresh(recipe, at, ranks)
         state.ann = ranks.of_first(lambda: sha256_of(run.path / ANN / "model.safetensors") if recipe.ann else None)
-        if ranks.of_first(lambda: FILE in run):
+        if ranks.of_first(lambda: CHECKPOINT in run):
             state.resume(run, recipe, ranks)
+            progress(f"goes on after epoch {state.epoch}", state.epoch, recipe.training.epochs)
         else:
             _begin(recipe, state, ann, (images, validation), run, progress, ranks)
         share = Share(ranks.rank, ranks.size)
