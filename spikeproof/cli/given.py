@@ -1,6 +1,5 @@
 """What do the options mean that several commands share? Runs, threats, a protocol."""
 
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ from spikeproof.attacks import Linf, Threat
 from spikeproof.choices import UserError
 from spikeproof.cli.files import protocol_in, suite_of
 from spikeproof.data import DataSet
-from spikeproof.distributed import Ranks
 from spikeproof.evaluation import Protocol
 from spikeproof.evaluation.foreign_runs import adopt_foreign
-from spikeproof.progress import Report, bar, hushed
+from spikeproof.progress import Report, silent
 from spikeproof.runs import Run, find_runs
+from spikeproof.runs.records import Epoch
 
 
 def runs_of(
@@ -62,17 +61,14 @@ def protocol_of(
     return protocol_in(file, trust=trust)
 
 
-def shown(ranks: Ranks, title: str) -> AbstractContextManager[Report]:
-    """The progress of what all ranks do together: rank 0 shows it."""
-    return bar(title) if ranks.first else hushed(title)
+def heard(quiet: bool) -> Report | None:
+    """Who hears of progress: nobody, or whoever looks at stderr."""
+    return silent if quiet else None
 
 
-def kept(folder: Path) -> str:
-    """What training kept in a run folder, in words."""
+def kept(folder: Path) -> Epoch:
+    """The epoch that training kept in a run folder."""
     best = next((row for row in Run(folder).epochs if row.best), None)
     if best is None:
         raise UserError(f"{folder / 'metrics.jsonl'} names no best epoch: it is damaged; delete it and train again")
-    return (
-        f"{folder}: epoch {best.epoch} kept, validation accuracy {best.validation_accuracy:.1%}, "
-        f"under attack {best.validation_robust_accuracy:.1%}"
-    )
+    return best

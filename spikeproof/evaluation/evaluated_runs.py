@@ -17,7 +17,7 @@ from spikeproof.evaluation.opened_runs import opened
 from spikeproof.evaluation.predictions import taken
 from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.robustness import evaluate_pool, usable
-from spikeproof.progress import Report, silent
+from spikeproof.progress import Report, shown, silent
 from spikeproof.runs import Run, environment
 from spikeproof.runs.digests import digest_of_arrays
 from spikeproof.runs.folder import EVALUATIONS, Folder
@@ -42,13 +42,14 @@ def evaluate_run(
     device: str | torch.device | None = None,
     trust: bool = False,
     ranks: Ranks = ALONE,
-    progress: Report = silent,
+    progress: Report | None = None,
 ) -> Folder:
     """Adds an evaluation to `run`: ``verdicts.json``, ``verdicts.npz`` and ``examples.npz`` in a folder of its own.
 
     It is about the protocol's images of the run's data; every other evaluation of the run stays. Returns that folder.
     Does nothing more if it is there for the same weights, images and protocol; goes on where it was stopped, with any
-    number of `ranks`. The images are dealt to them, and rank 0 writes; the run folder lies where all see it. Raises
+    number of `ranks`. The images are dealt to them, and rank 0 writes; the run folder lies where all see it.
+    `progress` hears what is going on (None: it is shown on stderr; `progress.silent` shows nothing). Raises
     `UserError` for a run whose training has not finished, for one that another process writes into, and for what
     `evaluate` refuses.
     """
@@ -65,7 +66,8 @@ def evaluate_run(
         if ranks.first:
             folder.path.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
-        found = evaluate_pool(model, fresh, chosen, protocol, batch, Kept(folder, print_), progress, ranks)
+        with shown(progress if ranks.first else silent, run.name) as report:
+            found = evaluate_pool(model, fresh, chosen, protocol, batch, Kept(folder, print_), report, ranks)
         if not ranks.first:
             return folder
         # the summary comes last: while it is missing, nothing counts
@@ -76,8 +78,8 @@ def evaluate_run(
         if found.diagnosis.status == "ok" and len(right):
             x, y = taken(model, chosen, torch.from_numpy(right))
             attack = strongest(protocol.suite.attacks).averaging(found.draws)
-            shown = examples(model, x, y, found.threats[-1], attack, data.classes)
-            folder.write_arrays(EXAMPLES, shown)
+            pictures = examples(model, x, y, found.threats[-1], attack, data.classes)
+            folder.write_arrays(EXAMPLES, pictures)
         folder.write(
             found.record(
                 data=to_config(data),

@@ -155,9 +155,9 @@ class Ledger:
         reason = f"{int(self.undefined.sum())} images under {self.verdicts.threats[eps]}"
         self.diagnosis = Diagnosis("nan", f"logits are NaN or infinite for {reason}")
 
-    def done(self) -> tuple[float, float]:
-        """Stages done, and how many there are."""
-        left = self.left / max(1, self.started)
+    def done(self, more: float = 0.0) -> tuple[float, float]:
+        """Stages done, and how many there are; `more` is what is done of images that are not noted yet."""
+        left = (self.left - more) / max(1, self.started)
         return self.stage + 1 - left, len(self.verdicts.suite.members) * len(self.verdicts.threats)
 
     def close(self) -> Verdicts:

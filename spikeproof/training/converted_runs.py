@@ -10,7 +10,7 @@ from spikeproof.configs import from_config
 from spikeproof.conversion import Conversion
 from spikeproof.distributed import ALONE
 from spikeproof.objectives import TRADES, Objective
-from spikeproof.progress import Report, silent
+from spikeproof.progress import Report
 from spikeproof.runs import Run
 from spikeproof.snn import Neuron, SpikingNetwork
 from spikeproof.training.beginnings import ANN, refuse_what_cannot_work
@@ -62,7 +62,7 @@ def train_converted(
     *,
     data_root: Path | None = None,
     device: str | None = None,
-    progress: Report = silent,
+    progress: Report | None = None,
 ) -> SpikingNetwork:
     """Train the `recipe` that `converted_recipe` made, in the folder `out`, with a copy of the ANN's run inside.
 

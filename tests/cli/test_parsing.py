@@ -264,4 +264,4 @@ def test_a_class_of_ones_own_is_used_with_trust_alone(tmp_path, monkeypatch, con
 def test_numbers_that_do_not_fit_are_said_and_how_they_are_written(
     fails: Callable[..., str], option: str, value: str, said: str
 ) -> None:
-    assert said in fails("train", "--config", "configs/digits/trades.yaml", option, value)
+    assert said in fails("train", "--config", "digits/trades", option, value)
