@@ -9,7 +9,7 @@ from spikeproof.attacks import Linf, Threat
 from spikeproof.choices import AtLeast, Count, Seed, Steps, UserError
 from spikeproof.cli import tables
 from spikeproof.cli.files import recipe_in
-from spikeproof.cli.given import heard, kept, protocol_of, runs_of, threats_of
+from spikeproof.cli.given import heard, kept, protocol_of, refuse_untrusted, runs_of, threats_of
 from spikeproof.cli.shipped import SHIPPED, files_of, first_comment, names
 from spikeproof.comparison import compare as compare_recipes
 from spikeproof.conversion import Calibration, Conversion
@@ -125,6 +125,7 @@ def evaluate(
     with joined(device) as ranks:
         at = ranks.device_of(device)
         found = ranks.of_first(lambda: runs_of(runs or [], model, weights, data, out, at))
+        ranks.of_first(lambda: refuse_untrusted(found, trust or model is not None))
         for run in found:
             evaluate_run(
                 run,
@@ -227,6 +228,7 @@ def probe(
     if len(threats) > 1:
         raise UserError(f"a probe takes one eps, not {eps}")
     found = find_runs(runs)
+    refuse_untrusted(found, trust)
     with shown(heard(quiet), "probe") as report:
         for number, run in enumerate(found):
             report(run.name, number, len(found))

@@ -9,12 +9,14 @@ import torch
 from spikeproof.attacks import Linf, Threat
 from spikeproof.choices import UserError
 from spikeproof.cli.files import protocol_in, suite_of
+from spikeproof.configs import from_config
 from spikeproof.data import DataSet
 from spikeproof.evaluation import Protocol
 from spikeproof.evaluation.foreign_runs import adopt_foreign
 from spikeproof.progress import Report, silent
 from spikeproof.runs import Run, find_runs
 from spikeproof.runs.records import Epoch
+from spikeproof.runs.weights import refuse_untrusted as refuse_untrusted_network
 
 
 def runs_of(
@@ -37,6 +39,15 @@ def runs_of(
     if data is None:
         raise UserError("say with --data what the network is tested on, for example --data CIFAR10")
     return [adopt_foreign(model, weights, data, out or Path("runs") / model.rpartition(":")[2], device=device)]
+
+
+def refuse_untrusted(runs: list[Run], trust: bool) -> None:
+    """Raise `UserError` for the first run that needs code from outside spikeproof, before anything is done with any."""
+    for run in runs if not trust else ():
+        if "model.json" in run:
+            refuse_untrusted_network(run)
+        if "data" in run.record.config:
+            from_config(run.record.config["data"], DataSet)
 
 
 def threats_of(threat: Threat | None, eps: str | None) -> tuple[Threat, ...]:

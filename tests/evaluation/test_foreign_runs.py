@@ -145,6 +145,9 @@ def test_one_command_and_a_run_like_any_other(
         )
         main(["evaluate", "runs/mine", "--trust", "--eps", "0.05,0.1", "--images", "30"])
         main(["evaluate", "--model", "foreign_nets:build", "--weights", "mine.pt", *EVALUATION, "--out", "runs/mine"])
+    main(["train", "--config", "demo/standard", "--training.epochs", "1", "--out", "runs/a"])
+    assert "--trust" in fails("evaluate", "runs", "--eps", "0.05", "--images", "30")  # before any is attacked
+    assert not Run(Path("runs/a")).evaluations
     main(["probe", "runs/mine", "--images", "20", "--eps", "0.1", "--trust"])
     main(["report", "runs", "--out", "page.html"])
     page = Path("page.html").read_text()
