@@ -1,8 +1,8 @@
 """Which climb finds most, for how many gradients? `python -m benchmarks.climbs RUN... --eps EPS... --out FILE`.
 
 Every candidate attacks the images that FGSM and PGD-20 leave, each by itself: what is left, and what it cost. The best
-sets of one, two and three are found by trying all. Then Square attacks what `standard`'s climbs leave, which is how much
-gradients have missed. Stopped, the command goes on with the next network.
+sets of one, two and three are found by trying all. Then Square attacks what the climbs of `standard` leave: so many were
+missed by gradients. Stopped, the command goes on with the next network.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import ASSG, BPTR, HART, AsANN, ATan, GradientPath, Triangle, attack_view
 
-FIRST = (FGSM(), PGD(steps=20, loss=Margin()))
+FIRST: tuple[Attack, ...] = (FGSM(), PGD(steps=20, loss=Margin()))
 SHARP = ASSG(share=0.9)
 
 
