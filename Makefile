@@ -8,12 +8,12 @@ export OMP_WAIT_POLICY := passive
 export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := 100000000000
 
-.PHONY: demo compare-all results test lint bench clean
+.PHONY: demo compare-all results test test-wheel lint bench clean
 
 demo: .venv/ready
 	$(BIN)/spikeproof demo
 
-# Every configuration for the digits.
+# Every configuration for the digits: 24 minutes of processor time.
 compare-all: .venv/ready
 	$(BIN)/spikeproof compare digits --suite quick --eps 0.05,0.1,0.15 --out runs/digits
 
@@ -35,6 +35,9 @@ results/%.json: .venv/ready
 
 test: .venv/ready-for-tests lint
 	$(BIN)/pytest -n 2 --cov=spikeproof --cov-report=term:skip-covered
+
+test-wheel: .venv/ready
+	$(BIN)/python -m tests.install --demo
 
 lint: .venv/ready-for-tests
 	$(BIN)/ruff format --check .
