@@ -112,10 +112,12 @@ def test_folders_of_0_1_0_are_reported(old: Path, tmp_path: Path, suffix: str) -
 def test_a_folder_of_0_1_0_is_evaluated_again(old: Path) -> None:
     run = Run(old / "digits")
     suite = sp.Suite(name="small", attacks=(sp.FGSM(),))
-    sp.evaluate_run(run, sp.Protocol(threats=sp.Linf(0.1), suite=suite, images=10))
-    again = Run(run.path).read(VerdictsRecord)
-    assert again.images == 10
-    assert run.read_json("verdicts.json")["schema"] == SCHEMA
+    before = (run.path / "verdicts.json").read_bytes()
+    found = sp.evaluate_run(run, sp.Protocol(threats=sp.Linf(0.1), suite=suite, images=10))
+    assert found.read(VerdictsRecord).images == 10
+    assert found.read_json("verdicts.json")["schema"] == SCHEMA
+    assert (run.path / "verdicts.json").read_bytes() == before
+    assert Run(run.path).evaluations == (run, found)
     assert Run(run.path).record.name == "digits"  # which 0.1.0 wrote
 
 
