@@ -4,8 +4,9 @@ Everything that can be chosen (`Digits`, `VGG`, `LIF`, `TRADES`, `PGD`, `Linf`, 
 that is done (`train`, `evaluate`, ...) is a function; a model is a plain module from images in [0, 1] to logits.
 """
 
-from spikeproof import attacks, conversion, data, evaluation, objectives, snn, training
+from spikeproof import attacks, certificates, conversion, data, evaluation, objectives, snn, training
 from spikeproof.attacks import *  # noqa: F403
+from spikeproof.certificates import *  # noqa: F403
 from spikeproof.choices import UserError as UserError
 from spikeproof.comparison import compare as compare
 from spikeproof.conversion import *  # noqa: F403
@@ -20,7 +21,7 @@ from spikeproof.training import *  # noqa: F403
 del GaussianNoise  # noqa: F821 - the name of two things, see __getattr__
 
 __version__ = "0.1.0"
-_ROOMS = (attacks, conversion, data, evaluation, objectives, snn, training)
+_ROOMS = (attacks, certificates, conversion, data, evaluation, objectives, snn, training)
 __all__ = sorted(
     {"UserError", "compare", "Run", "load_model", "write_report", *(name for room in _ROOMS for name in room.__all__)}
     - {"GaussianNoise"}

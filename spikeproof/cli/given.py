@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from spikeproof.attacks import Linf, Threat
-from spikeproof.choices import UserError
+from spikeproof.certificates import Certificate
+from spikeproof.choices import UserError, fields_of, refuse_unknown
 from spikeproof.cli.files import protocol_in, suite_of
 from spikeproof.data import DataSet
 from spikeproof.distributed import Ranks
@@ -60,6 +61,14 @@ def protocol_of(
     if beside := [f"--{name.replace('_', '-')}" for name, value in named.items() if value is not None]:
         raise UserError(f"the protocol in {file} says all of this: leave out {', '.join(beside)}, or --protocol")
     return protocol_in(file, trust=trust)
+
+
+def certificate_of(certificate: Certificate, **said: Any) -> Certificate:
+    """`certificate` with the fields that have options of their own; raises `UserError` for one that it has not."""
+    said = {name: value for name, value in said.items() if value is not None}
+    for name in said:
+        refuse_unknown(name, fields_of(type(certificate)), type(certificate))
+    return replace(certificate, **said) if said else certificate  # type: ignore[type-var]
 
 
 def shown(ranks: Ranks, title: str) -> AbstractContextManager[Report]:

@@ -18,13 +18,14 @@ COMMANDS: dict[str, Command] = {
     "train": commands.train,
     "convert": commands.convert,
     "evaluate": commands.evaluate,
+    "certify": commands.certify,
     "probe": commands.probe,
     "compare": commands.compare,
     "report": commands.report,
     "list": commands.list_names,
     "doctor": commands.doctor,
 }
-TOGETHER = ("train", "evaluate", "compare")  # what ranks do together; all else rank 0 does alone
+TOGETHER = ("train", "evaluate", "certify", "compare")  # what ranks do together; all else rank 0 does alone
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,6 +7,7 @@ A run is a folder of these files, each written beside its place and renamed, so 
 - ``model.safetensors`` and ``model.json``: weights, and how to rebuild the network
 - ``checkpoint.safetensors``: what training needs to go on
 - ``verdicts.json`` and ``verdicts.npz``: an evaluation in sum, and image by image
+- ``certificates.json`` and ``certificates.npz``: what is certified, in sum and image by image
 - ``probes.json``, ``examples.npz``: why the network holds or not, and pictures for the report
 """
 

@@ -3,7 +3,7 @@
 from spikeproof.choices import UserError
 from spikeproof.runs import Run
 from spikeproof.runs.digests import digest_of_json
-from spikeproof.runs.records import BuiltRecord, RunRecord, VerdictsRecord
+from spikeproof.runs.records import BuiltRecord, CertificatesRecord, RunRecord, VerdictsRecord
 
 MODEL, CONFIG = "model_sha256", "config_sha256"  # facts beside the weights
 WEIGHTS = "model.safetensors"
@@ -21,12 +21,11 @@ def refuse_untied(run: Run) -> None:
         raise _not_of(run, RunRecord.FILE)
 
 
-def refuse_verdicts_of_others(run: Run, record: VerdictsRecord) -> None:
-    """Raise `UserError` if the verdicts are of other weights than those in the folder; none there are asked nothing."""
+def refuse_record_of_others(run: Run, record: VerdictsRecord | CertificatesRecord) -> None:
+    """Raise `UserError` if the record is of other weights than those in the folder; none there are asked nothing."""
     if record.network_sha256 and WEIGHTS in run and run.stated(WEIGHTS)[0] != record.network_sha256:
-        raise UserError(
-            f"{run.path / record.FILE} is of other weights than {WEIGHTS} beside it: evaluate the run again"
-        )
+        then = "evaluate" if isinstance(record, VerdictsRecord) else "certify"
+        raise UserError(f"{run.path / record.FILE} is of other weights than {WEIGHTS} beside it: {then} the run again")
 
 
 def _not_of(run: Run, file: str) -> UserError:

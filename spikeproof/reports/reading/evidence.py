@@ -15,7 +15,7 @@ from spikeproof.reports.wording import Noun, counted, noun, spelled
 from spikeproof.runs import Run
 from spikeproof.runs.intervals import Interval
 from spikeproof.runs.records import BuiltRecord, Epoch, ProbesRecord, RunRecord, VerdictsRecord
-from spikeproof.runs.ties import WEIGHTS, refuse_untied, refuse_verdicts_of_others
+from spikeproof.runs.ties import WEIGHTS, refuse_record_of_others, refuse_untied
 from spikeproof.runs.verdict_files import read_verdicts
 from spikeproof.untrusted.words import printable
 
@@ -123,7 +123,7 @@ def understood(run: Run, file: str) -> Iterator[None]:
 
 def _read_verdicts(run: Run) -> Judged:
     record, arrays = read_verdicts(run)
-    refuse_verdicts_of_others(run, record)
+    refuse_record_of_others(run, record)
     robust = [threat.robust_accuracy for threat in record.threats] if record.status == "ok" else []
     with understood(run, VerdictsRecord.FILE):
         return Judged(
