@@ -72,8 +72,8 @@ class RateCodingL1(RateCoding):
         if self.bound == "published" and not self.unsound:
             raise UserError(
                 "the published radius pA - 1/2 is wrong for more than one step: with 4 spikes of one pixel and the "
-                "class [at least 2], x = 0.5 has pA 0.6875, and x = 0.3125, inside the radius of 0.1875, has 0.370. Take "
-                'the bound "aware"; unsound=True keeps this one for comparison'
+                "class [at least 2], x = 0.5 has pA 0.6875, and x = 0.3125, inside the radius of 0.1875, has 0.370. "
+                'Take the bound "aware"; unsound=True keeps this one for comparison'
             )
 
     def radius(self, p: float, x: Tensor, steps: int) -> float:

@@ -71,7 +71,7 @@ class Enumeration(Prover):
     def __call__(self, x: Tensor, number: int) -> Finding:
         if self.images == "8-bit" and float((x * 255 - (x * 255).round()).abs().max()) > 1e-3:
             raise UserError(f"image {number} is of more levels than 8 bits have: take SharedThresholds(images='any')")
-        counted = self._votes(x)
+        counted = self.votes(x)
         order = torch.arange(len(counted))
         named = int((counted == counted.max()).nonzero()[0])  # of equals the first
         ahead = (counted[named] - counted - (order < named).long())[order != named]
@@ -88,7 +88,7 @@ class Enumeration(Prover):
         )  # further ones a level each
         return costs / 255 * CLOSED
 
-    def _votes(self, x: Tensor) -> Tensor:
+    def votes(self, x: Tensor) -> Tensor:
         """How many codes are named each class ``[K]``."""
         found = []
         with torch.no_grad(), as_evaluated(self.network), in_full_precision():

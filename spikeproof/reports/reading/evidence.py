@@ -13,8 +13,9 @@ from spikeproof.reports.reading.conditions import Conditions, as_tested, conditi
 from spikeproof.reports.reading.intervals import Estimate
 from spikeproof.reports.wording import Noun, counted, noun, spelled
 from spikeproof.runs import Run
+from spikeproof.runs.certificate_files import read_certificates
 from spikeproof.runs.intervals import Interval
-from spikeproof.runs.records import BuiltRecord, Epoch, ProbesRecord, RunRecord, VerdictsRecord
+from spikeproof.runs.records import BuiltRecord, CertificatesRecord, Epoch, ProbesRecord, RunRecord, VerdictsRecord
 from spikeproof.runs.ties import WEIGHTS, refuse_record_of_others, refuse_untied
 from spikeproof.runs.verdict_files import read_verdicts
 from spikeproof.untrusted.words import printable
@@ -22,7 +23,8 @@ from spikeproof.untrusted.words import printable
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """How one network stood; `broken_at` and `broken_by` [N] index the threats and attacks of `conditions`.
+    """How one network stood; `broken_at` and `broken_by` [N], beside each `label`, index threats and attacks
+    of `conditions`.
 
     Networks whose `met` is equal met the same images, one by one; seeds that have a split each do not. `robust` is
     empty where the verdict is not "ok".
@@ -33,6 +35,7 @@ class Judged:
     met: str
     clean: Estimate
     robust: tuple[Estimate, ...]
+    label: np.ndarray
     broken_at: np.ndarray
     broken_by: np.ndarray
 
@@ -42,14 +45,23 @@ class Judged:
 
 
 @dataclass(frozen=True, eq=False)
+class Certified:
+    """The certificates of one network: their summary, and arrays [N] by name."""
+
+    record: CertificatesRecord
+    arrays: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """One trained network: its record, its epochs and, if it was evaluated or probed, verdicts and probes."""
+    """One trained network: its record, its epochs, and what was found by evaluating, probing and certifying it."""
 
     run: Run
     record: RunRecord
     epochs: tuple[Epoch, ...]
     verdicts: Judged | None
     probes: ProbesRecord | None = None
+    certificates: Certified | None = None
     recordings: bool = False
 
     @property
@@ -95,7 +107,8 @@ def read_evidence(run: Run) -> Evidence:
     verdicts = _read_verdicts(run) if VerdictsRecord.FILE in run else None
     recordings = recordings or bool(verdicts and verdicts.conditions.recordings)
     probes = _read_probes(run) if ProbesRecord.FILE in run else None
-    return Evidence(run, record, epochs, verdicts, probes, recordings)
+    certificates = _read_certificates(run) if CertificatesRecord.FILE in run else None
+    return Evidence(run, record, epochs, verdicts, probes, certificates, recordings)
 
 
 def recipe_fields(config: dict[str, Any]) -> dict[str, Any]:
@@ -132,9 +145,16 @@ def _read_verdicts(run: Run) -> Judged:
             images_met(record, arrays["label"]),
             _estimate(record.clean_accuracy),
             tuple(_estimate(interval) for interval in robust if interval is not None),
+            arrays["label"],
             arrays["broken_at"],
             arrays["broken_by"],
         )
+
+
+def _read_certificates(run: Run) -> Certified:
+    record, arrays = read_certificates(run)
+    refuse_record_of_others(run, record)
+    return Certified(record, arrays)
 
 
 def _read_probes(run: Run) -> ProbesRecord:
