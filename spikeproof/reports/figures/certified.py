@@ -38,7 +38,7 @@ def _figure(norm: str, found: dict[str, list[Proved]], colours: dict[str, int]) 
     return drawn(
         plot,
         size=(6.4, 3.4),
-        key=f"certified-{norm.lower()}",
+        key=f"{norm.lower()}-certified",
         title=f"Certified accuracy against the radius in {norm}",
         description="; ".join(heard) + ".",
     )
