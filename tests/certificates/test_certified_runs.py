@@ -90,7 +90,7 @@ def test_certificates_of_other_weights_are_refused_by_the_report(run, tmp_path):
     sp.certify_run(run, QUICK, images=2)
     sp.write_report([Run(run.path)], tmp_path / "report.md")
     write_weights(run, seed=1)
-    with pytest.raises(sp.UserError, match="is of other weights than .* beside it: certify the run again"):
+    with pytest.raises(sp.UserError, match=r"is of other weights than .* beside it: certify the run again"):
         sp.write_report([Run(run.path)], tmp_path / "report.md")
 
 
