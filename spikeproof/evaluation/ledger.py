@@ -4,7 +4,9 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
+from typing import Protocol as Interface
 
 import numpy as np
 import torch
@@ -24,6 +26,19 @@ from spikeproof.runs.weights import load_model, tensors_of
 STATES = "verdicts.partial*.npz"
 HASHED = 256  # images at once
 ANSWERED = 64  # images whose logits tell networks apart that share their weights
+
+
+class Way(Interface):
+    """How something is measured: a `Protocol`, or what else numbers depend on."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def sources(self) -> list[Path]: ...
 
 
 class Kept(NamedTuple):
@@ -169,7 +184,7 @@ def fingerprint_of_verdicts(model: nn.Module, pool: Pool, protocol: Protocol, ba
     return fingerprint(model, pool, protocol, batch if is_stochastic(model) else None, ranks)
 
 
-def fingerprint(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None, ranks: Ranks = ALONE) -> str:
+def fingerprint(model: nn.Module, pool: Pool, protocol: Way, batch: int | None, ranks: Ranks = ALONE) -> str:
     """A digest of all that numbers depend on: the network, its weights, what it answers to the first images, images,
     labels, the networks that images are transferred from, the protocol, and, unless None, the `batch`.
 
@@ -184,7 +199,7 @@ def fingerprint(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | N
     return whole.hexdigest()
 
 
-def _seen(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None) -> Iterator[tuple[str, bytes]]:
+def _seen(model: nn.Module, pool: Pool, protocol: Way, batch: int | None) -> Iterator[tuple[str, bytes]]:
     """All that numbers depend on, by name, in pieces."""
     yield "protocol or network", f"{protocol.fingerprint} {batch} {is_stochastic(model)} {model}".encode()
     first, _ = pool.batch(torch.arange(min(len(pool), ANSWERED)))

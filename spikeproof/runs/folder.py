@@ -9,6 +9,7 @@ A run is a folder of these files, each written beside its place and renamed, so 
 - ``verdicts/SUITE-THREAT-PROTOCOL-DIGEST/``: a folder for each evaluation, which no other overwrites. Two digests of
   eight letters name the protocol, and all that the numbers depend on. In it are ``verdicts.json`` and ``verdicts.npz``,
   the evaluation in sum and image by image, and ``examples.npz``, pictures for the report
+- ``certificates.json`` and ``certificates.npz``: what is certified, in sum and image by image
 - ``probes.json``: why the network holds or not
 
 Before, there was one evaluation, beside ``run.json``; it is still read.
