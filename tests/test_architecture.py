@@ -56,6 +56,7 @@ MAY_KNOW = {
     },
     "everything": {
         "attacks",
+        "certificates",
         "choices",
         "comparison",
         "conversion",
