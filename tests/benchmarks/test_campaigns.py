@@ -4,12 +4,13 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.campaigns import budgets, damages
+from benchmarks.campaigns import budgets, damages, kills
 from benchmarks.campaigns.__main__ import FINE, main
 from benchmarks.campaigns.children import tried
 from benchmarks.campaigns.journal import Journal
@@ -82,6 +83,23 @@ def test_a_blow_falls_at_its_operation(tmp_path: Path, monkeypatch: pytest.Monke
         assert json.loads((tmp_path / "a.json").read_text()) == [found]
         tried(inside(tmp_path, lambda: watched(("old",), None)), 20)
         assert list(content(tmp_path)) == ["a.json"]
+
+
+def test_commands_are_killed_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of each, until the time is up; and what a careful writer leaves is as before."""
+
+    def writes(words: list[str]) -> None:
+        with suppress(KeyboardInterrupt), written_whole(Path("a.json")) as temporary:
+            temporary.write_text(json.dumps(words))
+
+    monkeypatch.setattr("benchmarks.campaigns.kills.main", writes)
+    monkeypatch.setattr(kills, "commands", lambda configs: {"one": kills.Command(("1",)), "two": kills.Command(("2",))})
+    journal = Journal(tmp_path / "a.json")
+    tallies = [journal.tally(f"kills of {name}", 9) for name in ("one", "two")]
+    kills.campaign(journal, 9, lambda: sum(tally.trials for tally in tallies) >= 5)
+    assert [tally.trials for tally in tallies] == [3, 2]
+    assert all(set(tally.ends) == {"as before"} for tally in tallies), [tally.failures for tally in tallies]
+    assert journal.tallies["order of writes of two"].ends == {"all synced": 1}
 
 
 def test_the_command_line_counts_and_returns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
