@@ -50,12 +50,12 @@ def evaluate_run(
     model, data = opened(run, "evaluate", device=device, trust=trust, ranks=ranks)
     network, _ = run.stated(WEIGHTS)
     fresh, chosen = Fresh(model), protocol.part_of(data, data_root)
-    print_ = fingerprint_of_verdicts(model, chosen, protocol, batch, ranks)
+    print_ = fingerprint_of_verdicts(model, chosen, protocol, batch, ranks, trust)
     if ranks.of_first(lambda: _is_there(run, print_)):
         return
     with locked(run) if ranks.first else nullcontext():
         started = time.monotonic()
-        found = evaluate_pool(model, fresh, chosen, protocol, batch, Kept(run, print_), progress, ranks)
+        found = evaluate_pool(model, fresh, chosen, protocol, batch, Kept(run, print_), progress, ranks, trust)
         if not ranks.first:
             return
         # the summary comes last: while it is missing, nothing counts
@@ -65,7 +65,7 @@ def evaluate_run(
         right = (found.clean_prediction == found.label).nonzero()[0][:SHOWN]
         if found.diagnosis.status == "ok" and len(right):
             x, y = taken(model, chosen, torch.from_numpy(right))
-            attack = strongest(protocol.suite.attacks).averaging(found.draws)
+            attack = strongest(protocol.suite.attacks).averaging(found.draws).on(model, trust=trust)
             shown = examples(model, x, y, found.threats[-1], attack, data.classes)
             run.write_arrays("examples.npz", shown)
         run.write(

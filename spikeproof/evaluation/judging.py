@@ -12,6 +12,7 @@ from spikeproof.calling import device_of, is_stochastic, predict
 from spikeproof.choices import Choice, UserError, short, within
 from spikeproof.evaluation.fresh import Fresh
 from spikeproof.randomness import seed_from
+from spikeproof.shortage import free, lacks_memory
 from spikeproof.snn import GradientPath, attack_view
 
 
@@ -112,11 +113,10 @@ class Judge:
                     return attack.run(
                         self.attacked, x, y, threat, seed=seed, stop=self.stop, index=index, width=self.batch
                     )
-            except torch.OutOfMemoryError:
-                if self.batch == 1:
+            except (RuntimeError, MemoryError) as error:
+                if self.batch == 1 or not lacks_memory(error):
                     raise
+            free()  # outside of the block above: the error holds what was computed
             self.batch //= 2
             many = f"{self.batch} images are" if self.batch > 1 else "1 image is"
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
             warnings.warn(f"out of memory: from here on {many} attacked side by side", stacklevel=2)
