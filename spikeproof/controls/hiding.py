@@ -227,32 +227,60 @@ def forgetful(trained: Trained) -> nn.Module:
 
 
 HIDING = tuple(
-    Control(name, False, network)
-    for name, network in {
-        "a slope far too narrow": lambda trained: view(trained.plain(), gradient=Triangle(width=0.001)),
-        "thresholds out of the slope's sight": lambda trained: with_layers(trained.plain(), Amplified),
-        "a detached input": behind(Tensor.detach),
-        "a quantised input": behind(lambda x: (x * 8).round() / 8),
-        "undeclared noise": behind(lambda x: x + 0.1 * torch.randn_like(x)),
-        "noise that the image decides": lambda trained: Keyed(trained.plain(), 0.1),
-        "neurons that keep their state": lambda trained: with_layers(trained.plain(), Stateful),
-        "remembers images": lambda trained: Memory(trained.plain()),
-        "remembers images outside itself": forgetful,
-        "logits centred over the batch": lambda trained: OfTheBatch(trained.plain()),
-        "the same, said to be random": lambda trained: OfTheBatch(trained.plain(), stochastic=True),
-        "knows the size of judged batches": lambda trained: OfSize(trained.plain()),
-        "another answer where gradients are on": lambda trained: TwoFaced(trained.plain(), torch.is_grad_enabled),
-        "another answer to images that want a gradient": lambda trained: TwoFaced(trained.plain()),
-        "threshold guarding without adversarial training": lambda trained: trained.by(
-            "guarded", ThresholdGuarding(weight=2.0, distance=2.0), small()
+    Control(name, False, network, tuple(flags.split()))
+    for name, (network, flags) in {
+        "a slope far too narrow": (
+            lambda trained: view(trained.plain(), gradient=Triangle(width=0.001)),
+            "outside-window default-path-far-from-worst",
         ),
-        "labels alone, a mirrored gradient": lambda trained: Changed(trained.plain(), mirrored),
-        "labels alone, a noisy gradient": lambda trained: Changed(trained.plain(), noisy),
-        "labels alone, a shattered gradient": lambda trained: Changed(trained.plain(), shattered),
-        "labels alone, a part of the gradient": lambda trained: Changed(trained.plain(), partial_one),
-        "a mirrored gradient": lambda trained: Changed(trained.plain(), mirrored, hard=False),
-        "a noisy gradient": lambda trained: Changed(trained.plain(), noisy, hard=False),
-        "a shattered gradient": lambda trained: Changed(trained.plain(), shattered, hard=False),
-        "a part of the gradient": lambda trained: Changed(trained.plain(), partial_one, hard=False),
+        "thresholds out of the slope's sight": (
+            lambda trained: with_layers(trained.plain(), Amplified),
+            "outside-window default-path-far-from-worst",
+        ),
+        "a detached input": (behind(Tensor.detach), "zero-gradients"),
+        "a quantised input": (behind(lambda x: (x * 8).round() / 8), "zero-gradients"),
+        "undeclared noise": (behind(lambda x: x + 0.1 * torch.randn_like(x)), "undeclared-randomness"),
+        "noise that the image decides": (lambda trained: Keyed(trained.plain(), 0.1), "jumps"),
+        "neurons that keep their state": (lambda trained: with_layers(trained.plain(), Stateful), "stateful"),
+        "remembers images": (lambda trained: Memory(trained.plain()), "stateful"),
+        "remembers images outside itself": (forgetful, "stateful"),
+        "logits centred over the batch": (lambda trained: OfTheBatch(trained.plain()), "batch-dependence"),
+        "the same, said to be random": (
+            lambda trained: OfTheBatch(trained.plain(), stochastic=True),
+            "batch-dependence noise-is-none",
+        ),
+        "knows the size of judged batches": (lambda trained: OfSize(trained.plain()), "size-dependence"),
+        "another answer where gradients are on": (
+            lambda trained: TwoFaced(trained.plain(), torch.is_grad_enabled),
+            "other-logits other-logits-under-attack",
+        ),
+        "another answer to images that want a gradient": (
+            lambda trained: TwoFaced(trained.plain()),
+            "other-logits other-logits-under-attack",
+        ),
+        "threshold guarding without adversarial training": (
+            lambda trained: trained.by("guarded", ThresholdGuarding(weight=2.0, distance=2.0), small()),
+            "default-path-far-from-worst",
+        ),
+        "labels alone, a mirrored gradient": (
+            lambda trained: Changed(trained.plain(), mirrored),
+            "silent-scores labels-beat-gradients",
+        ),
+        "labels alone, a noisy gradient": (lambda trained: Changed(trained.plain(), noisy), "random-gradients"),
+        "labels alone, a shattered gradient": (
+            lambda trained: Changed(trained.plain(), shattered),
+            "silent-scores labels-beat-gradients",
+        ),
+        "labels alone, a part of the gradient": (
+            lambda trained: Changed(trained.plain(), partial_one),
+            "silent-scores",
+        ),
+        "a mirrored gradient": (lambda trained: Changed(trained.plain(), mirrored, hard=False), "gradient-misleads"),
+        "a noisy gradient": (lambda trained: Changed(trained.plain(), noisy, hard=False), "random-gradients"),
+        "a shattered gradient": (lambda trained: Changed(trained.plain(), shattered, hard=False), "gradient-misleads"),
+        "a part of the gradient": (
+            lambda trained: Changed(trained.plain(), partial_one, hard=False),
+            "gradient-misleads",
+        ),
     }.items()
 )

@@ -85,6 +85,29 @@ def test_a_blow_falls_at_its_operation(tmp_path: Path, monkeypatch: pytest.Monke
         assert list(content(tmp_path)) == ["a.json"]
 
 
+def test_times_are_no_results(tmp_path: Path) -> None:
+    """Nor is the digest of a record, which holds times; other digests are."""
+    found = []
+    for number, (time_, weights) in enumerate((("1", "a"), ("2", "a"), ("2", "b"))):
+        record = {"seconds": time_, "sha256": time_, "network_sha256": weights}
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}" / "a.json").write_text(json.dumps(record))
+        found.append(content(tmp_path / f"{number}"))
+    assert found[0] == found[1] != found[2]
+
+
+def test_only_files_of_the_command_are_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "inside").mkdir()
+
+    def writes(words: list[str]) -> None:
+        for place in (Path("a"), tmp_path / "b"):
+            place.write_text("")
+            os.replace(place, place.with_suffix(".new"))
+
+    monkeypatch.setattr("benchmarks.campaigns.kills.main", writes)
+    assert tried(inside(tmp_path / "inside", lambda: watched((), None)), 20)[1] == ["replace unsynced"]
+
+
 def test_commands_are_killed_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of each, until the time is up; and what a careful writer leaves is as before."""
 
