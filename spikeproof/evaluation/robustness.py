@@ -97,7 +97,8 @@ def evaluate_pool(
     vote = suite.judged_by == "vote"
     first = taken(model, pool, torch.arange(min(len(pool), CHECKED)))
     width = min(batch, len(first[0]))
-    network = examine(Inspection(model, *first, suite.paths, width=width, seed=seed, fresh=fresh))
+    widest = min(batch, len(pool))
+    network = examine(Inspection(model, *first, suite.paths, width=width, seed=seed, fresh=fresh, widest=widest))
     # whether it keeps a state, which would make all that follows a matter of chance
     flags = [ranks.of_first(lambda: next(network))]
     logits = predictions(model, pool, batch, draws, vote, seed, ranks)
