@@ -97,7 +97,7 @@ def _probe(trials: Trials, rows: Tensor, places: Tensor | None = None) -> Probe:
 
 
 def rising(trials: Trials) -> Tensor | None:
-    """Whether an image's margin just before another class is as large as at the image ``[B]``; None where all are of
+    """Whether an image's margin is larger just before another class than at the image ``[B]``; None where all are of
     one class, or the threat is no ball. The way leads to another image, and is halved until the class changes."""
     if trials.threat.kind not in ("images", "frames") or (trials.y == trials.y[0]).all():
         return None
@@ -114,19 +114,22 @@ def _rising(trials: Trials, rows: Tensor) -> Tensor:
     last = others[torch.searchsorted(others, rows.to(others)) % len(others)]
     goal = trials.x[(last + 1) % len(trials.x)]
 
-    def loss(z: Tensor) -> Answer:
-        logits = predict(model, z, draws=draws, seed=trials.seed).to(x.device)
+    def logits_at(z: Tensor) -> Tensor:
+        return predict(model, z, draws=draws, seed=trials.seed).to(x.device)
+
+    def loss(logits: Tensor) -> Answer:
         return Answer.of(logits, y, Margin()(logits, y))
 
-    first = loss(x).loss
+    clean = logits_at(x)
+    first = loss(clean).loss
     before, near, far = first.clone(), torch.zeros_like(first), torch.ones_like(first)
     for _ in range(HALVINGS):
         middle = (near + far) / 2
-        there = loss(x + per_image(middle, x) * (goal - x))
+        there = loss(logits_at(x + per_image(middle, x) * (goal - x)))
         before = torch.where(there.broken, before, there.loss)
         near, far = torch.where(there.broken, near, middle), torch.where(there.broken, middle, far)
     trials.spend(torch.zeros(len(x)), torch.full((len(x),), draws * (HALVINGS + 1)))
-    return (before <= first) & (near > 0)
+    return first - before > SAME * clean.abs().amax(1)
 
 
 @check(
@@ -199,11 +202,11 @@ def silent_scores(trials: Trials) -> Measured | None:
     key="scores-mislead",
     name="scores do not tell the way to another class",
     threshold=SILENT,
-    spoils=False,
-    number="share of images whose margin just before another class, on the way to another image, is as large as at the "
+    spoils=True,
+    number="share of images whose margin is larger just before another class, on the way to another image, than at the "
     "image",
-    meaning="The margin does not fall toward another class: attacks that follow scores are led away from it. Labels "
-    "alone are tried.",
+    meaning="The margin rises toward another class: attacks that follow scores are led away from it. Labels alone are "
+    "tried.",
     cheap=True,
 )
 def scores_mislead(trials: Trials) -> Measured | None:
