@@ -49,16 +49,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def begun(out: Path) -> dict[str, Any]:
-    """What the file holds already, without controls that there are no more."""
+    """What the file holds already."""
     record = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"controls": {}, "costs": {}}
-    record["controls"] = {c.name: record["controls"][c.name] for c in CONTROLS if c.name in record["controls"]}
     about = {"made_by": "python -m benchmarks.controls", "suite": "standard", "images": IMAGES, "threat": str(THREAT)}
     return about | {"environment": as_json(environment())} | record | about
 
 
 def written(out: Path, record: dict[str, Any]) -> None:
-    """Both files, each whole; controls in the order in which they are listed."""
-    record["controls"] = {c.name: record["controls"][c.name] for c in CONTROLS if c.name in record["controls"]}
+    """Both files, each whole; of the controls those that there are, in their order, with the flags for each."""
+    found = record["controls"]
+    record["controls"] = {c.name: found[c.name] | {"for_it": list(c.flags)} for c in CONTROLS if c.name in found}
     texts = {out: json.dumps(record, indent=1) + "\n", out.with_suffix(".md"): page(record)}
     for path, text in texts.items():
         with written_whole(path) as temporary:

@@ -18,7 +18,6 @@ def row(control: Control, trained: Trained) -> dict[str, Any]:
     verdicts, robust = found.verdicts, found.verdicts.robust_accuracy(0)
     return {
         "honest": control.honest,
-        "flags_for_it": list(control.flags),
         "right": found.right,
         "status": verdicts.diagnosis.status,
         "reason": verdicts.diagnosis.reason,

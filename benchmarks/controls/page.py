@@ -23,8 +23,9 @@ A dash: no network of that kind had this flag, or none that hides is there for i
 NETWORKS = """
 ## The networks
 
-*Unbroken* is the share of all images that no attack of the suite broke: what the network claims. A number under
-*robust* says that the verdict stands. Processor seconds on one thread, training left out. Gradients of the
+*Unbroken* is the share of all images that no attack of the suite broke: what the network claims. Where what the
+network answers by itself spoils the verdict, no attack is run. A number under *robust* says that the verdict
+stands. Processor seconds on one thread, training left out. Gradients of the
 suite, and of the flags, on all images together.
 
 | network | | unbroken | robust | raised | seconds | gradients | of flags |
@@ -62,7 +63,7 @@ def room(controls: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     lines = []
     for check in CHECKS:
         honest = [f for c in controls.values() if c["honest"] and (f := c["flags"].get(check.key))]
-        hiding = [f for c in controls.values() if check.key in c["flags_for_it"] and (f := c["flags"].get(check.key))]
+        hiding = [f for c in controls.values() if check.key in c["for_it"] and (f := c["flags"].get(check.key))]
         most, least = max(honest, key=of, default=None), min(hiding, key=of, default=None)
         lines.append((check.name, told(most), f"{check.threshold:g}", told(least)))
     return lines

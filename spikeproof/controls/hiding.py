@@ -336,14 +336,20 @@ HIDING = tuple(
         ),
         "labels alone, a part of the gradient": (
             lambda trained: Changed(trained.plain(), partial_one),
-            "silent-scores",
+            "silent-scores labels-beat-gradients",
         ),
-        "a mirrored gradient": (lambda trained: Changed(trained.plain(), mirrored, hard=False), "gradient-misleads"),
+        "a mirrored gradient": (
+            lambda trained: Changed(trained.plain(), mirrored, hard=False),
+            "gradient-misleads gradient-turned black-box-beats-white-box holds-without-a-bound",
+        ),
         "a noisy gradient": (lambda trained: Changed(trained.plain(), noisy, hard=False), "random-gradients"),
-        "a shattered gradient": (lambda trained: Changed(trained.plain(), shattered, hard=False), "gradient-misleads"),
+        "a shattered gradient": (
+            lambda trained: Changed(trained.plain(), shattered, hard=False),
+            "gradient-misleads black-box-beats-white-box",
+        ),
         "a part of the gradient": (
             lambda trained: Changed(trained.plain(), partial_one, hard=False),
-            "gradient-misleads",
+            "gradient-misleads black-box-beats-white-box",
         ),
         "a noisy gradient that the image decides": (
             lambda trained: Changed(trained.plain(), noisy_by_image, hard=False),

@@ -25,7 +25,7 @@ def found(honest: bool, flags: dict[str, dict[str, object]], *there_for_it: str)
     raised = any(each["raised"] for each in flags.values())
     return {
         "honest": honest,
-        "flags_for_it": list(there_for_it),
+        "for_it": list(there_for_it),
         "right": raised != honest,
         "status": "unreliable" if raised else "ok",
         "unbroken": 0.5,

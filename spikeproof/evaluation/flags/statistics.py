@@ -8,7 +8,7 @@ from torch import Tensor
 
 LUCK = 2  # images that raise no flag, whatever the threshold
 SIGNIFICANT = 0.01
-FOUND_FIRST = 0.05  # of all images: on honest networks a control finds 3 to 8 % before any gradient does
+FOUND_FIRST = 0.05  # of all images: as many may fall to a control before any gradient finds them
 
 
 def share(images: Tensor) -> float:

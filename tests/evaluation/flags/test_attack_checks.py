@@ -166,10 +166,10 @@ def test_a_sentence_names_the_climb_and_the_control_that_ran(threat, climb, monk
 
 
 def test_what_controls_break_after_all_gradients_is_a_warning():
-    """Of 100 images FGSM broke 20 and Square 10: 0.1. Noise before FGSM is no such control, and no member no flag."""
+    """Of 100 images FGSM broke 20 and Square 12: 0.12. Noise before FGSM is no such control, and no member no flag."""
     members = (sp.UniformNoise(), sp.FGSM(), sp.Square(queries=10))
-    (flag,) = examine(Credited(members, [0] * 30 + [1] * 20 + [2] * 10 + [-1] * 40))
-    assert flag.number == pytest.approx(0.1)
+    (flag,) = examine(Credited(members, [0] * 28 + [1] * 20 + [2] * 12 + [-1] * 40))
+    assert flag.number == pytest.approx(0.12)
     assert flag.raised
     assert not flag.spoils
     assert not next(examine(Credited(members, [2] * 2 + [-1] * 8))).raised  # two images are luck
