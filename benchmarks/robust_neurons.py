@@ -18,6 +18,7 @@ from rich.console import Console
 from spikeproof import Linf, Protocol, Recipe, evaluate, suite_named, train
 from spikeproof.attacks import PGD
 from spikeproof.configs import from_config
+from spikeproof.evaluation import Verdicts
 from spikeproof.objectives import Adversarial
 from spikeproof.progress import bar
 from spikeproof.runs import environment, written_whole
@@ -86,14 +87,18 @@ def judged(variant: Variant, options: argparse.Namespace, seed: int) -> dict[str
             protocol = Protocol(threats=(Linf(TRAINED_AT[options.data]),), suite=suite, images=options.images)
             verdicts = evaluate(model, one.data, protocol, progress=progress)
             threat = verdicts.summary()["threats"][0]
-            left = 100 * float((verdicts.arrays()["broken_at"] > 0).mean())
             found[name] = {
-                "left": left,
+                "left": unbroken(verdicts),
                 "status": verdicts.diagnosis.status,
                 "gradients": verdicts.summary()["gradient_evaluations_per_image"],
                 "broken_by": {attack: count for attack, count in threat["broken_by"].items() if count},
             }
     return {"clean": 100 * verdicts.clean_accuracy().value, **found}
+
+
+def unbroken(verdicts: Verdicts) -> float:
+    """The images of all, in %, that no attack broke, whatever the flags say."""
+    return 100 * float((verdicts.arrays()["broken_at"] > 0).mean())
 
 
 def table(record: dict[str, list[dict[str, Any]]]) -> str:
