@@ -2,7 +2,7 @@
 
 Every control is judged under the suite `standard`; with --costs an evaluation with flags is timed beside one without.
 What is found goes into the JSON file and into the page beside it. It goes on where it was stopped: a control that the
-file has is not judged again, and networks that were trained lie under --folder.
+file has, of the same suite, is not judged again, and networks that were trained lie under --folder.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.controls.costs import SUITES, priced
-from benchmarks.controls.judging import IMAGES, row
+from benchmarks.controls.judging import IMAGES, SUITE, asked, row
 from benchmarks.controls.page import page
 from spikeproof.controls import CONTROLS, THREAT, Trained
 from spikeproof.runs import environment, written_whole
@@ -39,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(suite, json.dumps(record["costs"][suite]["ratio"]), flush=True)
     else:
         for control in CONTROLS:
-            if control.name in record["controls"] or control.name not in (options.only or [control.name]):
+            kept = record["controls"].get(control.name, {}).get("asked") == asked()
+            if kept or control.name not in (options.only or [control.name]):
                 continue
             found = record["controls"][control.name] = row(control, trained)
             print(f"{'right' if found['right'] else 'WRONG'}: {control.name}, {found['seconds']:.0f} s", flush=True)
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 def begun(out: Path) -> dict[str, Any]:
     """What the file holds already."""
     record = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {"controls": {}, "costs": {}}
-    about = {"made_by": "python -m benchmarks.controls", "suite": "standard", "images": IMAGES, "threat": str(THREAT)}
+    about = {"made_by": "python -m benchmarks.controls", "suite": SUITE, "images": IMAGES, "threat": str(THREAT)}
     return about | {"environment": as_json(environment())} | record | about
 
 

@@ -8,7 +8,8 @@ START = """# Controls: how far apart are the honest and the hiding?
 
 Made by `python -m benchmarks.controls` from [controls.json](controls.json). What each flag means is in
 [evaluation.md](evaluation.md#red-flags). {controls} small networks, trained on the digits, are judged on
-{images} images under {threat} by the suite `{suite}`. {right}.
+{images} images under {threat} by the suite `{suite}`, as commit {commits} has it.
+{right}.
 """
 ROOM = """
 ## The room between
@@ -49,7 +50,8 @@ def page(record: dict[str, Any]) -> str:
     controls = record["controls"]
     wrong = [name for name, found in controls.items() if not found["right"]]
     right = "All are judged rightly" if not wrong else f"Judged wrongly: {', '.join(wrong)}"
-    text = START.format(**record | {"controls": len(controls), "right": right}) + ROOM
+    commits = ", ".join(sorted({str(found["commit"]) for found in controls.values()}))
+    text = START.format(**record | {"controls": len(controls), "right": right, "commits": commits}) + ROOM
     text += "".join(f"| {' | '.join(cells)} |\n" for cells in room(controls))
     text += NETWORKS + "".join(f"| {' | '.join(network(name, found))} |\n" for name, found in controls.items())
     if costs := record["costs"]:

@@ -31,6 +31,7 @@ def found(honest: bool, flags: dict[str, dict[str, object]], *there_for_it: str)
         "unbroken": 0.5,
         "robust_accuracy": None if raised else 0.5,
         "flags": flags,
+        "commit": "abc",
         "seconds": 1.5,
         "gradients": 1000,
         "gradients_of_flags": 2,
@@ -86,12 +87,16 @@ def test_the_command_goes_on(
     where = ["--folder", str(tmp_path), "--out", str(out)]
     assert command.main(["--only", "a detached input", *where]) == 0
     first = json.loads(out.read_text())
+    assert command.main(["--only", "a detached input", *where]) == 0
     assert command.main(["--only", "a detached input", "--only", "plain training", *where]) == 0
     second = json.loads(out.read_text())
     assert list(second["controls"]) == ["plain training", "a detached input"]
     assert second["controls"]["a detached input"] == first["controls"]["a detached input"]
     assert capsys.readouterr().out.count("right: a detached input") == 1
     assert out.with_suffix(".md").read_text() == page(second)
+    monkeypatch.setattr(command, "asked", lambda: "another suite")
+    command.main(["--only", "a detached input", *where])
+    assert "right: a detached input" in capsys.readouterr().out
 
 
 def test_costs_are_counted_with_flags_and_without(trained: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
