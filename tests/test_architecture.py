@@ -11,7 +11,7 @@ import spikeproof
 
 PACKAGE = Path(spikeproof.__file__).parent
 CHOICES = {"choices", "configs", "ranges", "untrusted"}
-COMMON = {*CHOICES, "randomness", "progress", "calling", "edit_counts"}
+COMMON = {*CHOICES, "randomness", "progress", "calling", "edit_counts", "shortage", "whole_files"}
 MAY_KNOW = {
     "untrusted": set(),
     "ranges": set(),
@@ -20,11 +20,13 @@ MAY_KNOW = {
     "registry": {"choices", "everything", "untrusted"},
     "configs": {"choices", "fitting", "registry", "untrusted"},
     "randomness": set(),
-    "calling": {"randomness", *CHOICES},
+    "calling": {"randomness", "shortage", *CHOICES},
     "progress": set(),
     "edit_counts": set(),
+    "shortage": set(),
+    "whole_files": set(),
     "distributed": CHOICES,
-    "runs": CHOICES,
+    "runs": {"whole_files", *CHOICES},
     "data": COMMON,
     "snn": {*CHOICES, "randomness"},
     "attacks": COMMON,
@@ -71,7 +73,6 @@ MAY_KNOW = {
 }
 EXCEPTIONS = {
     "attacks/adaptive.py": {"snn"},  # it changes gradient paths
-    "data/npz.py": {"runs"},  # it writes files whole
     "runs/foreign.py": {"registry"},  # it imports what a user named, as choices of a user are imported
     "runs/weights.py": {"snn"},  # it builds the network that the weights belong to
     "attacks/transfer.py": {"snn", "runs"},  # it attacks another network
@@ -113,6 +114,8 @@ def test_the_page_says_who_may_know_whom():
         "randomness",
         "progress",
         "edit_counts",
+        "shortage",
+        "whole_files",
         "cli",
         "everything",
         "__main__",

@@ -9,7 +9,7 @@ from spikeproof.cli.helping import help_for
 from spikeproof.cli.parsing import Command, sorted_words, understood
 from spikeproof.cli.tables import console, fail, say
 from spikeproof.distributed import is_said, speaks_first
-from spikeproof.training.memory import lacks_memory
+from spikeproof.shortage import lacks_memory
 from spikeproof.untrusted.words import brief, told
 
 COMMANDS: dict[str, Command] = {

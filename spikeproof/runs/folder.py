@@ -33,10 +33,10 @@ from spikeproof.runs.digests import digest_of_bytes_alone, digest_of_json, diges
 from spikeproof.runs.json_forms import as_json, from_json
 from spikeproof.runs.records import SCHEMA, AnyRecord, Epoch, Record, RunRecord, VerdictsRecord
 from spikeproof.runs.upgrades import BEFORE_DIGESTS, BEFORE_SCHEMAS, upgraded
-from spikeproof.runs.whole_files import written_whole
 from spikeproof.untrusted.archives import arrays_in
 from spikeproof.untrusted.texts import Unreadable, json_in, json_lines_in, text_of, within_limits
 from spikeproof.untrusted.words import brief, printable
+from spikeproof.whole_files import written_whole
 
 EVALUATIONS = "verdicts"  # the folder, inside a run's, of its evaluations
 KEPT = "spikeproof"  # the name, in a file of tensors, of its digest and of the facts about them
