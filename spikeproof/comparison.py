@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,6 +12,7 @@ from spikeproof.configs import to_config
 from spikeproof.data.digests import digest
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation import Protocol, evaluate_run
+from spikeproof.evaluation.protocol import as_protocol
 from spikeproof.progress import Report, hushed
 from spikeproof.runs import Run
 from spikeproof.runs.digests import digest_of_json
@@ -23,7 +25,7 @@ __all__ = ["compare"]
 
 def compare(
     recipes: Sequence[Recipe],
-    protocol: Protocol,
+    protocol: Any,
     out: str | Path,
     seeds: int = 1,
     *,
@@ -35,12 +37,14 @@ def compare(
 ) -> list[Run]:
     """Run folders under `out`, each trained and evaluated, and their report ``out/report.html``.
 
+    In the place of a `Protocol` stand threats or their sizes, as in `evaluate`: then by the suite `standard`.
     Every recipe is trained with `seeds` seeds, counted up from its own. Called again after a stop it goes on where it
     was; what is finished is not done twice. Where there are more runs than `ranks`, each run is dealt to one rank,
     which trains and evaluates it alone. Else all ranks work together on each run, one after the other. `progress` opens
     a progress bar of a title, as `progress.bar` does. Raises `UserError` for two recipes of one name, and, before
     anything is trained, for what would stop the work half way.
     """
+    protocol = as_protocol(protocol)
     if seeds < 1:
         raise UserError(f"seeds must be at least 1, not {seeds}")
     names = [recipe.name for recipe in recipes]

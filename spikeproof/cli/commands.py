@@ -8,7 +8,7 @@ from spikeproof.attacks import Linf, Threat
 from spikeproof.choices import AtLeast, Count, Seed, Steps, UserError
 from spikeproof.cli import tables
 from spikeproof.cli.files import recipe_in
-from spikeproof.cli.given import kept, protocol_of, runs_of, shown, threats_of
+from spikeproof.cli.given import FromElsewhere, kept, protocol_of, runs_of, shown, threats_of
 from spikeproof.comparison import compare as compare_recipes
 from spikeproof.conversion import Calibration, Conversion
 from spikeproof.data import DataSet, PartName
@@ -20,6 +20,7 @@ from spikeproof.progress import bar, lines
 from spikeproof.reports import ranking, write_report
 from spikeproof.runs import Run, find_runs
 from spikeproof.snn import Neuron
+from spikeproof.snn.foreign import Reduction
 from spikeproof.training import Recipe, Training
 from spikeproof.training import train as train_recipe
 from spikeproof.training.converted_runs import FINE_TUNED, FINE_TUNING, converted_recipe, train_converted
@@ -69,6 +70,9 @@ def evaluate(
     weights: Path | None = None,
     data: DataSet | None = None,
     out: Path | None = None,
+    mean: str | None = None,
+    std: str | None = None,
+    reduce: Reduction | None = None,
     protocol: Path | None = None,
     threat: Threat | None = None,
     eps: str | None = None,
@@ -93,11 +97,15 @@ def evaluate(
         weights: its state dict, safetensors or what torch.save wrote (default: the weights that it is built with)
         data: the data set that it is tested on
         out: its run folder (default: runs/FUNCTION)
+        mean: what was taken from its training images, of pixels in [0, 1]: a number, or one a channel, with commas
+        std: what they were divided by after that
+        reduce: how outputs [T, B, K] over time become logits; of a pair (spikes, membrane) the mean or the sum of
+            the spikes, or the last membrane
         protocol: a YAML file that says how it is done, in the place of the next options but --batch
         threat: what the adversary may do (default: Linf)
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
-        suite: name of a suite, or a YAML file with a name and attacks (default: quick, for development; standard is
-            for a claim)
+        suite: name of a suite, or a YAML file with a name and attacks (default: standard, for a claim; quick is for
+            development)
         images: how many images, from the first on (default: all)
         part: which part of the data (default: test)
         batch: images attacked at once
@@ -111,9 +119,10 @@ def evaluate(
     """
     others = {"part": part, "images": images, "draws": draws, "seed": seed, "attack_precision": attack_precision}
     done = protocol_of(protocol, threat, eps, suite, trust, **others)
+    elsewhere = FromElsewhere(model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce)
     with joined(device) as ranks:
         at = ranks.device_of(device)
-        found = ranks.of_first(lambda: runs_of(runs or [], model, weights, data, out, at))
+        found = ranks.of_first(lambda: runs_of(runs or [], elsewhere, at))
         for run in found:
             with shown(ranks, run.name) as progress:
                 evaluate_run(
@@ -251,7 +260,8 @@ def compare(
         protocol: a YAML file that says how networks are attacked, in the place of the options up to --attack-precision
         threat: what the adversary may do (default: Linf)
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
-        suite: name of a suite, or a YAML file with a name and attacks (default: quick)
+        suite: name of a suite, or a YAML file with a name and attacks (default: standard; quick is
+            for development)
         images: how many test images, from the first on (default: all)
         draws: passes that a stochastic network's logits and gradients are averaged over (default: 16)
         attack_precision: of networks under attack; bf16 is faster on most GPUs (default: float32)
