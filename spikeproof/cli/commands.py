@@ -136,7 +136,10 @@ def evaluate(
                     progress=progress,
                 )
         if ranks.first:
-            tables.show(ranking([Run(run.path) for run in found]))
+            rows = ranking([Run(run.path) for run in found])
+            tables.show(rows)
+            if model is not None and mean is None:
+                tables.show_where_normalisation_belongs(rows)
 
 
 def convert(

@@ -29,6 +29,9 @@ from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, 
 from spikeproof.training import Optimiser, Schedule
 from spikeproof.untrusted.words import printable, short_error
 
+LOW = 0.5  # of clean accuracy: who trains a network usually gets more
+NORMALISATION = "Images lie in [0, 1]; if the network was trained on normalised images,"
+
 console = Console(emoji=False)  # a model fnets:nine: is no nine
 
 KINDS: dict[str, type] = {
@@ -77,6 +80,12 @@ def show(rows: list[Row]) -> None:
         name = row.name if row.status == "ok" else row.name + doubt
         table.add_row(str(row.rank or "-"), escape(name), _percent(row.clean), *robust, cost, seconds)
     console.print(table)
+
+
+def show_where_normalisation_belongs(rows: list[Row]) -> None:
+    """One line where networks from elsewhere are worse than one would train."""
+    if any(row.clean and row.clean.value < LOW for row in rows):
+        say(f"Clean accuracy is low. {NORMALISATION} say --mean and --std, or do it in the network's forward.")
 
 
 def _percent(share: Estimate | None) -> str:

@@ -1,12 +1,12 @@
 """What does a network from elsewhere take and return, if not images in [0, 1] and logits?"""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from spikeproof.choices import Choice, Positive, UserError, Within
+from spikeproof.choices import Choice, UserError
 
 Reduction = Literal["mean", "sum", "last"]
 
@@ -19,8 +19,8 @@ class Interface(Choice):
     (spikes, membrane), as networks of snnTorch return it, "mean" and "sum" take the spikes, and "last" the membrane.
     """
 
-    mean: tuple[Annotated[float, Within(0, 1)], ...] = ()
-    std: tuple[Positive, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     reduce: Reduction | None = None
 
     def __post_init__(self) -> None:
@@ -29,6 +29,10 @@ class Interface(Choice):
             raise UserError("mean and std belong together: (x - mean) / std")
         if self.mean and len(self.mean) != len(self.std):
             raise UserError(f"mean has {len(self.mean)} numbers and std {len(self.std)}; each has one a channel")
+        if wrong := [each for each in self.mean if not 0 <= each <= 1]:
+            raise UserError(f"mean is of pixels in [0, 1], not {wrong[0]:g}: divide mean and std by 255")
+        if wrong := [each for each in self.std if each <= 0]:
+            raise UserError(f"std is above 0, not {wrong[0]:g}")
 
     @property
     def plain(self) -> bool:
