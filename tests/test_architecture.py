@@ -117,7 +117,7 @@ def test_public_names_are_pinned():
 
 NAMES = set(
     """
-    APGD ASLDVS ASSG ATan Activation AdamW AdaptiveLIF Adversarial Along Architecture AsANN Attack AttackLoss
+    APGD ASLDVS ASSG ATan Activation AdamW AdaptiveLIF Adversarial Along Architecture Arrays AsANN Attack AttackLoss
     Augmentation BPTR BackgroundActivity CIFAR10 CIFAR100 CIFAR10DVS Calibration CarliniWagner Constant Conversion
     ConvexCombination CornerPattern Cosine CrossEntropy Cutout DLIF DLR DSR DVS128Gesture DashPattern DataSet
     DeepFool Diagnosis Digits Direct Distillation Encoder EventDrop EventEdits EventFlips EventFolder Events
@@ -131,10 +131,10 @@ NAMES = set(
     StablePotential Standard StatefulNeuron SteepestRetiming Step StraightThrough Suite SynapticLIF TRADES Targeted
     TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin Threat ThresholdBalancing ThresholdGuarding
     TinyImageNet Training Transfer Triangle TwinTransfer UniformNoise UserError VGG Verdicts Weights WideResNet
-    adapt ann_twin attack_view augment background_activity can_follow compare convert diagnose download evaluate
+    adapt ann_twin attack_view augment background_activity can_follow compare convert data_in diagnose download evaluate
     evaluate_run has_spikes hot_pixels load_model potential_perturbation predict probe probe_run qte
     quantised_activity read_events read_gestures recall record remembered rewritten suite_named told_apart train
-    view without_statistics write_events write_report
+    usual_recipes view without_statistics write_events write_report
     """.split()  # noqa: SIM905
 )
 

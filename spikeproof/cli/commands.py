@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from spikeproof.attacks import Linf, Threat
+from spikeproof.attacks import EventFlips, Linf, Threat
 from spikeproof.choices import AtLeast, Count, Seed, Steps, UserError
 from spikeproof.cli import tables
-from spikeproof.cli.files import recipe_in
+from spikeproof.cli.files import recipes_of
 from spikeproof.cli.given import FromElsewhere, kept, protocol_of, runs_of, shown, threats_of
 from spikeproof.comparison import compare as compare_recipes
 from spikeproof.conversion import Calibration, Conversion
@@ -248,6 +248,8 @@ def compare(
     draws: Count | None = None,
     attack_precision: Literal["float32", "bf16"] | None = None,
     seeds: Count = 1,
+    size: Count | None = None,
+    sensor: str | None = None,
     data_root: Path | None = None,
     download: bool = False,
     device: str | None = None,
@@ -255,10 +257,12 @@ def compare(
 ) -> None:
     """Train every configuration, attack all in the same way, and write one report.
 
-    Started again after a stop it goes on where it was; what is finished is not done twice.
+    Or name a folder of pictures or recordings, a folder a class, or a .npz file of images and labels: compare photos
+    Then one network is trained on them in the usual way, and one adversarially. Started again after a stop it goes on
+    where it was; what is finished is not done twice.
 
     Args:
-        configs: YAML files, one a network
+        configs: YAML files, one a network; or one folder of data, or a .npz file
         out: folder for the run folders and report.html
         protocol: a YAML file that says how networks are attacked, in the place of the options up to --attack-precision
         threat: what the adversary may do (default: Linf)
@@ -269,14 +273,18 @@ def compare(
         draws: passes that a stochastic network's logits and gradients are averaged over (default: 16)
         attack_precision: of networks under attack; bf16 is faster on most GPUs (default: float32)
         seeds: how many training seeds, counted up from each configuration's own
+        size: pixels a side, of pictures in a folder (default: those of the smallest, at most 64)
+        sensor: height x width in pixels, of recordings in a folder whose files do not say it: 34x34
         data_root: folder of the data sets
         download: fetch data sets where they are missing
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a configuration, the suite or an option names
     """
     others = {"images": images, "draws": draws, "attack_precision": attack_precision}
+    recipes, data_root = recipes_of(configs, size, sensor, data_root, trust)
+    if protocol is None and threat is None and recipes and len(recipes[0].data.shape) == 4:
+        threat, eps = EventFlips(), eps or "10,40"
     done = protocol_of(protocol, threat, eps, suite, trust, **others)
-    recipes = [recipe_in(path, trust=trust) for path in configs]
     if download and speaks_first():
         for data in {recipe.data for recipe in recipes}:
             fetch(data, data_root)
