@@ -27,9 +27,10 @@ class Verdicts:
 
     `broken_at` is the index of the smallest threat that breaks the image: ``len(threats)`` where none does, -1 where
     the clean prediction is wrong already. `broken_by` is the index of the suite's member that did it, -1 where none
-    did. `draws` passes are averaged in every judgement and gradient; a stochastic network in its place would have had
-    `draws_if_stochastic`. `gradients` and `forwards` count evaluations of the suite; `spent_on_flags` those of all
-    images together that red flags took. Judged batches had `width` images.
+    did; `broken_as` is the class that it was then taken for. `draws` passes are averaged in every judgement and
+    gradient; a stochastic network in its place would have had `draws_if_stochastic`. `gradients` and `forwards` count
+    evaluations of the suite; `spent_on_flags` those of all images together that red flags took. Judged batches had
+    `width` images.
     """
 
     threats: Sequence[Threat]
@@ -42,6 +43,7 @@ class Verdicts:
     clean_prediction: np.ndarray
     broken_at: np.ndarray
     broken_by: np.ndarray
+    broken_as: np.ndarray
     gradients: np.ndarray
     forwards: np.ndarray
     flags: tuple[Flag, ...] = ()
@@ -70,7 +72,7 @@ class Verdicts:
         return qte([0.0, *strengths], [self.clean_accuracy().value, *robust])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        names = ("label", "clean_prediction", "broken_at", "broken_by", "gradients", "forwards")
+        names = ("label", "clean_prediction", "broken_at", "broken_by", "broken_as", "gradients", "forwards")
         return {name: getattr(self, name) for name in names}
 
     def summary(self) -> dict[str, Any]:

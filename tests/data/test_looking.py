@@ -170,7 +170,7 @@ def test_from_a_folder_to_a_report_in_one_command(
 
 def test_recordings_get_an_encoder_a_threat_and_a_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spikeproof.cli.files.usual_recipes", lambda data: sp.usual_recipes(data, epochs=1))
-    main(["compare", str(record(tmp_path / "mine")), "--suite=quick", "--out", str(tmp_path / "out")])
+    main(["compare", str(record(tmp_path / "mine")), "--suite=quick", "--images=2", "--out", str(tmp_path / "out")])
     page = (tmp_path / "out" / "report.html").read_text()
     assert "events suite" in page
     assert "flips" in page

@@ -428,11 +428,8 @@ def test_a_threat_that_was_not_attacked_under_has_no_robust_accuracy(trained, im
             lambda model, x, y, protocol: ("runs/mine", (x, y), protocol),
             "a model is a torch.nn.Module, not 'runs/mine'",
         ),
-        (lambda model, x, y, protocol: (model, (x, y), THREATS[0]), "a protocol is needed"),
         (lambda model, x, y, protocol: (model, x, protocol), r"a pair \(images, labels\), not a Tensor"),
         (lambda model, x, y, protocol: (model, (x, y, y), protocol), r"a pair \(images, labels\), not 3 things"),
-        (lambda model, x, y, protocol: (model, (x, y.tolist()), protocol), "labels are a tensor, not list"),
-        (lambda model, x, y, protocol: (model, (x, y.numpy()), protocol), "labels are a tensor, not ndarray"),
         (
             lambda model, x, y, protocol: (model, (x, torch.eye(10)[y]), protocol),
             r"labels \[N\], integers, not torch.float32 \[60, 10\]",

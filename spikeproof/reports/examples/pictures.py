@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spikeproof.reports.wording import size
+
 MOST_PICTURES = 6
 
 
@@ -43,7 +45,7 @@ def gallery(arrays: dict[str, np.ndarray]) -> Gallery:
         Picture(*names, *map(_uri, (clean[i], adversarial[i], 0.5 + change[i] / (2 * scale))))
         for i, names in enumerate(said(arrays))
     ]
-    return Gallery(str(arrays["threat"]), f"{round(255 * scale, 1):g}/255", pictures)
+    return Gallery(str(arrays["threat"]), size(round(scale, 6)), pictures)
 
 
 def said(arrays: dict[str, np.ndarray]) -> list[tuple[str, str, str]]:

@@ -24,6 +24,8 @@ from spikeproof.untrusted.words import printable
 class Judged:
     """How one network stood; `broken_at` and `broken_by` [N] index the threats and attacks of `conditions`.
 
+    `label`, `clean_prediction` and `broken_as` [N] are classes.
+
     Networks whose `met` is equal met the same images, one by one; seeds that have a split each do not. `robust` is
     empty where the verdict is not "ok".
     """
@@ -35,6 +37,9 @@ class Judged:
     robust: tuple[Estimate, ...]
     broken_at: np.ndarray
     broken_by: np.ndarray
+    label: np.ndarray
+    clean_prediction: np.ndarray
+    broken_as: np.ndarray | None = None
 
     def holds(self, threat: int) -> np.ndarray:
         """Which images [N] are right without attack and under every attack up to threat number `threat`."""
@@ -134,6 +139,9 @@ def _read_verdicts(run: Run) -> Judged:
             tuple(_estimate(interval) for interval in robust if interval is not None),
             arrays["broken_at"],
             arrays["broken_by"],
+            arrays["label"],
+            arrays["clean_prediction"],
+            arrays.get("broken_as"),
         )
 
 
