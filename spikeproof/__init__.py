@@ -11,19 +11,16 @@ from spikeproof.comparison import compare as compare
 from spikeproof.conversion import *  # noqa: F403
 from spikeproof.data import *  # noqa: F403
 from spikeproof.evaluation import *  # noqa: F403
-from spikeproof.objectives import *  # type: ignore[assignment]  # noqa: F403
+from spikeproof.objectives import *  # noqa: F403
 from spikeproof.runs import Run as Run
 from spikeproof.runs.weights import load_model as load_model
 from spikeproof.snn import *  # noqa: F403
 from spikeproof.training import *  # noqa: F403
 
-del GaussianNoise  # noqa: F821 - the name of two things, see __getattr__
-
 __version__ = "0.1.0"
 _ROOMS = (attacks, conversion, data, evaluation, objectives, snn, training)
 __all__ = sorted(
     {"UserError", "compare", "Run", "load_model", "write_report", *(name for room in _ROOMS for name in room.__all__)}
-    - {"GaussianNoise"}
 )
 
 
@@ -32,6 +29,4 @@ def __getattr__(name: str) -> object:
         from spikeproof.reports import write_report
 
         return write_report
-    if name == "GaussianNoise":
-        raise AttributeError("GaussianNoise is two things: attacks.GaussianNoise and objectives.GaussianNoise")
     raise AttributeError(f"module 'spikeproof' has no attribute {name!r}")

@@ -92,9 +92,19 @@ def _refuse_early(planned: dict[Path, Recipe], protocol: Protocol, data_root: st
         refuse_another_recipe(recipe, folder)
     for recipe in {recipe.name: recipe for recipe in planned.values()}.values():
         refuse_what_cannot_work(recipe)
+        _refuse_another_kind(recipe, protocol)
     for data in {recipe.data for recipe in planned.values()}:
         pool = protocol.part_of(data, data_root)
         protocol.threats[0].check(pool.batch(torch.arange(1))[0])
+
+
+def _refuse_another_kind(recipe: Recipe, protocol: Protocol) -> None:
+    """Threats on images are none on recordings, and the other way round."""
+    threat, recordings = protocol.threats[0], len(recipe.data.shape) == 4
+    if recordings == (threat.kind == "images"):
+        own, other = ("recordings", "images") if recordings else ("images", "recordings")
+        usual = "EventFlips" if recordings else "Linf"
+        raise UserError(f"{threat} is a threat on {other}, and the data of {recipe.name} are {own}: --threat {usual}")
 
 
 def _made_here(planned: dict[Path, Recipe], protocol: Protocol) -> list[Path]:

@@ -122,9 +122,11 @@ NAMES = set(
     ConvexCombination CornerPattern Cosine CrossEntropy Cutout DLIF DLR DSR DVS128Gesture DashPattern DataSet
     DeepFool Diagnosis Digits Direct Distillation Encoder EventDrop EventEdits EventFlips EventFolder Events
     Exponential FAB FGSM FashionMNIST Filter FilteredNetwork FirstSpike FrameL2 FrameLinf FramePattern Frames
-    Framing Gaussian GradedIF GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels IF ImageFolder ImageNet
+    Framing Gaussian GaussianNoise GradedIF GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels IF ImageFolder
+    ImageNet
     Images Internals Interval KullbackLeibler L1 L2 LIF LastPotential Latency LearnedBounds Linf MART MLP MNIST
-    Margin MeanCurrent Memory Mixture NCaltech101 NDA NMNIST Network Neuron Objective Optimiser Outcome PDSG PGD
+    Margin MeanCurrent Memory Mixture NCaltech101 NDA NMNIST Network Neuron NormalNoise Objective Optimiser Outcome PDSG
+    PGD
     PLIF PartName Poisson Probes Protocol QCFS QuantisedActivity RAT RFGSM RGA RSC RandomCrop RatePath ReLU Readout
     Recipe Rectangle Retiming Run SAPGD SCG SDA SEWResNet SGD SHD SSC SUITES Schedule Selection Sensor Sigmoid Slope
     SmallCNN SparseAttack SparseGradient SpikeFile SpikeFool SpikeRetiming SpikingNetwork SpikingResNet Square

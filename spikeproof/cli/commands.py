@@ -18,6 +18,7 @@ from spikeproof.evaluation import evaluate_run, probe_run
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar, lines
 from spikeproof.reports import ranking, write_report
+from spikeproof.reports.forms.written import check_form
 from spikeproof.runs import Run, find_runs
 from spikeproof.snn import Neuron
 from spikeproof.snn.foreign import Reduction
@@ -312,10 +313,9 @@ def report(runs: list[Path], out: Path = Path("report.html")) -> None:
         runs: run folders, or folders of run folders
         out: the report
     """
+    check_form(out)
     found = find_runs(runs)
     tables.show(ranking(found))
-    if out.is_dir():
-        raise UserError(f"{out} is a folder: name a file, such as {out / 'report.html'}")
     tables.say(f"report: {write_report(found, out)}")
 
 

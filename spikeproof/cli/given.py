@@ -73,7 +73,10 @@ def threats_of(threat: Threat | None, eps: str | None) -> tuple[Threat, ...]:
     """The threats that ``--threat`` and ``--eps`` name together, in order."""
     if eps is None:
         return (threat,) if threat is not None else tuple(Linf(k / 255) for k in (2, 4, 8))
-    return tuple(replace(threat or Linf(), eps=part.strip()) for part in eps.split(","))  # type: ignore[type-var]
+    parts = [part.strip() for part in eps.split(",")]
+    if parts[0] == "0" and len(parts) > 1 and parts[1].isdigit():
+        raise UserError(f"--eps {eps} is 0 and {parts[1]}: a decimal is written with a point, 0.{parts[1]}")
+    return tuple(replace(threat or Linf(), eps=part) for part in parts)  # type: ignore[type-var]
 
 
 def protocol_of(

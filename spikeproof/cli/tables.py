@@ -19,6 +19,7 @@ from spikeproof.data import Augmentation, DataSet
 from spikeproof.data.published_files import data_root as folder_of_data
 from spikeproof.evaluation import SUITES
 from spikeproof.evaluation.flags import rows
+from spikeproof.evaluation.told import LOW
 from spikeproof.objectives import Objective
 from spikeproof.registry import known
 from spikeproof.reports import Estimate, Row
@@ -29,8 +30,9 @@ from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, 
 from spikeproof.training import Optimiser, Schedule
 from spikeproof.untrusted.words import printable, short_error
 
-LOW = 0.5  # of clean accuracy: who trains a network usually gets more
 NORMALISATION = "Images lie in [0, 1]; if the network was trained on normalised images,"
+
+ROOM, SHARE = 45, 15  # columns of the terminal that rank, name and costs take, and those of an accuracy
 
 console = Console(emoji=False)  # a model fnets:nine: is no nine
 
@@ -63,22 +65,30 @@ def say(message: str) -> None:
 
 
 def show(rows: list[Row]) -> None:
-    table = Table(
-        box=None,
-        header_style="bold",
-        caption="accuracy in %, in brackets its 95 % Wilson interval",
-        caption_justify="left",
-    )
+    """The ranking, a table for each protocol; names are folded and never cut, costs go where there is room."""
+    protocols = list(dict.fromkeys(row.protocol for row in rows))
+    for protocol in protocols:
+        title = f"protocol {protocol}" if protocol else "not evaluated"
+        _show_one([row for row in rows if row.protocol == protocol], title if len(protocols) > 1 else "")
+    console.print("accuracy in %, in brackets its 95 % Wilson interval", style="italic", highlight=False)
+
+
+def _show_one(rows: list[Row], title: str) -> None:
+    table = Table(box=None, header_style="bold", title=title or None, title_justify="left", title_style="bold")
     radii = list(dict.fromkeys(label for row in rows for label in row.robust))
-    for title in ("", "network", "clean", *radii, "gradients", "training"):
-        table.add_column(title, justify="left" if title in ("", "network") else "right")
+    costs = ("gradients", "training") if console.width >= ROOM + SHARE * (1 + len(radii)) else ()
+    table.add_column("")
+    table.add_column("network", overflow="fold")
+    for heading in ("clean", *radii, *costs):
+        table.add_column(heading, justify="right", no_wrap=heading not in radii)
     for row in rows:
         robust = [_percent(row.robust.get(label)) for label in radii]
         cost = "-" if row.gradient_evaluations is None else f"{row.gradient_evaluations:.1f}"
         seconds = "-" if row.training_seconds is None else f"{row.training_seconds:.0f} s"
         doubt = f"  ({row.status}: {textwrap.shorten(row.reason, 100, placeholder=' ...')})"
         name = row.name if row.status == "ok" else row.name + doubt
-        table.add_row(str(row.rank or "-"), escape(name), _percent(row.clean), *robust, cost, seconds)
+        spent = (cost, seconds) if costs else ()
+        table.add_row(str(row.rank or "-"), escape(name), _percent(row.clean), *robust, *spent)
     console.print(table)
 
 

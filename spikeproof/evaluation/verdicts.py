@@ -12,6 +12,7 @@ from spikeproof.configs import to_config
 from spikeproof.evaluation.diagnosis import Diagnosis
 from spikeproof.evaluation.flags import Flag
 from spikeproof.evaluation.suites import Suite
+from spikeproof.evaluation.told import as_frame, as_html, as_plot, as_text
 from spikeproof.evaluation.trade_off import qte
 from spikeproof.runs.attack_names import attack_names
 from spikeproof.runs.intervals import Interval
@@ -70,6 +71,21 @@ class Verdicts:
         if len(robust) < len(strengths) or strengths[0] == 0:
             return None
         return qte([0.0, *strengths], [self.clean_accuracy().value, *robust])
+
+    def __str__(self) -> str:
+        """Accuracies in % with 95 % intervals, and what must be said beside them."""
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    def to_frame(self) -> Any:
+        """A pandas data frame, one line for clean images and each threat; raises `UserError` without pandas."""
+        return as_frame(self)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Accuracy against eps with its intervals; returns matplotlib's axes (None: those of a new figure)."""
+        return as_plot(self, axes)
 
     def arrays(self) -> dict[str, np.ndarray]:
         names = ("label", "clean_prediction", "broken_at", "broken_by", "broken_as", "gradients", "forwards")
