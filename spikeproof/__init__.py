@@ -15,8 +15,6 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name == "GaussianNoise":
-        raise AttributeError("GaussianNoise is two things: attacks.GaussianNoise and objectives.GaussianNoise")
     if name == "write_report":  # pages and figures are loaded when a report is written
         return import_module("spikeproof.reports").write_report
     if name.startswith("__") and name != "__all__":  # what Python and others look for in any module

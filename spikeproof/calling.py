@@ -226,8 +226,7 @@ def check_logits(answer: Any, x: Tensor, images: int | None = None) -> None:
     """Refuse what is no logits ``[B, K]``, floating point, for the images `x`."""
     if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != len(x):
         seen = list(answer.shape) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
-        timed = isinstance(answer, Tensor) and answer.ndim == 3 and answer.shape[1] == len(x)
-        hint = ": outputs [T, B, K] over time are the model's to reduce, by their mean for example" if timed else ""
+        hint = _reduced_by(answer, len(x))
         filled = f" in a batch of {len(x)}" if images not in (None, len(x)) else ""
         raise UserError(
             f"a model returns logits [B, K]; for {images or len(x)} images{filled} this one returned {seen}{hint}"
@@ -239,6 +238,15 @@ def check_logits(answer: Any, x: Tensor, images: int | None = None) -> None:
             f"logits are of at least 2 classes, not {answer.shape[1]}: for one logit z return "
             "torch.cat([torch.zeros_like(z), z], 1)"
         )
+
+
+def _reduced_by(answer: Any, images: int) -> str:
+    """How outputs over time, or two kinds of them, become logits."""
+    if isinstance(answer, Tensor) and answer.ndim == 3 and answer.shape[1] == images:
+        return ": outputs [T, B, K] over time; adapt(model, reduce='mean'), or --reduce mean, makes logits of them"
+    if isinstance(answer, tuple | list) and len(answer) == 2 and all(isinstance(each, Tensor) for each in answer):
+        return ": of (spikes, membrane) adapt(model, reduce='sum'), or --reduce sum, makes logits; 'last' the membrane"
+    return ""
 
 
 def check_unwritten(given: Tensor, x: Tensor) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,6 +13,7 @@ from spikeproof.configs import to_config
 from spikeproof.data.digests import digest
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation import Protocol, evaluate_run
+from spikeproof.evaluation.protocol import as_protocol
 from spikeproof.progress import Report, lines, shown, silent
 from spikeproof.runs import Run
 from spikeproof.runs.digests import digest_of_json
@@ -25,7 +27,7 @@ __all__ = ["compare"]
 
 def compare(
     recipes: Sequence[Recipe],
-    protocol: Protocol,
+    protocol: Any,
     out: str | Path,
     seeds: int = 1,
     *,
@@ -38,6 +40,7 @@ def compare(
 ) -> list[Run]:
     """Run folders under `out`, each trained and evaluated, and their report ``out/report.html``.
 
+    In the place of a `Protocol` stand threats or their sizes, as in `evaluate`: then by the suite `standard`.
     Every recipe is trained with `seeds` seeds, counted up from its own. Called again after a stop it goes on where it
     was; what is finished is not done twice. Where there are more runs than `ranks`, each run is dealt to one rank,
     which trains and evaluates it alone. Else all ranks work together on each run, one after the other. `progress` hears
@@ -45,6 +48,7 @@ def compare(
     called with a run as soon as it is evaluated, on the rank that did it. Raises `UserError` for two recipes of one
     name, and, before anything is trained, for what would stop the work half way.
     """
+    protocol = as_protocol(protocol)
     if seeds < 1:
         raise UserError(f"seeds must be at least 1, not {seeds}")
     names = [recipe.name for recipe in recipes]
@@ -132,9 +136,19 @@ def _refuse_early(planned: dict[Path, Recipe], protocol: Protocol, data_root: st
         refuse_another_recipe(recipe, folder)
     for recipe in {recipe.name: recipe for recipe in planned.values()}.values():
         refuse_what_cannot_work(recipe)
+        _refuse_another_kind(recipe, protocol)
     for data in {recipe.data for recipe in planned.values()}:
         pool = protocol.part_of(data, data_root)
         protocol.threats[0].check(pool.batch(torch.arange(1))[0])
+
+
+def _refuse_another_kind(recipe: Recipe, protocol: Protocol) -> None:
+    """Threats on images are none on recordings, and the other way round."""
+    threat, recordings = protocol.threats[0], len(recipe.data.shape) == 4
+    if recordings == (threat.kind == "images"):
+        own, other = ("recordings", "images") if recordings else ("images", "recordings")
+        usual = "EventFlips" if recordings else "Linf"
+        raise UserError(f"{threat} is a threat on {other}, and the data of {recipe.name} are {own}: --threat {usual}")
 
 
 def _made_here(planned: dict[Path, Recipe], protocol: Protocol) -> list[Path]:

@@ -251,7 +251,7 @@ def test_autocast_is_off_inside_and_on_again_after() -> None:
     [
         (lambda x: x.flatten(), "this one returned [96]"),
         (lambda x: x[:1], "returned [1, 3]"),
-        (lambda x: x[None], "outputs [T, B, K] over time are the model's to reduce"),
+        (lambda x: x[None], "outputs [T, B, K] over time; adapt(model, reduce='mean')"),
         (lambda x: (x, x), "returned a tuple"),
         (lambda x: x.long(), "logits are floating point, not torch.int64"),
         (lambda x: x.mul_(2), "writes into its input"),

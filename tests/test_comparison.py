@@ -40,7 +40,12 @@ def test_every_recipe_is_trained_for_every_seed_evaluated_and_reported(tmp_path)
         ([recipe("a"), recipe("a", seed=3)], PROTOCOL, 1, "same name: a, a"),
         ([recipe("a")], PROTOCOL, 0, "seeds must be at least 1, not 0"),
         ([recipe("a")], sp.Protocol(threats=sp.Linf(), images=9999), 1, "take 1 to 360, not 9999"),
-        ([recipe("a")], sp.Protocol(threats=sp.FrameLinf()), 1, "frames"),
+        (
+            [recipe("a")],
+            sp.Protocol(threats=sp.FrameLinf()),
+            1,
+            "is a threat on recordings, and the data of a are images",
+        ),
     ],
 )
 def test_what_would_stop_half_way_is_refused_before_anything_is_trained(recipes, protocol, seeds, said, tmp_path):

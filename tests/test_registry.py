@@ -54,8 +54,8 @@ def plug_in(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_every_kind_has_its_own_names() -> None:
-    assert {"PGD", "APGD", "GaussianNoise"} <= set(known(sp.Attack))
-    assert known(sp.Attack)["GaussianNoise"] is not known(sp.Objective)["GaussianNoise"]
+    assert {"PGD", "APGD", "NormalNoise"} <= set(known(sp.Attack))
+    assert known(sp.Objective)["GaussianNoise"] is sp.GaussianNoise
     assert "Attack" not in known(sp.Attack)
     assert set(known(sp.Neuron)) == {
         "AdaptiveLIF",

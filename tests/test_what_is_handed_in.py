@@ -21,8 +21,11 @@ from spikeproof.attacks import (
     Attack,
     CarliniWagner,
     DeepFool,
+    EventFlips,
+    FrameLinf,
     HopSkipJump,
     Linf,
+    Retiming,
     Square,
     Targeted,
     TargetedDLR,
@@ -34,6 +37,7 @@ from spikeproof.attacks.attack import Outcome, Whole
 from spikeproof.attacks.inputs import check_images
 from spikeproof.choices import UserError
 from spikeproof.evaluation import Protocol, Suite, diagnose, evaluate, predict, probe
+from spikeproof.evaluation.protocol import as_protocol
 from spikeproof.training import SGD, Training
 
 PROTOCOL = Protocol(threats=Linf(0.1), suite=Suite(name="one", attacks=(PGD(steps=2),)))
@@ -77,8 +81,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         )
         for dtype in (torch.float16, torch.bfloat16)
     },
-    "float64 network": (lambda: evaluate(network().double(), (X, Y), PROTOCOL), r"x\.double\(\)"),
-    "float64 images": (lambda: evaluate(network(), (X.double(), Y), PROTOCOL), r"x\.float\(\)"),
     "float64 images, attacked": (lambda: PGD(steps=1)(network(), X.double(), Y, Linf(0.1)), r"x\.float\(\)"),
     "float64 images, probed": (lambda: probe(network(), X.double(), Y, Linf(0.1)), r"x\.float\(\)"),
     "float64 images, diagnosed": (lambda: diagnose(network(), X.double(), Y), r"x\.float\(\)"),
@@ -96,7 +98,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "batch statistics of one": (lambda: evaluate(network(norm=True), (X[:1], Y[:1]), PROTOCOL), "one image is none"),
     "other channels": (lambda: evaluate(nn.Conv2d(3, 4, 3), (X, Y), PROTOCOL), "fails on images torch.float32"),
     "bytes": (lambda: evaluate(network(), ((X * 255).byte(), Y), PROTOCOL), "divide by 255"),
-    "an array": (lambda: evaluate(network(), (X.numpy(), Y), PROTOCOL), "torch.from_numpy"),
     "hardly above 1": (lambda: check_images(torch.full_like(X, 1 + 1e-6)), r"1\.0000\d+.*clamp"),
     "one-hot labels": (lambda: evaluate(network(), (X, torch.eye(3)[Y]), PROTOCOL), r"y\.argmax\(1\)"),
     "whole one-hot labels": (lambda: evaluate(network(), (X, torch.eye(3)[Y].long()), PROTOCOL), r"y\.argmax\(1\)"),
@@ -107,16 +108,18 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "one label, diagnosed": (lambda: diagnose(network(), X, torch.tensor(2)), "not the single number 2"),
     "a number for labels": (lambda: evaluate(network(), (X, 2), PROTOCOL), "labels are a tensor, not int"),
     "no labels": (lambda: evaluate(network(), (X, None), PROTOCOL), "labels are a tensor, not NoneType"),
-    "a list of labels": (lambda: evaluate(network(), (X, Y.tolist()), PROTOCOL), "torch.as_tensor"),
-    "short labels": (lambda: evaluate(network(), (X, Y.int()), PROTOCOL), r"y\.long\(\)"),
     "floating labels": (lambda: evaluate(network(), (X, Y.float()), PROTOCOL), r"y\.long\(\)"),
-    "a loader": (lambda: evaluate(network(), DataLoader(TensorDataset(X, Y)), PROTOCOL), r"zip\(\*loader\)"),
+    "a loader that shuffles": (
+        lambda: evaluate(network(), DataLoader(TensorDataset(X, Y), shuffle=True), PROTOCOL),
+        "shuffle=False",
+    ),
+    "a loader of images": (lambda: evaluate(network(), DataLoader(X), PROTOCOL), r"pairs \(images, labels\)"),
+    "rows of several lengths": (lambda: evaluate(network(), ([[1.0], [2.0, 3.0]], Y), PROTOCOL), "not list"),
     "images alone": (lambda: evaluate(network(), X, PROTOCOL), "a pair"),
-    "a number for a protocol": (lambda: evaluate(network(), (X, Y), 0.1), "a protocol is needed"),
-    "a threat for a protocol": (lambda: evaluate(network(), (X, Y), Linf(0.1)), "a protocol is needed"),
-    "eps for threats": (lambda: Protocol(threats=0.1), r"Linf\(0\.1\)"),
-    "a list of eps": (lambda: Protocol(threats=[0.1, 0.2]), r"Linf\(0\.1\)"),
-    "a text for threats": (lambda: Protocol(threats="8/255"), r"Linf\(8/255\)"),
+    "a suite beside a protocol": (lambda: evaluate(network(), (X, Y), PROTOCOL, suite="quick"), "leave out suite"),
+    "a truth for a protocol": (lambda: evaluate(network(), (X, Y), True), "a protocol is needed"),
+    "a suite for a protocol": (lambda: evaluate(network(), (X, Y), "standard"), "eps of Linf must be"),
+    "a size in grey levels": (lambda: evaluate(network(), (X, Y), 8), "write 8/255"),
     "no such suite": (lambda: Protocol(threats=Linf(0.1), suite="standart"), "did you mean 'standard'"),
     "eps that is a truth": (lambda: Linf(True), "must be a number"),
     "epochs of a half": (
@@ -144,12 +147,49 @@ def test_what_does_not_fit_is_refused_in_one_or_two_lines(name: str) -> None:
     assert len(str(refused.value)) < 400
 
 
-def test_a_tensor_dataset_is_a_pair_and_the_name_of_a_suite_is_one() -> None:
+PAIRS: dict[str, Any] = {
+    "list": [X, Y],
+    "TensorDataset": TensorDataset(X, Y),
+    "DataLoader": DataLoader(TensorDataset(X, Y), batch_size=4),
+    "arrays": (X.numpy(), Y.numpy()),
+    "lists": (X.tolist(), Y.tolist()),
+    "tensors in lists": (list(X), list(Y)),
+    "int32": (X, Y.int()),
+    "uint8 labels": (X, Y.byte()),
+    "float64": (X.double(), Y),
+    "float64 array": (X.double().numpy(), Y.numpy().astype("int16")),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_what_is_harmless_is_taken(name: str) -> None:
     model = network()
-    found = [evaluate(model, data, PROTOCOL) for data in ((X, Y), [X, Y], TensorDataset(X, Y))]
-    assert all(each.broken_at.tolist() == found[0].broken_at.tolist() for each in found)
-    named = Protocol(threats=Linf(0.1), suite="quick")  # type: ignore[arg-type]
-    assert named == Protocol(threats=Linf(0.1))
+    found, expected = (evaluate(model, data, PROTOCOL).arrays() for data in (PAIRS[name], (X, Y)))
+    assert {key: array.tolist() for key, array in found.items()} == {key: a.tolist() for key, a in expected.items()}
+
+
+def test_a_network_of_float64_gets_its_images_so() -> None:
+    model = network().double()
+    found = evaluate(model, (X, Y), PROTOCOL)
+    assert model[1].weight.dtype == torch.float64
+    assert found.clean_prediction.tolist() == model(X.double()).argmax(1).tolist()
+
+
+@pytest.mark.parametrize(
+    "given", [0.1, "0.1", "1/10", [0.1], ["0.1"], Linf(0.1), [Linf(0.1)], "0.05,0.1", (0.05, "0.1")]
+)
+def test_threats_and_their_sizes_stand_in_the_place_of_a_protocol(given: Any) -> None:
+    found = evaluate(network(), (X, Y), given, suite="quick")
+    assert found.threats[-1] == Linf(0.1)
+    assert found.suite.name == "quick"
+    assert as_protocol(given).suite.name == "standard"
+    assert as_protocol(given) == Protocol(threats=found.threats)
+
+
+def test_standard_and_quick_mean_those_for_recordings_under_threats_on_events() -> None:
+    named = {kind: Protocol(threats=kind).suite.name for kind in (EventFlips(5), Retiming(2), FrameLinf(1))}
+    assert list(named.values()) == ["events_standard", "retiming", "standard"]
+    assert Protocol(threats=EventFlips(5), suite="quick").suite.name == "events"  # type: ignore[arg-type]
 
 
 ATTACKS: list[tuple[Attack, Threat]] = [

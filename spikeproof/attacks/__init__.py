@@ -21,7 +21,7 @@ from spikeproof.attacks.losses import (
     TargetedLoss,
     TargetedMargin,
 )
-from spikeproof.attacks.noise import GaussianNoise, UniformNoise
+from spikeproof.attacks.noise import NormalNoise, UniformNoise
 from spikeproof.attacks.pgd import PGD
 from spikeproof.attacks.sa_pgd import SAPGD
 from spikeproof.attacks.square import Square
@@ -46,7 +46,7 @@ __all__ = [
     "CarliniWagner",
     "CrossEntropy",
     "DeepFool",
-    "GaussianNoise",
+    "NormalNoise",
     "HopSkipJump",
     "KullbackLeibler",
     "Linf",

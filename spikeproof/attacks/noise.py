@@ -51,7 +51,7 @@ class UniformNoise(Noise):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianNoise(Noise):
+class NormalNoise(Noise):
     """The best of `draws` images with normal noise of deviation `relative_sigma` eps, projected into the threat;
     each is judged by the mean of `eot` passes."""
 

@@ -5,12 +5,21 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Annotated, Literal
 
-from spikeproof.attacks import Linf, Threat
+from spikeproof.attacks import EventFlips, Linf, Threat
 from spikeproof.certificates import Certificate, GaussianSmoothing, certify_run
 from spikeproof.choices import AtLeast, Count, Seed, Steps, UserError
 from spikeproof.cli import tables
-from spikeproof.cli.files import recipe_in
-from spikeproof.cli.given import certificate_of, heard, kept, protocol_of, refuse_untrusted, runs_of, threats_of
+from spikeproof.cli.files import recipes_of
+from spikeproof.cli.given import (
+    FromElsewhere,
+    certificate_of,
+    heard,
+    kept,
+    protocol_of,
+    refuse_untrusted,
+    runs_of,
+    threats_of,
+)
 from spikeproof.cli.shipped import SHIPPED, files_of, first_comment, names
 from spikeproof.comparison import compare as compare_recipes
 from spikeproof.conversion import Calibration, Conversion
@@ -21,8 +30,10 @@ from spikeproof.evaluation import evaluate_run, probe_run
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar, shown, silent
 from spikeproof.reports import ranking, write_report
+from spikeproof.reports.forms.written import check_form
 from spikeproof.runs import Run, find_runs, written_whole
 from spikeproof.snn import Neuron
+from spikeproof.snn.foreign import Reduction
 from spikeproof.training import Recipe, Training
 from spikeproof.training import train as train_recipe
 from spikeproof.training.converted_runs import FINE_TUNED, FINE_TUNING, converted_recipe, train_converted
@@ -77,6 +88,9 @@ def evaluate(
     weights: Path | None = None,
     data: DataSet | None = None,
     out: Path | None = None,
+    mean: str | None = None,
+    std: str | None = None,
+    reduce: Reduction | None = None,
     protocol: Path | None = None,
     threat: Threat | None = None,
     eps: str | None = None,
@@ -103,11 +117,15 @@ def evaluate(
         weights: its state dict, safetensors or what torch.save wrote (default: the weights that it is built with)
         data: the data set that it is tested on
         out: its run folder (default: runs/FUNCTION)
+        mean: what was taken from its training images, of pixels in [0, 1]: a number, or one a channel, with commas
+        std: what they were divided by after that
+        reduce: how outputs [T, B, K] over time become logits; of a pair (spikes, membrane) the mean or the sum of
+            the spikes, or the last membrane
         protocol: a YAML file that says how it is done, in the place of the next options but --batch
         threat: what the adversary may do (default: Linf)
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
-        suite: name of a suite, or a YAML file with a name and attacks (default: quick, for development; standard is
-            for a claim)
+        suite: name of a suite, or a YAML file with a name and attacks (default: standard, for a claim; quick is for
+            development)
         images: how many images, from the first on (default: all)
         part: which part of the data (default: test)
         batch: images attacked at once
@@ -123,9 +141,10 @@ def evaluate(
     """
     others = {"part": part, "images": images, "draws": draws, "seed": seed, "attack_precision": attack_precision}
     done = protocol_of(protocol, threat, eps, suite, trust, **others)
+    elsewhere = FromElsewhere(model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce)
     with joined(device) as ranks:
         at = ranks.device_of(device)
-        found = ranks.of_first(lambda: runs_of(runs or [], model, weights, data, out, at))
+        found = ranks.of_first(lambda: runs_of(runs or [], elsewhere, at))
         ranks.of_first(lambda: refuse_untrusted(found, trust or model is not None))
         for run in found:
             evaluate_run(
@@ -139,7 +158,10 @@ def evaluate(
                 progress=heard(quiet),
             )
         if ranks.first:
-            tables.show(ranking([Run(run.path) for run in found], done.name), json)
+            rows = ranking([Run(run.path) for run in found], done.name)
+            tables.show(rows, json)
+            if model is not None and mean is None and not json:
+                tables.show_where_normalisation_belongs(rows)
 
 
 def certify(
@@ -156,6 +178,9 @@ def certify(
     seed: Seed = 0,
     model: str | None = None,
     weights: Path | None = None,
+    mean: str | None = None,
+    std: str | None = None,
+    reduce: Reduction | None = None,
     data: DataSet | None = None,
     out: Path | None = None,
     data_root: Path | None = None,
@@ -181,6 +206,10 @@ def certify(
         seed: for the draws
         model: package.module:function that builds a network trained elsewhere, and takes no arguments
         weights: its state dict, safetensors or what torch.save wrote (default: the weights that it is built with)
+        mean: what was taken from its training images, of pixels in [0, 1]: a number, or one a channel, with commas
+        std: what they were divided by after that
+        reduce: how outputs [T, B, K] over time become logits; of a pair (spikes, membrane) the mean or the sum of
+            the spikes, or the last membrane
         data: the data set that it is tested on
         out: its run folder (default: runs/FUNCTION)
         data_root: folder of the data sets
@@ -189,12 +218,13 @@ def certify(
         quiet: show no progress
     """
     chosen = certificate_of(certificate, sigma=sigma, n=n, alpha=alpha)
+    elsewhere = FromElsewhere(model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce)
     if threat is not None and at is None:
         raise UserError("--threat says what --at is a size of: give both, or neither")
     size = replace(threat or chosen.threat(), eps=at) if at is not None else None  # type: ignore[type-var]
     with joined(device) as ranks:
         on = ranks.device_of(device)
-        found = ranks.of_first(lambda: runs_of(runs or [], model, weights, data, out, on))
+        found = ranks.of_first(lambda: runs_of(runs or [], elsewhere, on))
         for run in found:
             with shown(heard(quiet) if ranks.first else silent, run.name) as progress:
                 certify_run(
@@ -331,6 +361,8 @@ def compare(
     draws: Count | None = None,
     attack_precision: Literal["float32", "bf16"] | None = None,
     seeds: Count = 1,
+    size: Count | None = None,
+    sensor: str | None = None,
     data_root: Path | None = None,
     download: bool = False,
     device: str | None = None,
@@ -340,19 +372,25 @@ def compare(
 ) -> None:
     """Train every configuration, attack all in the same way, and write one report.
 
-    Started again after a stop it goes on where it was; what is finished is not done twice.
+    Or name a folder of pictures or recordings, a folder a class, or a .npz file of images and labels: compare photos.
+    Then one network is trained on them in the usual way, and one adversarially. Started again after a stop it goes on
+    where it was; what is finished is not done twice.
 
     Args:
-        configs: YAML files, one a network, or folders of them; digits/trades and digits come with spikeproof
+        configs: YAML files, one a network, or folders of them; digits/trades and digits come with spikeproof. Or one
+            folder of data, or a .npz file
         out: folder for the run folders and report.html
         protocol: a YAML file that says how networks are attacked, in the place of the options up to --attack-precision
         threat: what the adversary may do (default: Linf)
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
-        suite: name of a suite, or a YAML file with a name and attacks (default: quick)
+        suite: name of a suite, or a YAML file with a name and attacks (default: standard; quick is
+            for development)
         images: how many test images, from the first on (default: all)
         draws: passes that a stochastic network's logits and gradients are averaged over (default: 16)
         attack_precision: of networks under attack; bf16 is faster on most GPUs (default: float32)
         seeds: how many training seeds, counted up from each configuration's own
+        size: pixels a side, of pictures in a folder (default: those of the smallest, at most 64)
+        sensor: height x width in pixels, of recordings in a folder whose files do not say it: 34x34
         data_root: folder of the data sets
         download: fetch data sets where they are missing
         device: cpu, cuda, cuda:1, ...
@@ -361,8 +399,10 @@ def compare(
         json: print the result as one line of JSON
     """
     others = {"images": images, "draws": draws, "attack_precision": attack_precision}
+    recipes, data_root = recipes_of(configs, size, sensor, data_root, trust)
+    if protocol is None and threat is None and recipes and len(recipes[0].data.shape) == 4:
+        threat, eps = EventFlips(), eps or "10,40"
     done = protocol_of(protocol, threat, eps, suite, trust, **others)
-    recipes = [recipe_in(path, trust=trust) for path in files_of(configs)]
     if download and speaks_first():
         for data in {recipe.data for recipe in recipes}:
             fetch(data, data_root)
@@ -436,9 +476,8 @@ def report(
         quiet: print no table
         json: print the result as one line of JSON
     """
+    check_form(out)
     found = find_runs(runs)
-    if out.is_dir():
-        raise UserError(f"{out} is a folder: name a file, such as {out / 'report.html'}")
     rows, written = ranking(found, verdicts), write_report(found, out, verdicts=verdicts)
     if json or not quiet:
         tables.show(rows, json, written)

@@ -1,6 +1,6 @@
 """What do the options mean that several commands share? Runs, threats, a protocol."""
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,40 @@ from spikeproof.data import DataSet
 from spikeproof.evaluation import Protocol
 from spikeproof.evaluation.foreign_runs import adopt_foreign
 from spikeproof.progress import Report, silent
+from spikeproof.reports.wording import listed
 from spikeproof.runs import Run, find_runs
-from spikeproof.runs.records import Epoch
+from spikeproof.runs.records import Epoch, FactoryRecord
 from spikeproof.runs.weights import refuse_untrusted as refuse_untrusted_network
+from spikeproof.untrusted.words import told
 
 
-def runs_of(
-    runs: list[Path],
-    model: str | None,
-    weights: Path | None,
-    data: DataSet | None,
-    out: Path | None,
-    device: torch.device,
-) -> list[Run]:
+@dataclass(frozen=True, kw_only=True)
+class FromElsewhere:
+    """What ``evaluate`` is told of a network that was trained elsewhere; each field is an option."""
+
+    model: str | None
+    weights: Path | None
+    data: DataSet | None
+    out: Path | None
+    mean: str | None
+    std: str | None
+    reduce: str | None
+
+    @property
+    def how(self) -> FactoryRecord:
+        """How it is built and asked."""
+        assert self.model
+        mean, std = (numbers_of(name, getattr(self, name)) for name in ("mean", "std"))
+        return FactoryRecord(factory=self.model, mean=mean, std=std, reduce=self.reduce)
+
+
+def runs_of(runs: list[Path], elsewhere: FromElsewhere, device: torch.device) -> list[Run]:
     """The run folders that are named, or the one that a network from elsewhere gets."""
+    model, data = elsewhere.model, elsewhere.data
     if model is None:
-        if weights or data or out:
-            raise UserError("--weights, --data and --out go with --model; a run folder has its own")
+        given = [f"--{each.name}" for each in fields(elsewhere) if getattr(elsewhere, each.name) is not None]
+        if given:
+            raise UserError(f"{listed(given)}: only with --model; a run folder has its own")
         if not runs:
             raise UserError("name run folders, or a network from elsewhere: --model package.module:function")
         return find_runs(runs)
@@ -39,7 +56,18 @@ def runs_of(
         raise UserError(f"--model names a network from elsewhere, and {runs[0]} has its own: give one or the other")
     if data is None:
         raise UserError("say with --data what the network is tested on, for example --data CIFAR10")
-    return [adopt_foreign(model, weights, data, out or Path("runs") / model.rpartition(":")[2], device=device)]
+    out = elsewhere.out or Path("runs") / model.rpartition(":")[2]
+    return [adopt_foreign(elsewhere.how, elsewhere.weights, data, out, device=device)]
+
+
+def numbers_of(name: str, text: str | None) -> tuple[float, ...]:
+    """Numbers separated by commas, such as 0.5,0.5,0.5."""
+    try:
+        return tuple(float(part) for part in text.strip("[] ").split(",")) if text else ()
+    except ValueError:
+        raise UserError(
+            f"--{name} is one number, or one a channel, of pixels in [0, 1]: 0.485,0.456,0.406; not {told(text)}"
+        ) from None
 
 
 def refuse_untrusted(runs: list[Run], trust: bool) -> None:
@@ -55,7 +83,10 @@ def threats_of(threat: Threat | None, eps: str | None) -> tuple[Threat, ...]:
     """The threats that ``--threat`` and ``--eps`` name together, in order."""
     if eps is None:
         return (threat,) if threat is not None else tuple(Linf(k / 255) for k in (2, 4, 8))
-    return tuple(replace(threat or Linf(), eps=part.strip()) for part in eps.split(","))  # type: ignore[type-var]
+    parts = [part.strip() for part in eps.split(",")]
+    if parts[0] == "0" and len(parts) > 1 and parts[1].isdigit():
+        raise UserError(f"--eps {eps} is 0 and {parts[1]}: a decimal is written with a point, 0.{parts[1]}")
+    return tuple(replace(threat or Linf(), eps=part) for part in parts)  # type: ignore[type-var]
 
 
 def protocol_of(

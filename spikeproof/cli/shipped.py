@@ -39,10 +39,18 @@ def _files_of(path: Path) -> Iterator[Path]:
     if folder is None:
         yield file_of(path, "configuration")
         return
-    found = sorted(file for file in folder.iterdir() if file.suffix in YAML)
-    if not found:
+    if not holds_configurations(folder):
         raise UserError(f"the folder {told(str(path))} holds no configuration: a .yaml file")
-    yield from found
+    yield from _yaml_in(folder)
+
+
+def holds_configurations(folder: Path) -> bool:
+    """Whether YAML files lie in it, and so it is no folder of data."""
+    return bool(_yaml_in(folder))
+
+
+def _yaml_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix in YAML)
 
 
 def _folders() -> list[str]:

@@ -4,7 +4,7 @@ import inspect
 import re
 import sys
 import textwrap
-from dataclasses import asdict
+from dataclasses import MISSING, asdict
 from json import dumps as json_text
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from rich.table import Table
 
 from spikeproof.attacks import Attack, AttackLoss, Threat
 from spikeproof.certificates import Certificate
-from spikeproof.choices import UserError, short
+from spikeproof.choices import UserError, default_of, fields_of, short
 from spikeproof.conversion import Conversion
 from spikeproof.data import Augmentation, DataSet
 from spikeproof.data.published_files import data_root as folder_of_data
 from spikeproof.evaluation import SUITES
 from spikeproof.evaluation.flags import rows
+from spikeproof.evaluation.told import LOW
 from spikeproof.objectives import Objective
 from spikeproof.registry import known
 from spikeproof.reports import Estimate, Row
@@ -35,6 +36,10 @@ from spikeproof.runs.records import Epoch, ProbesRecord
 from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, Readout
 from spikeproof.training import Optimiser, Schedule
 from spikeproof.untrusted.words import printable, short_error
+
+NORMALISATION = "Images lie in [0, 1]; if the network was trained on normalised images,"
+
+ROOM, SHARE = 45, 15  # columns of the terminal that rank, name and costs take, and those of an accuracy
 
 console = Console(emoji=False)  # a model fnets:nine: is no nine
 
@@ -91,28 +96,44 @@ def show_line(rows: list[Row]) -> None:
 
 
 def show(rows: list[Row], json: bool = False, report: Path | None = None) -> None:
-    """The ranking, and where its report lies."""
+    """The ranking, a table for each protocol, and where its report lies.
+
+    Names are folded and never cut, costs go where there is room.
+    """
     if json:
         return tell({"networks": [asdict(row) for row in rows], "report": report and str(report)})
-    table = Table(
-        box=None,
-        header_style="bold",
-        caption="accuracy in %, in brackets its 95 % Wilson interval",
-        caption_justify="left",
-    )
+    protocols = list(dict.fromkeys(row.protocol for row in rows))
+    for protocol in protocols:
+        title = f"protocol {protocol}" if protocol else "not evaluated"
+        _show_one([row for row in rows if row.protocol == protocol], title if len(protocols) > 1 else "")
+    console.print("accuracy in %, in brackets its 95 % Wilson interval", style="italic", highlight=False)
+    if report is not None:
+        say(f"report: {report}")
+
+
+def _show_one(rows: list[Row], title: str) -> None:
+    table = Table(box=None, header_style="bold", title=title or None, title_justify="left", title_style="bold")
     radii = list(dict.fromkeys(label for row in rows for label in row.robust))
-    for title in ("", "network", "clean", *radii, "gradients", "training"):
-        table.add_column(title, justify="left" if title in ("", "network") else "right")
+    costs = ("gradients", "training") if console.width >= ROOM + SHARE * (1 + len(radii)) else ()
+    table.add_column("")
+    table.add_column("network", overflow="fold")
+    for heading in ("clean", *radii, *costs):
+        table.add_column(heading, justify="right", no_wrap=heading not in radii)
     for row in rows:
         robust = [_percent(row.robust.get(label)) for label in radii]
         cost = "-" if row.gradient_evaluations is None else f"{row.gradient_evaluations:.1f}"
         seconds = "-" if row.training_seconds is None else f"{row.training_seconds:.0f} s"
         doubt = f"  ({row.status}: {textwrap.shorten(row.reason, 100, placeholder=' ...')})"
         name = row.name if row.status == "ok" else row.name + doubt
-        table.add_row(str(row.rank or "-"), escape(name), _percent(row.clean), *robust, cost, seconds)
+        spent = (cost, seconds) if costs else ()
+        table.add_row(str(row.rank or "-"), escape(name), _percent(row.clean), *robust, *spent)
     console.print(table)
-    if report is not None:
-        say(f"report: {report}")
+
+
+def show_where_normalisation_belongs(rows: list[Row]) -> None:
+    """One line where networks from elsewhere are worse than one would train."""
+    if any(row.clean and row.clean.value < LOW for row in rows):
+        say(f"Clean accuracy is low. {NORMALISATION} say --mean and --std, or do it in the network's forward.")
 
 
 def _percent(share: Estimate | None) -> str:
@@ -190,6 +211,8 @@ def show_installation(data_root: Path | None) -> None:
     root = folder_of_data(data_root)
     console.print(f"data root      {root.absolute()}")
     for name, kind in sorted(known(DataSet).items()):
+        if any(default_of(kind, field) is MISSING for field in fields_of(kind)):
+            continue  # data of one's own, which is where one says
         try:
             kind().part("test", data_root)
             state = "ready"

@@ -1,5 +1,6 @@
 """Which data sets and augmentations are there, and how do images become batches?"""
 
+from spikeproof.data.arrays import Arrays
 from spikeproof.data.augmentations import Augmentation, Cutout, HorizontalFlip, RandomCrop, augment
 from spikeproof.data.cifar import CIFAR10, CIFAR100
 from spikeproof.data.data_sets import DataSet, PartName
@@ -10,11 +11,13 @@ from spikeproof.data.events import __all__ as _events
 from spikeproof.data.image_folders import ImageFolder
 from spikeproof.data.imagenet import ImageNet
 from spikeproof.data.images import Images
+from spikeproof.data.looking import data_in
 from spikeproof.data.mnist import MNIST, FashionMNIST
 from spikeproof.data.tiny_imagenet import TinyImageNet
 
 __all__ = [
     *_events,
+    "Arrays",
     "Augmentation",
     "CIFAR10",
     "CIFAR100",
@@ -31,5 +34,6 @@ __all__ = [
     "RandomCrop",
     "TinyImageNet",
     "augment",
+    "data_in",
     "download",
 ]

@@ -50,7 +50,7 @@ class Names(Sequence[str]):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PixelsInFiles:
-    """Images in `folder`, decoded when asked for to RGB of `size` x `size` pixels.
+    """Images in `folder`, decoded when asked for to RGB, or with one channel to grey, of `size` x `size` pixels.
 
     With `resize`, the shorter side is first brought to that many pixels (bilinear, antialiased) and the centre is cut
     out, as torchvision's Resize and CenterCrop do. Without, a file must have the size already. A "random" `crop` takes
@@ -62,6 +62,7 @@ class PixelsInFiles:
     size: int
     resize: int | None = None
     crop: Crop = "centre"
+    channels: int = 3
 
     def __call__(self, rows: Tensor) -> Tensor:
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
@@ -72,9 +73,9 @@ class PixelsInFiles:
 
         Raises `UserError` that names a file which cannot be decoded or has another size.
         """
-        found = np.empty((len(rows), self.size, self.size, 3), dtype=np.uint8)
+        found = np.empty((len(rows), self.size, self.size, self.channels), dtype=np.uint8)
         for position, pixels in enumerate(each(partial(self._one, draw), rows)):
-            found[position] = pixels
+            found[position] = pixels if pixels.ndim == 3 else pixels[..., None]
         return torch.from_numpy(found)
 
     def _one(self, draw: int | None, row: int) -> np.ndarray:
@@ -84,7 +85,7 @@ class PixelsInFiles:
         try:
             with Image.open(self.folder / name) as file:
                 _refuse_bombs(file.size)
-                image = file.convert("RGB")
+                image = file.convert("RGB" if self.channels == 3 else "L")
         except Exception as error:  # Pillow raises system, syntax, struct, value, memory and bomb errors
             said = brief(str(error))
             raise UserError(f"cannot decode the image {printable(name)} in {self.folder}: {said}") from error
@@ -120,14 +121,15 @@ def images_in_files(
     size: int,
     resize: int | None = None,
     crop: Crop = "centre",
+    channels: int = 3,
 ) -> Images:
     """The images of `named`, pairs of a path inside `folder` and a label, in that order; none is opened yet.
 
-    `size`, `resize` and `crop` are as in `PixelsInFiles`.
+    `size`, `resize`, `crop` and `channels` are as in `PixelsInFiles`.
     """
     names = Names(name for name, _ in named)
     return Images(
-        pixels=PixelsInFiles(folder=folder, names=names, size=size, resize=resize, crop=crop),
+        pixels=PixelsInFiles(folder=folder, names=names, size=size, resize=resize, crop=crop, channels=channels),
         rows=torch.arange(len(named)),
         labels=torch.tensor([label for _, label in named], dtype=torch.int64),
         classes=classes,

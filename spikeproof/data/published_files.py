@@ -38,6 +38,11 @@ def folder_inside(root: Path, folder: str) -> Path:
     return root / path
 
 
+def file_inside(root: Path, file: str) -> Path:
+    """The file of that name in the root of the data; raises `UserError` as `folder_inside` does."""
+    return folder_inside(root, file)
+
+
 def missing(path: Path, download: Download) -> UserError:
     """The error for a file or folder that is not there: what, where it was looked for, where to get it."""
     return UserError(

@@ -4,6 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spikeproof.choices import UserError
+from spikeproof.randomness import seed_from
+
+SALT = 34  # the test part of a split is drawn by another seed than its validation part
+
 
 def stratified_order(labels: Tensor, seed: int) -> Tensor:
     """A random order of the images with `labels` [N]: int64 [N], each index once, the same for the same seed.
@@ -20,3 +25,14 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
     rank = np.arange(len(classes)) - np.repeat(start, size)
     quota = (rank + 0.5) / np.repeat(size, size)
     return torch.from_numpy(by_class[np.lexsort((ticket[by_class], quota))])
+
+
+def drawn_test(labels: Tensor, count: int, seed: int, name: str, where: str) -> Tensor:
+    """Which images [M] are of the part `name`, where `count` for test are drawn by `seed`, in proportion to classes.
+
+    Raises `UserError` where that leaves none to train on.
+    """
+    if len(labels) <= count:
+        raise UserError(f"{where} has {len(labels)} images: test_images must be 1 to {len(labels) - 1}, not {count}")
+    order = stratified_order(labels, seed_from(seed, SALT))
+    return order[:count] if name == "test" else order[count:]

@@ -13,6 +13,7 @@ from spikeproof.evaluation.flags.inspection import along, blind
 from spikeproof.randomness import seeded
 from spikeproof.runs.weights import tensors_of
 from spikeproof.snn import GradientPath, adapt, record
+from spikeproof.snn.layer_names import layer_names
 
 Status = Literal["ok", "silent", "constant", "nan", "zero_gradient", "unreliable"]
 
@@ -60,7 +61,10 @@ def diagnose(
         return Diagnosis("nan", f"logits are NaN or infinite for {broken} of {len(x)} images")
     if len(x) > 1 and (logits - logits[:1]).abs().max() <= 1e-6 * logits.abs().max().clamp(min=1e-6):
         if silent:
-            return Diagnosis("silent", f"layer {silent[0]} never fires on {len(x)} images: the output is constant")
+            return Diagnosis(
+                "silent",
+                f"layer {layer_names(model)[silent[0]]} never fires on {len(x)} images: the output is constant",
+            )
         return Diagnosis("constant", f"the logits are the same for all {len(x)} images")
     zero = int(blind(along(model, paths), x, y, batch, seed).sum())
     if zero > MOST * len(x):

@@ -11,6 +11,7 @@ from spikeproof.attacks import Attack, Threat
 from spikeproof.calling import as_evaluated, in_full_precision
 from spikeproof.randomness import seeded
 from spikeproof.snn import attack_view, record
+from spikeproof.snn.layer_names import layer_names
 
 __all__ = ["examples"]
 
@@ -51,4 +52,5 @@ def _watched(model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Predictions, and the first image's spikes ``[T, n]`` by layer."""
     with record(model) as inside:
         prediction = model(x).argmax(1)
-    return prediction, {name: spikes[:, 0].flatten(1) > 0 for name, spikes in inside.spikes.items()}
+    names = layer_names(model)
+    return prediction, {names.get(n, n): spikes[:, 0].flatten(1) > 0 for n, spikes in inside.spikes.items()}

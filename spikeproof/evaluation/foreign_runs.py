@@ -18,7 +18,7 @@ from spikeproof.runs import Run, environment, sha256_of
 from spikeproof.runs.environments import version
 from spikeproof.runs.foreign import built_by
 from spikeproof.runs.locks import locked
-from spikeproof.runs.records import RunRecord
+from spikeproof.runs.records import FactoryRecord, RunRecord
 from spikeproof.runs.weights import load_tensors, read_weights, write_foreign
 from spikeproof.snn import adapt
 from spikeproof.snn.foreign import libraries
@@ -27,19 +27,20 @@ __all__ = ["adopt_foreign"]
 
 
 def adopt_foreign(
-    factory: str, weights: Path | None, data: DataSet, out: Path, *, device: str | torch.device | None = None
+    how: FactoryRecord, weights: Path | None, data: DataSet, out: Path, *, device: str | torch.device | None = None
 ) -> Run:
-    """The run folder `out` of the network that `factory`, package.module:function, builds, with `weights` from a file.
+    """The run folder `out` of the network that `how` says how to build, with `weights` from a file.
 
     Without a file the network keeps the weights that it was built with. Called again it takes the network as it is now.
-    Runs the code that `factory` names. Raises `UserError` for what cannot be built or loaded, and for a folder that
-    holds another run. Raises it too for a network that does not map images of `data` to logits of its classes.
+    Runs the code that ``how.factory``, package.module:function, names. Raises `UserError` for what cannot be built or
+    loaded, and for a folder that holds another run. Raises it too for a network that does not map images of `data` to
+    logits of its classes.
     """
-    model = built_by(factory)
+    model = built_by(how.factory)
     if weights is not None:
         load_tensors(model, read_weights(weights), str(weights))
-    _refuse_what_does_not_fit(model.to(ALONE.device_of(device or "cpu")), factory, data)
-    run, config = Run(out), _config(factory, weights, data, out)
+    _refuse_what_does_not_fit(model.to(ALONE.device_of(device or "cpu")), how, data)
+    run, config = Run(out), _config(how, weights, data, out)
     with locked(run):
         if "run.json" not in run:
             run.write(_record(config, model))
@@ -48,15 +49,17 @@ def adopt_foreign(
                 f"{out} holds another run: {', '.join(names)} {'differ' if len(names) > 1 else 'differs'}; "
                 "name another folder with --out, or delete this one"
             )
-        write_foreign(run, model, factory)
+        write_foreign(run, model, how)
     return Run(out)
 
 
-def _config(factory: str, weights: Path | None, data: DataSet, out: Path) -> dict[str, Any]:
+def _config(how: FactoryRecord, weights: Path | None, data: DataSet, out: Path) -> dict[str, Any]:
+    said = {"mean": list(how.mean), "std": list(how.std), "reduce": how.reduce}
     return {
         "name": out.resolve().name,
         "data": to_config(data),
-        "model": factory,
+        "model": how.factory,
+        **{name: value for name, value in said.items() if value},
         "weights": weights and {"class_path": "Weights", "init_args": {"file": str(weights)}},
         "weights_sha256": weights and sha256_of(weights),
     }
@@ -76,15 +79,16 @@ def _record(config: dict[str, Any], model: nn.Module) -> RunRecord:
     )
 
 
-def _refuse_what_does_not_fit(model: nn.Module, factory: str, data: DataSet) -> None:
+def _refuse_what_does_not_fit(model: nn.Module, how: FactoryRecord, data: DataSet) -> None:
     """Try it on two images of noise, before anything is written."""
     x = torch.rand(2, *data.shape, generator=torch.Generator().manual_seed(0))
     try:
-        check_classes(predict(adapt(model), x), data)
+        whole = adapt(model, mean=how.mean, std=how.std, reduce=how.reduce)  # type: ignore[arg-type]
+        check_classes(predict(whole, x), data)
     except UserError as error:
-        raise UserError(f"{factory}: {error}") from error
+        raise UserError(f"{how.factory}: {error}") from error
     except Exception as error:  # whatever that code raises
         raise UserError(
-            f"the network of {factory} fails on images [B, {', '.join(map(str, data.shape))}] of {short(data)} "
+            f"the network of {how.factory} fails on images [B, {', '.join(map(str, data.shape))}] of {short(data)} "
             f"({type(error).__name__}: {error})"
         ) from error

@@ -25,6 +25,7 @@ class Judgement(NamedTuple):
     gradients: Tensor
     forwards: Tensor
     undefined: Tensor
+    named: Tensor  # the class that the network answers
 
 
 class Judge:
@@ -96,9 +97,10 @@ class Judge:
             raise UserError(f"{short(attack)} gives back for image {number} what no projection brings into {threat}")
         never_attacked = seed_from(seed, 1, int(index[0]))  # the noise of the judgement
         logits = predict(self.fresh(), allowed, draws=self.draws, vote=self.vote, seed=never_attacked)
-        broken = logits.argmax(1) != y.cpu()
+        named = logits.argmax(1)
+        broken = named != y.cpu()
         undefined = (~logits.isfinite()).any(1)
-        return Judgement(broken, found.gradients.cpu(), found.forwards.cpu() + self.draws, undefined)
+        return Judgement(broken, found.gradients.cpu(), found.forwards.cpu() + self.draws, undefined, named)
 
     def attack(
         self,

@@ -93,6 +93,7 @@ class Ledger:
             clean_prediction=prediction,
             broken_at=np.where(prediction == label, len(threats), NEVER),
             broken_by=np.full(len(pool), NEVER),
+            broken_as=np.full(len(pool), NEVER),
             gradients=np.zeros(len(pool), dtype=np.int64),
             forwards=np.full(len(pool), draws, dtype=np.int64),
             flags=tuple(flags),
@@ -104,7 +105,7 @@ class Ledger:
 
     def _rows(self) -> dict[str, np.ndarray]:
         """What is found image by image, and changes."""
-        names = ("broken_at", "broken_by", "gradients", "forwards")
+        names = ("broken_at", "broken_by", "broken_as", "gradients", "forwards")
         changing = {name: getattr(self.verdicts, name) for name in names}
         return changing | {"stages": self.stages, "undefined": self.undefined}
 
@@ -144,8 +145,10 @@ class Ledger:
     def note(self, index: Tensor, found: Judgement) -> None:
         v, places = self.verdicts, index.numpy()
         eps, attack = divmod(self.stage, len(v.suite.members))
-        v.broken_at[places[found.broken.numpy()]] = eps
-        v.broken_by[places[found.broken.numpy()]] = attack
+        broken = found.broken.numpy()
+        v.broken_at[places[broken]] = eps
+        v.broken_by[places[broken]] = attack
+        v.broken_as[places[broken]] = found.named.numpy()[broken]
         v.gradients[places] += found.gradients.numpy()
         v.forwards[places] += found.forwards.numpy()
         self.undefined[places] = found.undefined.numpy()

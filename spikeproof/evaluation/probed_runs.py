@@ -1,6 +1,7 @@
 """How is a trained run probed, and where does the result go? Into its own folder, once."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from spikeproof.evaluation.suites import Suite
 from spikeproof.runs import Run, environment
 from spikeproof.runs.locks import locked
 from spikeproof.runs.records import ProbesRecord
+from spikeproof.snn.layer_names import layer_names
 
 __all__ = ["probe_run"]
 
@@ -52,7 +54,9 @@ def probe_run(
     with locked(run):
         started = time.monotonic()
         found = probe(model, *chosen.batch(torch.arange(len(chosen))), threat, attack, batch=batch, seed=seed)
-        record = found.record(
+        said = layer_names(model)
+        potentials = {said.get(layer, layer): course for layer, course in found.potentials.items()}
+        record = replace(found, potentials=potentials).record(
             data=to_config(data),
             resplit=data.resplit,
             part=part,

@@ -12,20 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from spikeproof.attacks import Attack
 from spikeproof.calling import check_network, is_stochastic
 from spikeproof.choices import UserError, short, whole_number
-from spikeproof.data import DataSet, Images
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation.diagnosis import diagnose, judged
 from spikeproof.evaluation.flags import CHECKED, CHECKS, Check, Credited, Inspection, Trials, examine
 from spikeproof.evaluation.fresh import Fresh
 from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.ledger import Kept, Ledger, fingerprint_of_verdicts
-from spikeproof.evaluation.predictions import Pool, predictions, taken
-from spikeproof.evaluation.protocol import Protocol
+from spikeproof.evaluation.predictions import Given, Pool, predictions, taken
+from spikeproof.evaluation.protocol import Protocol, as_protocol
 from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.verdicts import Verdicts
 from spikeproof.progress import Report, shown, silent
@@ -44,9 +43,10 @@ AHEAD = 16  # batches of images that wait for a slot on an accelerator, where fe
 
 def evaluate(
     model: nn.Module,
-    data: DataSet | Images | tuple[Tensor, Tensor],
-    protocol: Protocol,
+    data: Any,
+    protocol: Any,
     *,
+    suite: Suite | str | None = None,
     batch: int | None = None,
     state: Run | None = None,
     trust: bool = False,
@@ -55,6 +55,9 @@ def evaluate(
 ) -> Verdicts:
     """Verdicts on images ``(x [N, C, H, W], y [N])``, on a part of a data set, or on the protocol's part of a data set.
 
+    Images and labels may be tensors, arrays or lists, in a `DataLoader` or a torch data set. In the place of a
+    `Protocol` stand a threat or several, or their sizes: ``evaluate(model, data, "8/255", suite="quick")`` is done
+    under `Linf`, and by the suite `standard` unless a `suite` is named.
     Networks of SpikingJelly, snnTorch and Norse are adapted (`adapt`); any other model has to forget by itself. Images
     lie in [0, 1]; those of a data set are read batch by batch and never all held. A model that declares itself
     stochastic is judged by the protocol's draws (default 16), and one that declares the contrary by one. Any other is
@@ -68,9 +71,9 @@ def evaluate(
     """
     if not isinstance(model, nn.Module):
         raise UserError(f"a model is a torch.nn.Module, not {model!r}; load_model reads that of a run folder")
-    if not isinstance(protocol, Protocol):
-        raise UserError(f"a protocol is needed, Protocol(threats=Linf(0.1)) for example, not {protocol!r}")
-    model, batch, pool = adapt(model), usable(batch), protocol.pool(data)
+    protocol = as_protocol(protocol, suite)
+    model, batch = adapt(model), usable(batch)
+    pool = _narrowed(protocol.pool(data), model)
     check_network(model)
     fresh = Fresh(model)
     print_ = fingerprint_of_verdicts(model, pool, protocol, batch, ranks, trust) if state or ranks.size > 1 else ""
@@ -137,6 +140,14 @@ def _told(progress: Report, ledger: Ledger, what: str, images: int = 0, share: f
 def _asked(suite: Suite) -> list[Check[Trials]]:
     """The checks that run attacks on some of the images."""
     return [each for each in CHECKS if each.subject is Trials and (suite.examined or each.cheap)]
+
+
+def _narrowed(pool: Pool, model: nn.Module) -> Pool:
+    """Images of float64 as float32, unless the network computes in float64 as well."""
+    if not isinstance(pool, Given) or pool.x.dtype != torch.float64:
+        return pool
+    kinds = {tensor.dtype for tensor in (*model.parameters(), *model.buffers())}
+    return Given(pool.x.float(), pool.labels) if torch.float32 in kinds else pool
 
 
 def usable(batch: int | None) -> int:

@@ -22,6 +22,7 @@ from spikeproof.attacks import (
     SteepestRetiming,
     Targeted,
     TargetedDLR,
+    Threat,
     TwinTransfer,
     UniformNoise,
 )
@@ -183,6 +184,14 @@ SUITES = {
     suite.name: suite
     for suite in (QUICK, HABIT, STANDARD, ENSEMBLE19, AUTOATTACK, EXHAUSTIVE, EVENTS, EVENTS_STANDARD, RETIMING)
 }
+
+
+FOR_EVENTS = {"events": {STANDARD: EVENTS_STANDARD, QUICK: EVENTS}, "retiming": {STANDARD: RETIMING, QUICK: RETIMING}}
+
+
+def suite_for(threat: Threat, suite: Suite) -> Suite:
+    """What "standard" and "quick" mean under a threat: those for recordings where it is on events."""
+    return FOR_EVENTS.get(threat.kind, {}).get(suite, suite)
 
 
 def suite_named(name: str) -> Suite:

@@ -12,6 +12,7 @@ from spikeproof.configs import to_config
 from spikeproof.evaluation.diagnosis import Diagnosis
 from spikeproof.evaluation.flags import Flag
 from spikeproof.evaluation.suites import Suite
+from spikeproof.evaluation.told import as_frame, as_html, as_plot, as_text
 from spikeproof.evaluation.trade_off import qte
 from spikeproof.runs.attack_names import attack_names
 from spikeproof.runs.intervals import Interval
@@ -27,9 +28,10 @@ class Verdicts:
 
     `broken_at` is the index of the smallest threat that breaks the image: ``len(threats)`` where none does, -1 where
     the clean prediction is wrong already. `broken_by` is the index of the suite's member that did it, -1 where none
-    did. `draws` passes are averaged in every judgement and gradient; a stochastic network in its place would have had
-    `draws_if_stochastic`. `gradients` and `forwards` count evaluations of the suite; `spent_on_flags` those of all
-    images together that red flags took. Judged batches had `width` images.
+    did; `broken_as` is the class that it was then taken for. `draws` passes are averaged in every judgement and
+    gradient; a stochastic network in its place would have had `draws_if_stochastic`. `gradients` and `forwards` count
+    evaluations of the suite; `spent_on_flags` those of all images together that red flags took. Judged batches had
+    `width` images.
     """
 
     threats: Sequence[Threat]
@@ -42,6 +44,7 @@ class Verdicts:
     clean_prediction: np.ndarray
     broken_at: np.ndarray
     broken_by: np.ndarray
+    broken_as: np.ndarray
     gradients: np.ndarray
     forwards: np.ndarray
     flags: tuple[Flag, ...] = ()
@@ -69,8 +72,23 @@ class Verdicts:
             return None
         return qte([0.0, *strengths], [self.clean_accuracy().value, *robust])
 
+    def __str__(self) -> str:
+        """Accuracies in % with 95 % intervals, and what must be said beside them."""
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    def to_frame(self) -> Any:
+        """A pandas data frame, one line for clean images and each threat; raises `UserError` without pandas."""
+        return as_frame(self)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Accuracy against eps with its intervals; returns matplotlib's axes (None: those of a new figure)."""
+        return as_plot(self, axes)
+
     def arrays(self) -> dict[str, np.ndarray]:
-        names = ("label", "clean_prediction", "broken_at", "broken_by", "gradients", "forwards")
+        names = ("label", "clean_prediction", "broken_at", "broken_by", "broken_as", "gradients", "forwards")
         return {name: getattr(self, name) for name in names}
 
     def summary(self) -> dict[str, Any]:

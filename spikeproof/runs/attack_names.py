@@ -10,7 +10,8 @@ NAMES = {
     "CarliniWagner": "C&W",
     "RFGSM": "R-FGSM",
     "UniformNoise": "uniform noise",
-    "GaussianNoise": "Gaussian noise",
+    "NormalNoise": "Gaussian noise",
+    "GaussianNoise": "Gaussian noise",  # as it was called before
     "CornerPattern": "corner pattern",
     "DashPattern": "dash pattern",
     "FramePattern": "frame pattern",

@@ -70,10 +70,16 @@ class BuiltRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class FactoryRecord:
-    """``model.json`` of a network from elsewhere: the function, package.module:function, that builds it."""
+    """``model.json`` of a network from elsewhere: the function, package.module:function, that builds it.
+
+    The others are what `adapt` is given.
+    """
 
     FILE: ClassVar[str] = "model.json"
     factory: str
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    reduce: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,9 +45,9 @@ def write_model(
     _write(run, tensors, BuiltRecord(network=to_config(network), shape=shape, classes=classes, mean=mean, std=std))
 
 
-def write_foreign(run: Run, model: nn.Module, factory: str) -> None:
-    """The weights of a network from elsewhere, and the name of the function that builds it."""
-    _write(run, tensors_of(model), FactoryRecord(factory=factory))
+def write_foreign(run: Run, model: nn.Module, how: FactoryRecord) -> None:
+    """The weights of a network from elsewhere, and the function that builds it."""
+    _write(run, tensors_of(model), how)
 
 
 def _write(run: Run, tensors: dict[str, Tensor], how: BuiltRecord | FactoryRecord) -> None:
@@ -71,7 +71,7 @@ def load_model(path: str | Path, *, trust: bool = False) -> nn.Module:
     tensors, _ = run.read_tensors("model.safetensors")
     refuse_untied(run)
     if isinstance(how, FactoryRecord):
-        return _foreign(run, how.factory, tensors, trust)
+        return _foreign(run, how, tensors, trust)
     try:
         network: Network = from_config(how.network, Network, trust=trust)
         model = network.build(how.shape, how.classes, mean=how.mean, std=how.std)
@@ -111,12 +111,15 @@ def load_pair(weights: Path, description: Path) -> nn.Module:
         return load_model(run)
 
 
-def _foreign(run: Run, factory: str, tensors: dict[str, Tensor], trust: bool) -> nn.Module:
+def _foreign(run: Run, how: FactoryRecord, tensors: dict[str, Tensor], trust: bool) -> nn.Module:
     if not trust:
-        raise needs_trust(run.path, factory)
-    model = built_by(factory)
+        raise needs_trust(run.path, how.factory)
+    model = built_by(how.factory)
     load_tensors(model, tensors, str(run.path / "model.safetensors"))
-    return adapt(model).eval()
+    try:
+        return adapt(model, mean=how.mean, std=how.std, reduce=how.reduce).eval()  # type: ignore[arg-type]
+    except UserError as error:
+        raise UserError(f"{run.path / how.FILE}: {error}") from error
 
 
 def _refuse_other_types(model: nn.Module, tensors: dict[str, Tensor]) -> None:

@@ -3,6 +3,7 @@
 from spikeproof.training.loop import train
 from spikeproof.training.optimisers import SGD, AdamW, Constant, Cosine, Optimiser, Schedule, Step
 from spikeproof.training.recipe import Recipe, Selection, Training
+from spikeproof.training.usual import usual_recipes
 from spikeproof.training.weights import Weights
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "Training",
     "Weights",
     "train",
+    "usual_recipes",
 ]

@@ -25,10 +25,10 @@ from spikeproof.attacks import (
     Attack,
     CarliniWagner,
     DeepFool,
-    GaussianNoise,
     HopSkipJump,
     Linf,
     Margin,
+    NormalNoise,
     Square,
     Targeted,
     TargetedDLR,
@@ -56,8 +56,8 @@ ATTACKS: list[Attack] = [
     PGD(steps=3, start="clean", loss=DLR(), relative_step=0.5, eot=2),
     UniformNoise(),
     UniformNoise(draws=3),
-    GaussianNoise(draws=2),
-    GaussianNoise(relative_sigma=0.2),
+    NormalNoise(draws=2),
+    NormalNoise(relative_sigma=0.2),
     Along(attack=PGD(steps=3, restarts=2)),
     Along(attack=PGD(steps=3, start="clean", keep="last", loss=Margin()), paths=(ATan(), Triangle(width=0.5))),
     Along(attack=FGSM(), paths=(Triangle(),)),
@@ -80,7 +80,7 @@ LISTED = {type(attack) for attack in ATTACKS}
 ATTACKS += [kind() for kind in known(Attack).values() if kind.knows(Linf()) and kind not in LISTED]
 every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=short, indirect=True)
 every_threat = pytest.mark.parametrize("threat", [Linf(0.1), L2(1.0), L1(4.0)], ids=str)
-NOISE = (UniformNoise, GaussianNoise)
+NOISE = (UniformNoise, NormalNoise)
 RANDOM = (*NOISE, RFGSM, APGD, SAPGD, Square, HopSkipJump)  # and PGD, unless it has a clean start
 WITHIN = (Along, Targeted, TwinTransfer)  # they hold another attack, and average where it does
 
@@ -294,8 +294,8 @@ def test_wrong_settings_are_refused() -> None:
         (lambda: RFGSM(relative_start=1.5), "relative_start"),
         (lambda: RFGSM(relative_start=float("nan")), "relative_start"),
         (lambda: UniformNoise(draws=0), "draw"),
-        (lambda: GaussianNoise(draws=0), "draw"),
-        (lambda: GaussianNoise(relative_sigma=0.0), "relative_sigma"),
+        (lambda: NormalNoise(draws=0), "draw"),
+        (lambda: NormalNoise(relative_sigma=0.0), "relative_sigma"),
         (lambda: Along(paths=()), "at least one gradient path"),
         (lambda: Targeted(classes=0), "classes"),
         (lambda: Targeted(attack=APGD()), "CrossEntropy cannot"),

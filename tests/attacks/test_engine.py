@@ -28,10 +28,10 @@ from spikeproof.attacks import (
     DeepFool,
     EventEdits,
     EventFlips,
-    GaussianNoise,
     Gumbel,
     Linf,
     Margin,
+    NormalNoise,
     Retiming,
     SparseAttack,
     SpikeFool,
@@ -119,7 +119,7 @@ ON_IMAGES: list[tuple[Attack, Threat]] = [
     (Square(queries=12, proposals=4, restarts=2), L1(0.5)),
     (Square(queries=12), L1(0.5)),
     (UniformNoise(draws=4), Linf(0.05)),
-    (GaussianNoise(draws=3), L2(0.2)),
+    (NormalNoise(draws=3), L2(0.2)),
     (Targeted(attack=APGD(steps=4, loss=TargetedDLR()), classes=3), Linf(0.05)),
 ]
 ON_EVENTS: list[tuple[Attack, Threat]] = [

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks import L2, Attack, GaussianNoise, Linf, UniformNoise
+from spikeproof.attacks import L2, Attack, Linf, NormalNoise, UniformNoise
 from spikeproof.randomness import Streams
 from spikeproof.snn import SpikingNetwork
 
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
-ATTACKS = [lambda draws: UniformNoise(draws=draws), lambda draws: GaussianNoise(draws=draws)]
+ATTACKS = [lambda draws: UniformNoise(draws=draws), lambda draws: NormalNoise(draws=draws)]
 every_noise = pytest.mark.parametrize("make", ATTACKS, ids=["uniform", "gaussian"])
 
 
@@ -30,10 +30,10 @@ def test_one_uniform_draw_is_the_threats_start(trained_ann: SpikingNetwork, digi
 
 def test_gaussian_noise_has_its_deviation(trained_ann: SpikingNetwork) -> None:
     x, y = torch.full((40, 1, 8, 8), 0.5), torch.zeros(40, dtype=torch.long)
-    z = GaussianNoise(relative_sigma=0.1)(trained_ann, x, y, Linf(0.2))
+    z = NormalNoise(relative_sigma=0.1)(trained_ann, x, y, Linf(0.2))
     assert (z - x).std().item() == pytest.approx(0.02, rel=0.05)
     assert abs((z - x).mean().item()) < 0.002
-    far = GaussianNoise(relative_sigma=9.0)(trained_ann, x, y, L2(0.4))
+    far = NormalNoise(relative_sigma=9.0)(trained_ann, x, y, L2(0.4))
     assert L2(0.4).distance(far, x).min() > 0.399  # projected on the sphere
 
 

@@ -15,9 +15,9 @@ from spikeproof.attacks import (
     RFGSM,
     AttackLoss,
     CrossEntropy,
-    GaussianNoise,
     Linf,
     Margin,
+    NormalNoise,
     Threat,
     UniformNoise,
 )
@@ -175,7 +175,7 @@ def test_other_attacks_count_what_they_spend(trained: SpikingNetwork, batch: tup
         (FGSM(eot=4), 4, 4),
         (RFGSM(eot=2), 2, 2),
         (UniformNoise(draws=3), 0, 3),
-        (GaussianNoise(draws=2), 0, 2),
+        (NormalNoise(draws=2), 0, 2),
     ):
         outcome = attack.run(trained, *batch, Linf(0.1))
         assert counts(outcome.gradients) == {gradients}

@@ -46,7 +46,7 @@ def test_train_evaluate_report(config, tmp_path, capsys):
     main(["train", "--config", config(), "--out", str(run), "--seed", "3", "--training.epochs=2"])
     assert json.loads((run / "run.json").read_text())["seed"] == 3
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
-    main(["evaluate", str(run.parent), "--eps", "4/255,0.1", "--images", "40"])
+    main(["evaluate", str(run.parent), "--eps", "4/255,0.1", "--images", "40", "--suite", "quick"])
     found = verdicts(run)
     assert [t["eps"] for t in found["threats"]] == [4 / 255, 0.1]
     main(["evaluate", str(run), "--eps", "0.1", "--images", "30", "--suite", "habit"])
@@ -63,7 +63,18 @@ def test_train_evaluate_report(config, tmp_path, capsys):
 
 def test_compare_takes_several_configs_and_seeds_and_does_nothing_twice(config, tmp_path, capsys, monkeypatch):
     other = config(name="noisy", objective={"class_path": "GaussianNoise", "init_args": {"sigma": "25/255"}})
-    command = ["compare", config(), other, "--out", str(tmp_path / "out"), "--images", "30", "--seeds", "2"]
+    command = [
+        "compare",
+        config(),
+        other,
+        "--out",
+        str(tmp_path / "out"),
+        "--images",
+        "30",
+        "--seeds",
+        "2",
+        "--suite=quick",
+    ]
     main([*command, "--eps", "0.1"])
     folders = sorted(p.name for p in (tmp_path / "out").iterdir() if p.is_dir())
     assert folders == ["noisy-seed0", "noisy-seed1", "tiny-seed0", "tiny-seed1"]
@@ -76,7 +87,7 @@ def test_compare_takes_several_configs_and_seeds_and_does_nothing_twice(config, 
 
 
 def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(config, tmp_path, capsys, monkeypatch):
-    command = ["compare", config(), "--out", str(tmp_path / "out"), "--images", "50", "--eps", "0.1"]
+    command = ["compare", config(), "--out", str(tmp_path / "out"), "--images", "50", "--eps", "0.1", "--suite=quick"]
     note, notes = Ledger.note, []
 
     def interrupted(self, *args):
@@ -184,7 +195,7 @@ def test_what_would_stop_a_comparison_half_way_stops_it_at_once(config, tmp_path
 
 def test_a_threats_own_radius_is_used(config, tmp_path):
     out = tmp_path / "out"
-    main(["compare", config(), "--out", str(out), "--images=20", "--threat=L2", "--threat.eps=0.5"])
+    main(["compare", config(), "--out", str(out), "--images=20", "--threat=L2", "--threat.eps=0.5", "--suite=quick"])
     found = verdicts(out / "tiny")
     assert [(t["norm"], t["eps"]) for t in found["threats"]] == [("L2", 0.5)]
 

@@ -80,4 +80,4 @@ def test_the_package_can_be_run() -> None:
 
 
 def test_what_is_said_of_an_option_on_two_lines_is_said_whole(help_of: Callable[..., str]) -> None:
-    assert "standard is for a claim); a text" in help_of("evaluate")
+    assert "quick is for development); a text" in help_of("evaluate")

@@ -9,6 +9,7 @@ import spikeproof as sp
 from spikeproof.choices import UserError
 from spikeproof.distributed import ALONE, Ranks, joined
 from spikeproof.evaluation.foreign_runs import adopt_foreign
+from spikeproof.runs.records import FactoryRecord
 from tests.distributed.launched import script, torchrun
 
 DEALT = """
@@ -109,7 +110,9 @@ def test_cuda_is_refused_from_python_where_there_is_none_before_anything_is_writ
     for work in (
         lambda: sp.train(sp.Recipe(name="r"), tmp_path / "r", device="cuda"),
         lambda: sp.compare([sp.Recipe(name="r")], sp.Protocol(threats=sp.Linf()), tmp_path, device="cuda"),
-        lambda: adopt_foreign("torch.nn:Identity", None, sp.Digits(), tmp_path / "f", device="cuda"),
+        lambda: adopt_foreign(
+            FactoryRecord(factory="torch.nn:Identity"), None, sp.Digits(), tmp_path / "f", device="cuda"
+        ),
     ):
         with pytest.raises(sp.UserError, match=r"no device 'cuda' here.*sees no CUDA GPU; cpu always is"):
             work()

@@ -338,7 +338,7 @@ def test_a_model_that_writes_into_its_input_is_refused_and_harms_no_one(trained,
     x, y = images
     before = x.clone()
     for measure in (
-        lambda: sp.evaluate(writes, (x, y), sp.Protocol(threats=[sp.Linf(0.05)])),
+        lambda: sp.evaluate(writes, (x, y), sp.Protocol(threats=[sp.Linf(0.05)], suite="quick")),
         lambda: sp.predict(writes, x),
     ):
         with pytest.raises(sp.UserError, match="writes into its input"):
@@ -428,11 +428,8 @@ def test_a_threat_that_was_not_attacked_under_has_no_robust_accuracy(trained, im
             lambda model, x, y, protocol: ("runs/mine", (x, y), protocol),
             "a model is a torch.nn.Module, not 'runs/mine'",
         ),
-        (lambda model, x, y, protocol: (model, (x, y), THREATS[0]), "a protocol is needed"),
         (lambda model, x, y, protocol: (model, x, protocol), r"a pair \(images, labels\), not a Tensor"),
         (lambda model, x, y, protocol: (model, (x, y, y), protocol), r"a pair \(images, labels\), not 3 things"),
-        (lambda model, x, y, protocol: (model, (x, y.tolist()), protocol), "labels are a tensor, not list"),
-        (lambda model, x, y, protocol: (model, (x, y.numpy()), protocol), "labels are a tensor, not ndarray"),
         (
             lambda model, x, y, protocol: (model, (x, torch.eye(10)[y]), protocol),
             r"labels \[N\], integers, not torch.float32 \[60, 10\]",

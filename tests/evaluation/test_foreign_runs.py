@@ -80,7 +80,7 @@ def nothing():
 
 network = Net()
 """
-EVALUATION = ("--data", "Digits", "--eps", "0.05,0.1", "--images", "30")
+EVALUATION = ("--data", "Digits", "--suite", "quick", "--eps", "0.05,0.1", "--images", "30", "--suite", "quick")
 
 
 @pytest.fixture
@@ -130,20 +130,20 @@ def test_one_command_and_a_run_like_any_other(
     assert record.parameters == sum(p.numel() for p in trained_net.parameters())
     assert record.environment.versions["spikingjelly"]
     x, y = digits[2][:30], digits[3][:30]
-    direct = sp.evaluate(adapt(trained_net), (x, y), sp.Protocol(threats=[sp.Linf(0.05), sp.Linf(0.1)]))
+    direct = sp.evaluate(adapt(trained_net), (x, y), sp.Protocol(threats=[0.05, 0.1], suite="quick"))
     assert found["status"] == direct.diagnosis.status == "ok"
     assert found["clean_accuracy"]["value"] == direct.clean_accuracy().value > 0.6
     for eps, threat in enumerate(found["threats"]):
         assert threat["robust_accuracy"]["value"] == direct.robust_accuracy(eps).value
     assert found["threats"][1]["robust_accuracy"]["value"] < found["clean_accuracy"]["value"]
     assert "examples.npz" in Run(Path("runs/mine")).evaluations[0]
-    assert "--trust" in fails("evaluate", "runs/mine", "--eps", "0.05,0.1", "--images", "30")
+    assert "--trust" in fails("evaluate", "runs/mine", "--eps", "0.05,0.1", "--images", "30", "--suite", "quick")
     assert "--trust" in fails("probe", "runs/mine", "--images", "20")
     with monkeypatch.context() as patch:
         patch.setattr(
             "spikeproof.evaluation.evaluated_runs.evaluate_pool", lambda *a, **k: pytest.fail("attacked again")
         )
-        main(["evaluate", "runs/mine", "--trust", "--eps", "0.05,0.1", "--images", "30"])
+        main(["evaluate", "runs/mine", "--trust", "--eps", "0.05,0.1", "--images", "30", "--suite", "quick"])
         main(["evaluate", "--model", "foreign_nets:build", "--weights", "mine.pt", *EVALUATION, "--out", "runs/mine"])
     main(["train", "--config", "demo/standard", "--training.epochs", "1", "--out", "runs/a"])
     assert "--trust" in fails("evaluate", "runs", "--eps", "0.05", "--images", "30")  # before any is attacked
@@ -195,7 +195,7 @@ MODEL = ("--model", "foreign_nets:build")
     ("arguments", "says"),
     [
         ((), "name run folders, or a network from elsewhere: --model package.module:function"),
-        (("runs/a", "--out", "b"), "go with --model"),
+        (("runs/a", "--out", "b"), "--out: only with --model; a run folder has its own"),
         (("runs/a", *MODEL, "--data", "Digits"), "--model names a network from elsewhere, and runs/a has its own"),
         (MODEL, "say with --data what the network is tested on"),
         ((*MODEL, "--data", "Digit"), "did you mean 'Digits'"),
@@ -289,10 +289,10 @@ def test_another_number_of_classes_than_the_data_have_is_refused(classes: int) -
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
     part = sp.Digits().part("test").first(20)
     with pytest.raises(sp.UserError, match=f"{classes} classes"):
-        sp.evaluate(model, part, sp.Protocol(threats=sp.Linf(0.1)))
+        sp.evaluate(model, part, sp.Protocol(threats=0.1, suite="quick"))
     x, y = part.batch(range(20))
     if classes > 10:  # tensors come without a data set's word
-        assert sp.evaluate(model, (x, y), sp.Protocol(threats=sp.Linf(0.1))).diagnosis.status == "ok"
+        assert sp.evaluate(model, (x, y), sp.Protocol(threats=0.1, suite="quick")).diagnosis.status == "ok"
 
 
 def test_an_empty_selection_is_refused() -> None:
@@ -300,7 +300,7 @@ def test_an_empty_selection_is_refused() -> None:
     with pytest.raises(sp.UserError, match="there are no images"):
         predictions(nn.Flatten(), empty, 10, 1, False, 0)
     with pytest.raises(sp.UserError, match="there are no images"):
-        sp.evaluate(nn.Flatten(), empty, sp.Protocol(threats=sp.Linf(0.1)))
+        sp.evaluate(nn.Flatten(), empty, sp.Protocol(threats=0.1, suite="quick"))
 
 
 @pytest.mark.parametrize("library", ["spikingjelly", "snntorch"])
@@ -314,7 +314,7 @@ def test_forgetting_to_adapt_cannot_hurt(library: str, digits: tuple[Tensor, ...
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), neuron(), nn.Linear(24, 10))
     images = digits[2][:20], digits[3][:20]
     plain, adapted = (
-        sp.evaluate(m, images, sp.Protocol(threats=sp.Linf(0.05))).arrays() for m in (model, adapt(model))
+        sp.evaluate(m, images, sp.Protocol(threats=0.05, suite="quick")).arrays() for m in (model, adapt(model))
     )
     assert all(np.array_equal(plain[name], adapted[name]) for name in plain)
     probed = [sp.probe(m, *images, sp.Linf(0.05)).summary() for m in (model, adapt(model))]

@@ -55,7 +55,7 @@ def test_a_suite_may_judge_by_vote_and_says_so():
 def test_a_network_that_draws_nothing_is_asked_once_whatever_draws_say():
     model = sp.Network(architecture=sp.MLP(hidden=(4,)), steps=2).build((1, 2, 2), 3)
     x, y = torch.rand(3, 1, 2, 2), torch.zeros(3, dtype=torch.long)
-    assert sp.evaluate(model, (x, y), sp.Protocol(threats=sp.Linf(0.1), draws=8)).draws == 1
+    assert sp.evaluate(model, (x, y), sp.Protocol(threats=sp.Linf(0.1), draws=8, suite="quick")).draws == 1
 
 
 def test_qte_by_hand():
@@ -70,7 +70,7 @@ def test_verdicts_have_their_qte():
     model = sp.Network(architecture=sp.MLP(hidden=(8,)), neuron=sp.ReLU(), steps=1).build((1, 2, 2), 3)
     x = torch.rand(20, 1, 2, 2)
     y = model(x).argmax(1)
-    found = sp.evaluate(model, (x, y), sp.Protocol(threats=[sp.Linf(0.1), sp.Linf(0.3)]))
+    found = sp.evaluate(model, (x, y), sp.Protocol(threats=[sp.Linf(0.1), sp.Linf(0.3)], suite="quick"))
     a, b = (found.robust_accuracy(i).value for i in (0, 1))
     assert found.qte() == pytest.approx(0.1 * (1 + a) / 2 + 0.2 * (a + b) / 2)
     assert found.summary()["qte"] == found.qte()

@@ -15,11 +15,9 @@ from spikeproof.data.events.recordings import EventDataSet
 from spikeproof.data.events.streams import Sensor
 from spikeproof.data.images import Images
 from spikeproof.data.published_files import folder_inside
-from spikeproof.data.splits import stratified_order
+from spikeproof.data.splits import SALT, stratified_order
 from spikeproof.data.twins import warn_of_twins
 from spikeproof.randomness import seed_from
-
-SALT = 34  # the test part of a split is drawn by another seed than its validation part
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,12 @@ from spikeproof.calling import as_evaluated, in_full_precision
 from spikeproof.evaluation.flags.statistics import share
 from spikeproof.randomness import seeded
 from spikeproof.snn import Internals, Slope, record
+from spikeproof.snn.layer_names import layer_names
 
 
 @dataclass(frozen=True)
 class Activity:
-    """Shares by layer, empty for a network without spiking layers.
+    """Shares by layer, which has the name that `layer_names` gives it; empty for a network without spiking layers.
 
     Neurons that never fire are `dead`; those that fire at every step of every image are `saturated`. Potentials are
     `outside` the slope's window where the surrogate slope has vanished; layers without a slope have no such share.
@@ -38,10 +39,11 @@ def activity(model: nn.Module, x: Tensor, batch: int, seed: int) -> Activity:
                 always[name] = fired.all(0).all(0) & always.get(name, True)
                 if isinstance(slope := seen.layers[name].gradient, Slope):
                     inside[name] = inside.get(name, 0.0) + len(part) * _share_inside(slope, seen, name)
+    said = layer_names(model)
     return Activity(
-        dead={name: 1 - share(fires) for name, fires in ever.items()},
-        saturated={name: share(fires) for name, fires in always.items()},
-        outside={name: 1 - total / len(x) for name, total in inside.items()},
+        dead={said.get(name, name): 1 - share(fires) for name, fires in ever.items()},
+        saturated={said.get(name, name): share(fires) for name, fires in always.items()},
+        outside={said.get(name, name): 1 - total / len(x) for name, total in inside.items()},
     )
 
 

@@ -15,6 +15,7 @@ from spikeproof.shortage import unless_short
 KEPT = 8  # images that are looked for in memory
 NEAR = 0.05  # in pixel units: of images that are taken for others' neighbours
 TINY = 1e-6  # a change of pixels that only rounding sees
+SUM = 1e-3  # as far from 1 rounding leaves the sum of a softmax
 ALONE = 4  # images that are asked about alone as well
 CALLS = 60  # in a row, after which a gradient is asked for again: more than the suite `quick` makes of a network
 
@@ -203,6 +204,21 @@ def other_logits(network: Inspection) -> Measured:
         with_gradients = network.ask(x, model=network.views[OWN], gradients=True)
         changed["with gradients"] = share_changed(with_gradients, network.usual)
     return Measured(number=max(changed.values()), details={name: number for name, number in changed.items() if number})
+
+
+@check(
+    Inspection,
+    key="probabilities",
+    name="outputs are probabilities",
+    threshold=0.5,  # of the images: rates of spikes may add up to 1 now and then
+    spoils=False,
+    number="share of images whose outputs are none below 0 and add up to 1",
+    meaning="The network ends with a softmax. Where it is sure, what it says is rounded to 0 and 1, and its "
+    "gradients to 0. Leave the softmax away, logits are meant.",
+)
+def probabilities(network: Inspection) -> Measured:
+    outputs = network.usual
+    return Measured(number=share((outputs >= 0).all(1) & ((outputs.sum(1) - 1).abs() < SUM)))
 
 
 @check(

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spikeproof.reports.wording import size
+
 MOST_PICTURES = 6
+
+
+def _even(scale: float) -> float:
+    """A size without what rounding left of it: whole grey levels, or four digits."""
+    levels = 255 * scale
+    return round(levels) / 255 if abs(levels - round(levels)) < 1e-3 else round(scale, 4)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ def gallery(arrays: dict[str, np.ndarray]) -> Gallery:
         Picture(*names, *map(_uri, (clean[i], adversarial[i], 0.5 + change[i] / (2 * scale))))
         for i, names in enumerate(said(arrays))
     ]
-    return Gallery(str(arrays["threat"]), f"{round(255 * scale, 1):g}/255", pictures)
+    return Gallery(str(arrays["threat"]), size(_even(scale)), pictures)
 
 
 def said(arrays: dict[str, np.ndarray]) -> list[tuple[str, str, str]]:

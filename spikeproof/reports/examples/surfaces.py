@@ -6,7 +6,7 @@ from spikeproof.reports.examples.event_counts import changes
 
 SIDE = 64  # pixels of a picture; of a larger sensor, squares of pixels are joined
 Colour = tuple[int, int, int]
-OFF, ON = (255, 80, 64), (64, 150, 255)  # the polarities, red and blue; both together are nearly white
+OFF, ON = (170, 90, 255), (110, 215, 80)  # the polarities, violet and green; both together are nearly white
 HALF = (128, 128, 128)  # a single polarity is drawn twice, half as bright
 ADDED, REMOVED = (255, 130, 67), (98, 184, 245)  # what the page shows as appeared and vanished; together white too
 

@@ -1,10 +1,11 @@
 """How does accuracy fall as the adversary grows?"""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from spikeproof.reports.figures.drawings import INK, drawn, series
+from spikeproof.reports.figures.drawings import INK, drawn, look, painted, series
 from spikeproof.reports.reading.conditions import Conditions
 from spikeproof.reports.reading.contenders import Comparison, Contender
 from spikeproof.reports.reading.intervals import Estimate
@@ -14,27 +15,42 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+LABELLED = 10  # the best
+SIZE = (10.4, 4.3)  # inches
 
 
 def accuracy_curves(comparison: Comparison, colours: dict[str, int]) -> Markup:
-    """Accuracy against eps (eps 0 is clean) with 95 % bands; thin lines are single seeds."""
+    """Accuracy against eps (eps 0 is clean) with 95 % bands; thin lines are single seeds, a dotted one is chance."""
+    heard = [f"{c.row.name}: {', '.join(percent(e.value) for e in _estimates(c))}" for c in comparison.ranked]
+    return drawn(
+        _plot(comparison, colours),
+        size=SIZE,
+        key=f"accuracy-{comparison.letter}",
+        title="Accuracy against the size of the perturbation",
+        description=f"From clean to the largest eps. {'; '.join(heard)}. Chance is {percent(comparison.chance)}.",
+    )
 
+
+def accuracy_picture(comparison: Comparison, colours: dict[str, int]) -> bytes:
+    """The same as a PNG."""
+    return painted(_plot(comparison, colours), size=SIZE)
+
+
+def _plot(comparison: Comparison, colours: dict[str, int]) -> "Callable[[Figure], None]":
     def plot(figure: "Figure") -> None:
         axes = figure.add_subplot()
         for contender in comparison.ranked:
             _curve(axes, contender, comparison.conditions, colours[contender.row.name])
-        _end_labels(axes, comparison.ranked, _positions(comparison.conditions)[-1], colours)
+        _chance(axes, comparison.chance)
+        _end_labels(axes, comparison.ranked[:LABELLED], _positions(comparison.conditions)[-1], colours)
         _eps_axis(axes, comparison.conditions)
 
-    heard = [f"{c.row.name}: {', '.join(percent(e.value) for e in _estimates(c))}" for c in comparison.ranked]
-    return drawn(
-        plot,
-        size=(6.4, 3.7),
-        key=f"accuracy-{comparison.letter}",
-        title="Accuracy against the size of the perturbation",
-        description="From clean to the largest eps. " + "; ".join(heard) + ".",
-    )
+    return plot
+
+
+def _chance(axes: "Axes", chance: float) -> None:
+    axes.axhline(100 * chance, color=INK, linewidth=0.8, linestyle=":")
+    axes.text(0, 100 * chance + 1.2, f"chance, {percent(chance)}", color=INK, fontsize=8, parse_math=False)
 
 
 def _estimates(contender: Contender) -> list[Estimate]:
@@ -61,9 +77,7 @@ def _curve(axes: "Axes", contender: Contender, shared: Conditions, colour: int) 
     axes.plot(
         at,
         [100 * e.value for e in estimates],
-        color=ink,
-        marker=MARKERS[colour % len(MARKERS)],
-        markersize=4.5,
+        **look(colour),
     )
 
 

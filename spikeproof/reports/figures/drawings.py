@@ -10,7 +10,8 @@ from markupsafe import Markup, escape
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SERIES = 9
+SERIES = 10
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")  # filled, and hollow from the eleventh network on
 # Colours that stand for CSS values: matplotlib takes only real ones; they are exchanged in the finished SVG.
 INK, RULE = "#010203", "#010204"
 
@@ -21,6 +22,16 @@ def series(index: int) -> str:
 
 
 _PAGE = {INK: "currentColor", RULE: "var(--rule)"} | {series(i): f"var(--series-{i})" for i in range(SERIES)}
+_PAINT = {INK: "#1b1d21", RULE: "#dddfe2"} | dict(
+    zip(
+        (series(i) for i in range(SERIES)),
+        (
+            *("#0072b2", "#d55e00", "#00916a", "#b8568c", "#a87200"),
+            *("#2e8bc0", "#33363c", "#7a7400", "#7d4fb3", "#85888f"),
+        ),
+        strict=True,
+    )
+)
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": ["DejaVu Sans"],
@@ -51,6 +62,52 @@ _STYLE: dict[Any, Any] = {
     "lines.solid_capstyle": "round",
 }
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+
+
+def look(index: int) -> dict[str, Any]:
+    """The line of network number `index`: colour and marker, which no two of the first twenty share."""
+    hollow = index // SERIES % 2 == 1
+    ink = series(index)
+    return {
+        "color": ink,
+        "marker": MARKERS[index % len(MARKERS)],
+        "markersize": 5,
+        "fillstyle": "none" if hollow else "full",
+        "linestyle": "--" if hollow else "-",
+    }
+
+
+def painted(plot: "Callable[[Figure], None]", *, size: tuple[float, float]) -> bytes:
+    """The same drawing as a PNG, dark on white."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE | {"figure.facecolor": "white"}):
+        figure = Figure(size, layout="constrained")
+        plot(figure)
+        for artist in figure.findobj():
+            _paint(artist)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _paint(artist: Any) -> None:
+    """Real colours in the place of those that stand for CSS values."""
+    from matplotlib.colors import to_hex
+
+    for name in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+        get, put = getattr(artist, f"get_{name}", None), getattr(artist, f"set_{name}", None)
+        if get is None or put is None:
+            continue
+        value = get()
+        value = value[0] if hasattr(value, "shape") and getattr(value, "ndim", 1) == 2 and len(value) else value
+        try:
+            real = _PAINT.get(to_hex(value))
+        except (TypeError, ValueError):
+            continue
+        if real:
+            put(real)
 
 
 def drawn(

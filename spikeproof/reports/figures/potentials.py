@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from spikeproof.reports.figures.curves import MARKERS
-from spikeproof.reports.figures.drawings import INK, SERIES, drawn, series
+from spikeproof.reports.figures.drawings import INK, MARKERS, SERIES, drawn, series
 from spikeproof.reports.reading.probing import Probed
 
 if TYPE_CHECKING:

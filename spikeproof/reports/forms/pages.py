@@ -1,5 +1,7 @@
 """How do run folders become one page that anybody can open, offline and years later?"""
 
+import base64
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +19,30 @@ from spikeproof.reports.figures.curves import accuracy_curves
 from spikeproof.reports.figures.drawings import SERIES
 from spikeproof.reports.figures.learning import begins_converted, learning_curves
 from spikeproof.reports.figures.potentials import potential_courses
+from spikeproof.reports.forms.downloads import downloads
 from spikeproof.reports.forms.sentences import conclude
 from spikeproof.reports.reading import flagging, probing, proved
 from spikeproof.reports.reading.breakdowns import Breakdown, Together, breakdowns, joined
+from spikeproof.reports.reading.classes import Classes, classes
 from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Standings
 from spikeproof.reports.reading.evidence import understood
 from spikeproof.reports.reading.origins import origin, origin_in_full
+from spikeproof.reports.wording import grouped
 from spikeproof.runs.json_forms import as_json as to_json
 
 _HERE = Path(__file__).parent
+SHAPES = (  # of the markers of curves, in a square of 12
+    "M6 1.5a4.5 4.5 0 1 0 .01 0z",
+    "M2 2h8v8H2z",
+    "M6 1.5 11 10.5H1z",
+    "M6 .8 11.2 6 6 11.2.8 6z",
+    "M6 10.5 1 1.5h10z",
+    "M4 1h4v3h3v4H8v3H4V8H1V4h3z",
+    "M3.5 1 6 3.5 8.5 1 11 3.5 8.5 6 11 8.5 8.5 11 6 8.5 3.5 11 1 8.5 3.5 6 1 3.5z",
+    "M1.5 6 10.5 1v10z",
+    "M10.5 6 1.5 1v10z",
+    "M6 .9 11.1 4.6 9.2 10.6H2.8L.9 4.6z",
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,7 @@ class Portrait:
     climb: Markup | None
     probed: probing.Probed | None
     potentials: Markup | None
+    classes: Classes | None
 
     @property
     def converted(self) -> bool:
@@ -74,7 +92,9 @@ def page(found: Standings, title: str) -> str:
     environment.filters |= {f"proved_{name}": getattr(proved, name) for name in ("cells", "promise")}
     environment.globals.update(remarks=proved.remarks, faults=proved.faults)
     environment.filters |= {name: getattr(flagging, name) for name in ("because", "cautions", "figure")}
+    environment.globals |= {"series": SERIES, "shapes": SHAPES}
     colours = {contender.row.name: index for index, contender in enumerate(found.contenders)}
+    script = (_HERE / "report.js").read_text(encoding="utf-8")
     portraits = [_portrait(contender, colours) for contender in found.contenders]
     found_proved = {c.row.name: several for c in found.contenders if (several := proved.proved(c))}
     broken = {contender.row.name: breakdowns(contender) for contender in found.contenders}
@@ -86,7 +106,11 @@ def page(found: Standings, title: str) -> str:
         resplit=[comparison for comparison in found.comparisons if comparison.conditions.resplit],
         counted=sorted({t.unit for comparison in found.comparisons for t in comparison.conditions.threats} - {""}),
         conclusions=conclude(found),
-        colours={name: index % SERIES for name, index in colours.items()},
+        about=_about(found),
+        downloads=downloads(found, colours) if found.comparisons else [],
+        script=Markup(script),
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        colours=colours,
         anchors={name: f"network-{index + 1}" for name, index in colours.items()},
         curves=[accuracy_curves(c, colours) if c.ranked else None for c in found.comparisons],
         breakdowns=broken,
@@ -122,7 +146,21 @@ def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:
         climbing = climb(flagged, key, contender.row.name)
     found = probing.probed(contender)
     potentials = potential_courses(found, key, contender.row.name) if found else None
-    return Portrait(contender, pictures, seen, spikes, learning, flagged, climbing, found, potentials)
+    names = [str(name) for name in arrays["classes"]] if arrays and "classes" in arrays else []
+    told_apart = classes(contender, names)
+    return Portrait(contender, pictures, seen, spikes, learning, flagged, climbing, found, potentials, told_apart)
+
+
+def _about(found: Standings) -> list[str]:
+    """When, by which suite, on what: the line under the title. The day is that of the last training that is known."""
+    days = [one.record.finished[:10] for c in found.contenders for one in c.seeds if one.record.finished]
+    told = [f"trained until {max(days)}"] if days else []
+    for comparison in found.comparisons[:1]:
+        shared = comparison.conditions
+        data = shared.data.partition("(")[0]
+        told += [f"suite {shared.suite}", f"{grouped(shared.images)} {shared.what.many} of {data}"]
+        told.append(", ".join(threat.label for threat in shared.threats))
+    return told + ([f"and {len(found.comparisons) - 1} more protocols"] if len(found.comparisons) > 1 else [])
 
 
 def _style(recordings: bool) -> str:

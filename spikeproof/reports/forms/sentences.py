@@ -3,17 +3,24 @@
 from dataclasses import dataclass
 
 from spikeproof.reports.reading.contenders import Comparison, Contender, Standings
-from spikeproof.reports.reading.flagging import cautions, flagged
+from spikeproof.reports.reading.flagging import FLAGS, cautions, flagged
 from spikeproof.reports.reading.intervals import Paired, paired
-from spikeproof.reports.wording import NARROW, counted, grouped, listed, with_interval
+from spikeproof.reports.wording import NARROW, counted, grouped, listed, percent, with_interval
+
+FOR_DEVELOPMENT = {"quick": "standard", "habit": "standard", "events": "events_standard"}  # and what makes a claim
+LEVEL = 0.05  # of a paired test
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The result of one comparison: `lede` is one sentence, `remarks` say how far it carries."""
+    """The result of one comparison: `lede` is one sentence, `remarks` say how far it carries.
+
+    `caution` is what stands above all, where the suite makes no claim.
+    """
 
     lede: str
     remarks: list[str]
+    caution: str = ""
 
 
 def conclude(standings: Standings) -> list[Conclusion]:
@@ -35,7 +42,21 @@ def _conclusion(comparison: Comparison, several: bool) -> Conclusion:
     remarks = [_runner_up(comparison)] if apart else []
     remarks += [] if comparison.same_images else [_other_splits(comparison)]
     remarks += [told for contender in comparison.ranked if (told := _cautioned(contender))]
-    return Conclusion(prefix + _lede(comparison), remarks + _refused(comparison))
+    remarks += [*_refused(comparison), _looked_for(comparison)]
+    return Conclusion(prefix + _lede(comparison), remarks, _caution(comparison, prefix))
+
+
+def _caution(comparison: Comparison, prefix: str) -> str:
+    suite = comparison.conditions.suite.partition(",")[0]
+    if suite not in FOR_DEVELOPMENT:
+        return ""
+    return f"{prefix}For development, not a claim: run --suite {FOR_DEVELOPMENT[suite]}."
+
+
+def _looked_for(comparison: Comparison) -> str:
+    """How many red flags were looked for; the smallest number of all networks."""
+    found = min(len(flagged(contender).checks) for contender in comparison.contenders)
+    return f"Of {FLAGS} red flags {found if found else 'none'} {'was' if found == 1 else 'were'} looked for."
 
 
 def _other_splits(comparison: Comparison) -> str:
@@ -86,9 +107,27 @@ def _lede(comparison: Comparison) -> str:
     if len(comparison.contenders) == 1:
         return f"The one network evaluated, {best.row.name}, {held}."
     tied = [contender.row.name for contender in comparison.ranked if contender.row.rank == 1]
+    if best.worst.low <= comparison.chance:
+        guess = f"guessing keeps {percent(comparison.chance)}"
+        return f"None holds: nobody is above chance. {listed(tied)}, which comes first, {held}; {guess}."
     if len(tied) > 1:
         return f"{listed(tied)} come first together: each {held}."
+    if level := [c.row.name for c in comparison.ranked[1:] if _is_level(best, c, len(shared.threats) - 1)]:
+        count = counted(len(comparison.contenders), "network")
+        return f"Of {count}, {best.row.name} comes first, level with {listed(level)}: it {held}."
     return f"Of {counted(len(comparison.contenders), 'network')}, {best.row.name} holds best: it {held}."
+
+
+def _is_level(best: Contender, other: Contender, threat: int) -> bool:
+    """Whether the paired test, where it can be asked, does not tell the two apart."""
+    if not _are_paired(best, other):
+        return False
+    return paired(best.verdicts[0].holds(threat), other.verdicts[0].holds(threat)).p >= LEVEL
+
+
+def _are_paired(best: Contender, other: Contender) -> bool:
+    """Single seeds that met the same images; others give no paired sample."""
+    return len(best.seeds) == len(other.seeds) == 1 and best.verdicts[0].met == other.verdicts[0].met
 
 
 def _runner_up(comparison: Comparison) -> str:
@@ -101,14 +140,14 @@ def _runner_up(comparison: Comparison) -> str:
 
 
 def _paired(best: Contender, second: Contender, threat: int) -> str:
-    """The sharper question, asked only of single seeds that met the same images: others give no paired sample."""
-    if len(best.seeds) > 1 or len(second.seeds) > 1 or best.verdicts[0].met != second.verdicts[0].met:
+    """The sharper question, where it can be asked."""
+    if not _are_paired(best, second):
         return ""
     one = best.what.one
     test: Paired = paired(best.verdicts[0].holds(threat), second.verdicts[0].holds(threat))
     p = "p < 0.001" if test.p < 0.001 else f"p = {test.p:.2g}"
     return (
         f" {one.capitalize()} by {one}, which is sharper, {grouped(test.only_first)} are held by the first alone and "
-        f"{grouped(test.only_second)} by the second alone: {'a' if test.p < 0.05 else 'no'} difference at the "
+        f"{grouped(test.only_second)} by the second alone: {'a' if test.p < LEVEL else 'no'} difference at the "
         f"5{NARROW}% level (exact McNemar test, {p})."
     )

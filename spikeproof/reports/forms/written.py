@@ -14,6 +14,16 @@ from spikeproof.runs import Run, written_whole
 TITLE = "Which spiking networks hold under attack?"
 
 
+def check_form(path: Path) -> str:
+    """The suffix of a report that can be written; raises `UserError` for another one, and for a folder."""
+    suffix = path.suffix.lower() or ".html"
+    if suffix not in (".html", ".json", ".md"):
+        raise UserError(f"a report is written as .html, .json or .md, by the name of its file; not as {path.suffix}")
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file, such as {path / 'report.html'}")
+    return suffix
+
+
 def write_report(runs: Sequence[Run], path: str | Path, *, title: str = TITLE, verdicts: str = "") -> Path:
     """Writes a report about `runs` to `path`, whole or not at all, and returns `path`.
 
@@ -28,9 +38,7 @@ def write_report(runs: Sequence[Run], path: str | Path, *, title: str = TITLE, v
         ".md": as_markdown,
     }
     path = Path(path)
-    suffix = path.suffix.lower() or ".html"
-    if suffix not in forms:
-        raise UserError(f"a report is written as .html, .json or .md, by the name of its file; not as {path.suffix}")
+    suffix = check_form(path)
     if not runs:
         raise UserError("no runs to report: give at least one run folder")
     text = forms[suffix](standings(runs, verdicts))

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from spikeproof.reports.reading.conditions import Conditions
 from spikeproof.reports.reading.evidence import Evidence, Judged
 from spikeproof.reports.reading.intervals import Estimate
+from spikeproof.reports.reading.objectives import in_words, learned_by
 from spikeproof.reports.wording import Noun, noun
 
 NOT_EVALUATED = "not evaluated"
+ANN_UNITS = ("ReLU", "QCFS")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,22 @@ class Contender:
         return self.seeds[0].what
 
     @property
+    def learned(self) -> str:
+        """What it was trained by, in a few words."""
+        config = self.seeds[0].record.config
+        choice = learned_by(config)
+        begun = "converted, " if config.get("conversion") and choice == config.get("objective") else ""
+        return begun + in_words(choice) if choice else "–"
+
+    @property
+    def is_ann(self) -> bool:
+        """Whether its units are an ANN's: then it does not spike."""
+        config = self.seeds[0].record.config
+        neuron = ((config.get("network") or {}).get("init_args") or {}).get("neuron") or {}
+        kind = str(neuron.get("class_path") if isinstance(neuron, dict) else neuron).rpartition(".")[2]
+        return kind in ANN_UNITS and not config.get("conversion")
+
+    @property
     def worst(self) -> Estimate:
         """Robust accuracy at the largest eps, of a network that has one."""
         return list(self.row.robust.values())[-1]
@@ -65,6 +83,11 @@ class Comparison:
     @property
     def ranked(self) -> list[Contender]:
         return [contender for contender in self.contenders if contender.row.rank]
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of who guesses: one over the number of classes that were met."""
+        return 1 / max(1, *(1 + int(v.label.max()) for c in self.contenders for v in c.verdicts))
 
     @property
     def same_images(self) -> bool:

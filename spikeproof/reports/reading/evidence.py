@@ -28,6 +28,8 @@ class Judged:
     """How one network stood; `broken_at` and `broken_by` [N], beside each `label`, index threats and attacks
     of `conditions`.
 
+    `label`, `clean_prediction` and `broken_as` [N] are classes.
+
     Networks whose `met` is equal met the same images, one by one; seeds that have a split each do not. `robust` is
     empty where the verdict is not "ok".
     """
@@ -40,6 +42,8 @@ class Judged:
     label: np.ndarray
     broken_at: np.ndarray
     broken_by: np.ndarray
+    clean_prediction: np.ndarray
+    broken_as: np.ndarray | None = None
 
     def holds(self, threat: int) -> np.ndarray:
         """Which images [N] are right without attack and under every attack up to threat number `threat`."""
@@ -169,6 +173,8 @@ def _read_verdicts(folder: Folder) -> Judged:
             arrays["label"],
             arrays["broken_at"],
             arrays["broken_by"],
+            arrays["clean_prediction"],
+            arrays.get("broken_as"),
         )
 
 

@@ -3,13 +3,13 @@
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from spikeproof.choices import UserError
 from spikeproof.reports.reading.conditions import Conditions
 from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Row, Standings
 from spikeproof.reports.reading.evidence import Evidence, read_evidence
 from spikeproof.reports.reading.intervals import over_seeds
+from spikeproof.reports.reading.objectives import learned_by
 from spikeproof.reports.wording import spelled
 from spikeproof.runs import Run
 from spikeproof.runs.protocol_names import name_of
@@ -89,7 +89,7 @@ def _row(name: str, group: tuple[Evidence, ...]) -> Row:
     verdicts = [one.verdicts for one in group if one.verdicts]
     status, reason = _trust(group)
     first = group[0].record
-    objective = _learned_by(first.config)
+    objective = learned_by(first.config)
     images = verdicts[0].conditions.images if verdicts else 0
     shares = zip(*(v.robust for v in verdicts), strict=True) if status == "ok" else ()
     labels = [threat.label for threat in verdicts[0].conditions.threats] if status == "ok" else []
@@ -107,13 +107,6 @@ def _row(name: str, group: tuple[Evidence, ...]) -> Row:
         training_seconds=_mean(one.record.training_seconds for one in group),
         parameters=first.parameters,
     )
-
-
-def _learned_by(config: dict[str, Any]) -> Any:
-    """The objective; or, for a network that was not trained, how it came to its weights."""
-    training = (config.get("training") or {}).get("init_args") or {}
-    begun = config.get("conversion") or config.get("weights")
-    return begun if training.get("epochs") == 0 and begun else config.get("objective")
 
 
 def _trust(group: tuple[Evidence, ...]) -> tuple[str, str]:
