@@ -17,7 +17,7 @@ from rich.console import Console
 
 from spikeproof import Linf, Protocol, Recipe, evaluate, suite_named, train
 from spikeproof.attacks import PGD
-from spikeproof.configs import from_config
+from spikeproof.cli.files import recipe_in
 from spikeproof.evaluation import Verdicts
 from spikeproof.objectives import Adversarial
 from spikeproof.progress import bar
@@ -25,8 +25,6 @@ from spikeproof.runs import environment, written_whole
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import IF, LIF, Neuron, ReLU, Triangle
-from spikeproof.untrusted.settings import yaml_in
-from spikeproof.untrusted.texts import text_of
 
 STANDARD = replace(suite_named("standard"), name="standard, no flags that attack", examined=0)
 TRAINED_AT = {"digits": 0.15, "fashion_mnist": 0.1, "cifar10_small": 8 / 255}
@@ -65,7 +63,7 @@ VARIANTS = (
 
 def recipe(data: str, variant: Variant) -> Recipe:
     """Adversarial training by PGD-5 of `variant`, after the configuration of the data set."""
-    config = from_config(yaml_in(text_of(Path(f"configs/{data}/adversarial.yaml"))), Recipe)
+    config = recipe_in(Path(data, "adversarial"))
     threat = Linf(eps=TRAINED_AT[data])
     return replace(
         config,

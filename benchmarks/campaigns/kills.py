@@ -17,6 +17,7 @@ from safetensors import safe_open
 from benchmarks.campaigns.children import End, tried
 from benchmarks.campaigns.journal import Journal, Tally
 from spikeproof.cli import main
+from spikeproof.cli.shipped import SHIPPED
 
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 WATCHED = ("replace", "rename", "unlink", "remove", "fsync")
@@ -138,7 +139,7 @@ def _without_times(value: Any) -> Any:
 
 def campaign(journal: Journal, trials: int, out_of_time: Callable[[], bool], only: str | None = None) -> None:
     """So many kills of each command, one of each in turn; what is found goes into the journal after each."""
-    configs = Path("configs/digits").absolute()
+    configs = SHIPPED / "digits"
     with tempfile.TemporaryDirectory() as place:
         victims = []
         for name, command in commands(configs).items():
