@@ -15,6 +15,7 @@ from spikeproof.controls import THREAT
 from spikeproof.data import Digits
 from spikeproof.evaluation import Protocol, evaluate, robustness, suite_named
 from spikeproof.evaluation.flags import CHECKS, Check, Flag, examine
+from spikeproof.runs import environment
 
 SUITES = ("quick", "standard")
 IMAGES = 100
@@ -88,6 +89,7 @@ def priced(network: nn.Module, suite: str, rounds: int) -> dict[str, Any]:
     return {
         "images": IMAGES,
         "rounds": rounds,
+        "commit": environment().versions.get("commit"),
         "with flags": medians(found[True]),
         "without": medians(found[False]),
         "ratio": {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)},

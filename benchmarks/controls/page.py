@@ -36,9 +36,9 @@ COSTS = """
 ## What flags cost
 
 The same evaluation of a network with plain training, on {images} images, with flags and without, in turns
-(`--costs {rounds}`). Medians. Counted are images passed through the network and back, those that fill up a
-batch too. The last column is the ratio of processor seconds of each pair: median, and from the smallest to the
-largest.
+(`--costs {rounds}`, commit {commit}). Medians. Counted are images passed through the network and back, those
+that fill up a batch too. The last column is the ratio of processor seconds of each pair: median, and from the
+smallest to the largest.
 
 | suite | | gradients | forwards | processor seconds | with : without |
 | --- | --- | --: | --: | --: | --: |
@@ -55,7 +55,8 @@ def page(record: dict[str, Any]) -> str:
     text += "".join(f"| {' | '.join(cells)} |\n" for cells in room(controls))
     text += NETWORKS + "".join(f"| {' | '.join(network(name, found))} |\n" for name, found in controls.items())
     if costs := record["costs"]:
-        text += COSTS.format(**next(iter(costs.values())))
+        commits = ", ".join(sorted({str(found["commit"]) for found in costs.values()}))
+        text += COSTS.format(**next(iter(costs.values())) | {"commit": commits})
         text += "".join(f"| {' | '.join(cells)} |\n" for suite, found in costs.items() for cells in cost(suite, found))
     return text
 

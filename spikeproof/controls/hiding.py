@@ -323,7 +323,7 @@ HIDING = tuple(
         ),
         "threshold guarding without adversarial training": (
             lambda trained: trained.by("guarded", ThresholdGuarding(weight=2.0, distance=2.0), small()),
-            "default-path-far-from-worst",
+            "outside-window",
         ),
         "labels alone, a mirrored gradient": (
             lambda trained: Changed(trained.plain(), mirrored),
