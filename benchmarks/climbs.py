@@ -1,8 +1,8 @@
 """Which climb finds most, for how many gradients? `python -m benchmarks.climbs RUN... --eps EPS... --out FILE`.
 
-Every candidate attacks the images that FGSM and PGD-20 leave, each by itself: what is left, and what it cost. The best
-sets of one, two and three are found by trying all. Then Square attacks what the climbs of `standard` leave: so many were
-missed by gradients. Stopped, the command goes on with the next network.
+Each candidate attacks the images that FGSM and PGD-20 leave, alone: what is left, and what did it cost? The best
+sets of one, two and three are found by trying all. Square then attacks what the climbs of `standard` leave. That
+is what gradients missed. Stopped, the command goes on with the next network.
 """
 
 import argparse

@@ -133,6 +133,11 @@ def test_a_folder_of_0_1_0_is_evaluated_again(old: Path) -> None:
         (sp.APGD(loss=sp.DLR(), steps=50), "APGD-DLR-50"),
         (sp.Along(attack=sp.APGD(), paths=(sp.ASSG(),)), "APGD-CE (ASSG)"),
         (sp.Along(attack=sp.SAPGD(), paths=(sp.ASSG(),)), "SA-PGD-100 (ASSG)"),
+        (sp.Along(attack=sp.APGD(), paths=(sp.ASSG(share=0.9),)), "APGD-CE (ASSG 0.9)"),
+        (
+            sp.Along(attack=sp.APGD(), paths=(sp.Triangle(width=0.5, detach_reset=False),)),
+            "APGD-CE (Triangle 0.5 through the reset)",
+        ),
         (sp.Along(attack=sp.SAPGD(loss=sp.Margin()), paths=(sp.ATan(alpha=10.0),)), "SA-PGD-100 (margin, ATan 10)"),
         (sp.Targeted(attack=sp.APGD(loss=sp.TargetedDLR())), "APGD-T"),
         (sp.TwinTransfer(), "ANN twin, APGD-CE"),

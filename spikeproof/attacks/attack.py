@@ -63,8 +63,11 @@ class Attack(Choice):
             known = " and ".join(self.under)
             raise UserError(f"{short(self)} searches under threats on {known}, not on {threat.kind} as {threat} is")
 
-    def on(self, model: nn.Module) -> "Attack":
-        """What the attack comes down to on `model`; what it needs beside the model is read here, once."""
+    def on(self, model: nn.Module, *, trust: bool = False) -> "Attack":
+        """What the attack comes down to on `model`; what it needs beside the model is read here, once.
+
+        Raises `UserError` where that is code from outside spikeproof, unless `trust` is set.
+        """
         return self
 
     def members(self) -> "list[Attack]":

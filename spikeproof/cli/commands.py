@@ -6,10 +6,11 @@ from shutil import copyfile
 from typing import Annotated, Literal
 
 from spikeproof.attacks import Linf, Threat
+from spikeproof.certificates import Certificate, GaussianSmoothing, certify_run
 from spikeproof.choices import AtLeast, Count, Seed, Steps, UserError
 from spikeproof.cli import tables
 from spikeproof.cli.files import recipe_in
-from spikeproof.cli.given import heard, kept, protocol_of, refuse_untrusted, runs_of, threats_of
+from spikeproof.cli.given import certificate_of, heard, kept, protocol_of, refuse_untrusted, runs_of, threats_of
 from spikeproof.cli.shipped import SHIPPED, files_of, first_comment, names
 from spikeproof.comparison import compare as compare_recipes
 from spikeproof.conversion import Calibration, Conversion
@@ -18,7 +19,7 @@ from spikeproof.data import download as fetch
 from spikeproof.distributed import ALONE, joined, speaks_first
 from spikeproof.evaluation import evaluate_run, probe_run
 from spikeproof.objectives import Objective
-from spikeproof.progress import bar, shown
+from spikeproof.progress import bar, shown, silent
 from spikeproof.reports import ranking, write_report
 from spikeproof.runs import Run, find_runs, written_whole
 from spikeproof.snn import Neuron
@@ -139,6 +140,79 @@ def evaluate(
             )
         if ranks.first:
             tables.show(ranking([Run(run.path) for run in found], done.name), json)
+
+
+def certify(
+    runs: list[Path] | None = None,
+    certificate: Certificate = GaussianSmoothing(),
+    sigma: str | None = None,
+    n: Count | None = None,
+    alpha: float | None = None,
+    threat: Threat | None = None,
+    at: str | None = None,
+    images: Count | None = None,
+    part: PartName = "test",
+    batch: Count | None = None,
+    seed: Seed = 0,
+    model: str | None = None,
+    weights: Path | None = None,
+    data: DataSet | None = None,
+    out: Path | None = None,
+    data_root: Path | None = None,
+    device: str | None = None,
+    trust: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Prove radii that no attack can break, and write them into the run folders of trained networks.
+
+    What is certified is the smoothed network: the class that most passes under the noise of the certificate name.
+
+    Args:
+        runs: run folders, or folders of run folders
+        certificate: what proves a radius
+        sigma: deviation of its noise in pixel units, where it has one
+        n: draws that bound the probability of the class, where there are draws
+        alpha: how often at most that bound may be wrong
+        threat: what --at is a size of (default: the certificate's own)
+        at: give images up that cannot be certified so far, 8/255 for example
+        images: how many images, from the first on (default: all)
+        part: which part of the data
+        batch: passes computed at once (default: 500 on a CPU, else 2000)
+        seed: for the draws
+        model: package.module:function that builds a network trained elsewhere, and takes no arguments
+        weights: its state dict, safetensors or what torch.save wrote (default: the weights that it is built with)
+        data: the data set that it is tested on
+        out: its run folder (default: runs/FUNCTION)
+        data_root: folder of the data sets
+        device: cpu, cuda, cuda:1, ...
+        trust: use code from outside spikeproof that a run or an option names
+        quiet: show no progress
+    """
+    chosen = certificate_of(certificate, sigma=sigma, n=n, alpha=alpha)
+    if threat is not None and at is None:
+        raise UserError("--threat says what --at is a size of: give both, or neither")
+    size = replace(threat or chosen.threat(), eps=at) if at is not None else None  # type: ignore[type-var]
+    with joined(device) as ranks:
+        on = ranks.device_of(device)
+        found = ranks.of_first(lambda: runs_of(runs or [], model, weights, data, out, on))
+        for run in found:
+            with shown(heard(quiet) if ranks.first else silent, run.name) as progress:
+                certify_run(
+                    run,
+                    chosen,
+                    at=size,
+                    part=part,
+                    images=images,
+                    seed=seed,
+                    batch=batch,
+                    data_root=data_root,
+                    device=on,
+                    trust=trust or model is not None,
+                    ranks=ranks,
+                    progress=progress,
+                )
+        if ranks.first:
+            tables.show_certificates([Run(run.path) for run in found])
 
 
 def convert(

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from spikeproof.attacks import Linf, Threat
-from spikeproof.choices import UserError
+from spikeproof.certificates import Certificate
+from spikeproof.choices import UserError, fields_of, refuse_unknown
 from spikeproof.cli.files import protocol_in, suite_of
 from spikeproof.configs import from_config
 from spikeproof.data import DataSet
@@ -75,6 +76,14 @@ def protocol_of(
 def heard(quiet: bool) -> Report | None:
     """Who hears of progress: nobody, or whoever looks at stderr."""
     return silent if quiet else None
+
+
+def certificate_of(certificate: Certificate, **said: Any) -> Certificate:
+    """`certificate` with the fields that have options of their own; raises `UserError` for one that it has not."""
+    said = {name: value for name, value in said.items() if value is not None}
+    for name in said:
+        refuse_unknown(name, fields_of(type(certificate)), type(certificate))
+    return replace(certificate, **said) if said else certificate  # type: ignore[type-var]
 
 
 def kept(folder: Path) -> Epoch:

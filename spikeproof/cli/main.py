@@ -9,7 +9,7 @@ from spikeproof.cli.helping import help_for
 from spikeproof.cli.parsing import Command, sorted_words, understood
 from spikeproof.cli.tables import console, fail, say
 from spikeproof.distributed import is_said, speaks_first
-from spikeproof.training.memory import lacks_memory
+from spikeproof.shortage import lacks_memory
 from spikeproof.untrusted.words import brief, told
 
 COMMANDS: dict[str, Command] = {
@@ -17,6 +17,7 @@ COMMANDS: dict[str, Command] = {
     "train": commands.train,
     "convert": commands.convert,
     "evaluate": commands.evaluate,
+    "certify": commands.certify,
     "probe": commands.probe,
     "compare": commands.compare,
     "report": commands.report,
@@ -24,7 +25,7 @@ COMMANDS: dict[str, Command] = {
     "list": commands.list_names,
     "doctor": commands.doctor,
 }
-TOGETHER = ("demo", "train", "evaluate", "compare")  # what ranks do together; all else rank 0 does alone
+TOGETHER = ("demo", "train", "evaluate", "certify", "compare")  # what ranks do together; all else rank 0 does alone
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,12 +9,14 @@ from json import dumps as json_text
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.markup import escape as without_markup
 from rich.table import Table
 
 from spikeproof.attacks import Attack, AttackLoss, Threat
+from spikeproof.certificates import Certificate
 from spikeproof.choices import UserError, short
 from spikeproof.conversion import Conversion
 from spikeproof.data import Augmentation, DataSet
@@ -27,6 +29,7 @@ from spikeproof.reports import Estimate, Row
 from spikeproof.reports.reading.probing import HEADINGS, cells, probed
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run, environment
+from spikeproof.runs.certificate_files import read_certificates
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.records import Epoch, ProbesRecord
 from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, Readout
@@ -51,6 +54,7 @@ KINDS: dict[str, type] = {
     "threats": Threat,
     "attacks": Attack,
     "attack losses": AttackLoss,
+    "certificates": Certificate,
 }
 
 
@@ -124,6 +128,21 @@ def show_probes(runs: list[Run], json: bool = False) -> None:
     for contender in reversed(once.values()):
         if numbers := probed(contender):
             table.add_row(escape(contender.row.name), *cells(numbers))
+    console.print(table)
+
+
+def show_certificates(runs: list[Run]) -> None:
+    """What was certified, a line a network; radii in the norm of the certificate."""
+    heads = ("network", "right", "abstained", "mean radius", "median radius", "largest")
+    table = Table(*heads, box=None, header_style="bold", caption_justify="left")
+    for run in runs:
+        record, arrays = read_certificates(run)
+        right = np.where(arrays["prediction"] == arrays["label"], arrays["radius"], 0.0)
+        radii = (f"{radius:.4g}" for radius in (record.mean_radius, float(np.median(right)), record.largest_radius))
+        abstained = f"{record.abstained / record.images:.1%}"
+        accuracy = f"{record.accuracy.value:.1%}"
+        table.caption = f"{escape(record.certificate.label)}; radii in {escape(record.norm)}"
+        table.add_row(escape(run.name), accuracy, abstained, *radii)
     console.print(table)
 
 

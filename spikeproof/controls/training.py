@@ -63,8 +63,9 @@ def small_ann() -> Network:
 
 @dataclass(frozen=True)
 class Control:
-    """A network that must be flagged, or must not."""
+    """A network that must be flagged, or must not; `flags` are the keys of those that are there for it."""
 
     name: str
     honest: bool
     network: Callable[[Trained], nn.Module]
+    flags: tuple[str, ...] = ()

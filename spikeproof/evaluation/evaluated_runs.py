@@ -57,7 +57,7 @@ def evaluate_run(
     model, data = opened(run, "evaluate", device=device, trust=trust, ranks=ranks)
     network, _ = run.stated(WEIGHTS)
     fresh, chosen = Fresh(model), protocol.part_of(data, data_root)
-    print_ = fingerprint_of_verdicts(model, chosen, protocol, batch, ranks)
+    print_ = fingerprint_of_verdicts(model, chosen, protocol, batch, ranks, trust)
     folder = Folder(run.path / EVALUATIONS / f"{protocol.name}-{print_[:LETTERS]}")
     for there in (folder, run):  # beside run.json is what was written before
         if ranks.of_first(lambda: _is_there(there, network, print_)):  # noqa: B023
@@ -67,7 +67,7 @@ def evaluate_run(
             folder.path.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
         with shown(progress if ranks.first else silent, run.name) as report:
-            found = evaluate_pool(model, fresh, chosen, protocol, batch, Kept(folder, print_), report, ranks)
+            found = evaluate_pool(model, fresh, chosen, protocol, batch, Kept(folder, print_), report, ranks, trust)
         if not ranks.first:
             return folder
         # the summary comes last: while it is missing, nothing counts
@@ -77,7 +77,7 @@ def evaluate_run(
         right = (found.clean_prediction == found.label).nonzero()[0][:SHOWN]
         if found.diagnosis.status == "ok" and len(right):
             x, y = taken(model, chosen, torch.from_numpy(right))
-            attack = strongest(protocol.suite.attacks).averaging(found.draws)
+            attack = strongest(protocol.suite.attacks).averaging(found.draws).on(model, trust=trust)
             pictures = examples(model, x, y, found.threats[-1], attack, data.classes)
             folder.write_arrays(EXAMPLES, pictures)
         folder.write(

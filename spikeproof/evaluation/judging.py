@@ -14,6 +14,7 @@ from spikeproof.choices import Choice, UserError, short, within
 from spikeproof.evaluation.fresh import Fresh
 from spikeproof.progress import seldom
 from spikeproof.randomness import seed_from
+from spikeproof.shortage import free, lacks_memory
 from spikeproof.snn import GradientPath, attack_view
 
 
@@ -126,11 +127,10 @@ class Judge:
                         width=self.batch,
                         watch=watch,
                     )
-            except torch.OutOfMemoryError:
-                if self.batch == 1:
+            except (RuntimeError, MemoryError) as error:
+                if self.batch == 1 or not lacks_memory(error):
                     raise
+            free()  # outside of the block above: the error holds what was computed
             self.batch //= 2
             many = f"{self.batch} images are" if self.batch > 1 else "1 image is"
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
             warnings.warn(f"out of memory: from here on {many} attacked side by side", stacklevel=2)

@@ -4,7 +4,9 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
+from typing import Protocol as Interface
 
 import numpy as np
 import torch
@@ -24,6 +26,19 @@ from spikeproof.runs.weights import load_model, tensors_of
 STATES = "verdicts.partial*.npz"
 HASHED = 256  # images at once
 ANSWERED = 64  # images whose logits tell networks apart that share their weights
+
+
+class Way(Interface):
+    """How something is measured: a `Protocol`, or what else numbers depend on."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def sources(self) -> list[Path]: ...
 
 
 class Kept(NamedTuple):
@@ -164,32 +179,37 @@ class Ledger:
         return replace(self.verdicts, diagnosis=self.diagnosis)
 
 
-def fingerprint_of_verdicts(model: nn.Module, pool: Pool, protocol: Protocol, batch: int, ranks: Ranks = ALONE) -> str:
+def fingerprint_of_verdicts(
+    model: nn.Module, pool: Pool, protocol: Protocol, batch: int, ranks: Ranks = ALONE, trust: bool = False
+) -> str:
     """The `fingerprint` of an evaluation; the verdicts of a deterministic network are the same for any batch."""
-    return fingerprint(model, pool, protocol, batch if is_stochastic(model) else None, ranks)
+    return fingerprint(model, pool, protocol, batch if is_stochastic(model) else None, ranks, trust)
 
 
-def fingerprint(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None, ranks: Ranks = ALONE) -> str:
+def fingerprint(
+    model: nn.Module, pool: Pool, protocol: Way, batch: int | None, ranks: Ranks = ALONE, trust: bool = False
+) -> str:
     """A digest of all that numbers depend on: the network, its weights, what it answers to the first images, images,
     labels, the networks that images are transferred from, the protocol, and, unless None, the `batch`.
 
-    Raises `UserError` where `ranks` do not agree on one of these.
+    Raises `UserError` where `ranks` do not agree on one of these, and, unless `trust` is set, where one of those
+    networks is built by code from outside spikeproof.
     """
     whole = hashlib.sha256()
     parts: dict[str, Any] = defaultdict(hashlib.sha256)
-    for name, piece in _seen(model, pool, protocol, batch):
+    for name, piece in _seen(model, pool, protocol, batch, trust):
         whole.update(piece)
         parts[name].update(piece)
     ranks.agree({name: part.hexdigest() for name, part in parts.items()})
     return whole.hexdigest()
 
 
-def _seen(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None) -> Iterator[tuple[str, bytes]]:
+def _seen(model: nn.Module, pool: Pool, protocol: Way, batch: int | None, trust: bool) -> Iterator[tuple[str, bytes]]:
     """All that numbers depend on, by name, in pieces."""
     yield "protocol or network", f"{protocol.fingerprint} {batch} {is_stochastic(model)} {model}".encode()
     first, _ = pool.batch(torch.arange(min(len(pool), ANSWERED)))
     yield "answers to the first images", _bytes(predict(model, first, seed=protocol.seed))
-    for network in (model, *(load_model(source) for source in protocol.sources)):
+    for network in (model, *(load_model(source, trust=trust) for source in protocol.sources)):
         for tensor in tensors_of(network).values():
             yield "weights", _bytes(tensor)
     for indices in torch.arange(len(pool)).split(HASHED):

@@ -1,18 +1,17 @@
 """How is an evaluation done? A protocol: one protocol file is one leaderboard."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
-from torch.utils.data import Dataset as TorchDataset
 
 from spikeproof.attacks import Threat, Transfer
 from spikeproof.choices import Choice, Count, Seed, UserError, short, within
 from spikeproof.configs import to_config
 from spikeproof.data import DataSet, Images, PartName
+from spikeproof.evaluation.pools import part_of, pool_of
 from spikeproof.evaluation.predictions import Given
 from spikeproof.evaluation.suites import QUICK, Suite, suite_named
 from spikeproof.runs.protocol_names import fingerprint_of, protocol_name
@@ -67,45 +66,11 @@ class Protocol(Choice):
 
     def part_of(self, data: DataSet, data_root: str | Path | None = None) -> Images:
         """The images of a data set that are judged; raises `UserError` where there are fewer."""
-        found = data.part(self.part, data_root)
-        return found if self.images is None else found.first(self._at_most(found, f"the {self.part} part has"))
+        return part_of(data, self.part, self.images, data_root)
 
     def pool(self, data: DataSet | Images | tuple[Tensor, Tensor]) -> Images | Given:
         """The images of anything that is judged: of a data set those of `part`, of other images the first."""
-        if isinstance(data, DataSet):
-            return self.part_of(data)
-        if isinstance(data, Images):
-            return data if self.images is None else data.first(self._at_most(data, "there are"))
-        if isinstance(data, TensorDataset):
-            data = data.tensors
-        if not isinstance(data, tuple | list) or len(data) != 2:
-            raise UserError(
-                f"data are a data set, a part of one, or a pair (images, labels), not {_kind_of(data)}{_pair_of(data)}"
-            )
-        x, y = data
-        if self.images is None or not all(isinstance(each, Tensor) and each.ndim for each in data):
-            return Given(x, y)
-        count = self._at_most(x, "there are")
-        return Given(x[:count], y[:count])
-
-    def _at_most(self, found: Sized, what: str) -> int:
-        assert self.images is not None
-        if self.images > len(found):
-            raise UserError(f"{what} {len(found)} images: take 1 to {len(found)}, not {self.images}")
-        return self.images
-
-
-def _kind_of(data: object) -> str:
-    return f"{len(data)} things" if isinstance(data, tuple | list) else f"a {type(data).__name__}"
-
-
-def _pair_of(data: object) -> str:
-    """How torch's own kinds of data become a pair."""
-    if isinstance(data, DataLoader):
-        return ": x, y = map(torch.cat, zip(*loader)) makes one of it (without shuffle)"
-    if isinstance(data, TorchDataset):
-        return ": x, y = default_collate([data[i] for i in range(len(data))]) makes one of it"
-    return ""
+        return pool_of(data, self.part, self.images)
 
 
 def _suite(given: object) -> object:

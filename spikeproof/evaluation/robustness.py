@@ -49,6 +49,7 @@ def evaluate(
     *,
     batch: int | None = None,
     state: Run | None = None,
+    trust: bool = False,
     ranks: Ranks = ALONE,
     progress: Report | None = None,
 ) -> Verdicts:
@@ -59,7 +60,8 @@ def evaluate(
     stochastic is judged by the protocol's draws (default 16), and one that declares the contrary by one. Any other is
     judged by as many as are given (default 1). Attacks with a field `eot` left at 1 average over as many, and none
     stops at a first lucky draw. `batch` images are attacked at once (default 256). With `state`, a run folder, finished
-    batches are kept there and the same call, started again, goes on. The images are dealt to `ranks`, and each rank
+    batches are kept there and the same call, started again, goes on. `trust`: run the code from elsewhere that builds
+    the network which a `Transfer` of the suite names. The images are dealt to `ranks`, and each rank
     returns all verdicts: for a deterministic network, and for one whose noise is declared, they are those of one
     process. `progress` hears what is going on (None: it is shown on stderr; `progress.silent` shows nothing). Raises
     `UserError` for bad images, labels or logits, and for ranks that see different ones.
@@ -71,10 +73,10 @@ def evaluate(
     model, batch, pool = adapt(model), usable(batch), protocol.pool(data)
     check_network(model)
     fresh = Fresh(model)
-    print_ = fingerprint_of_verdicts(model, pool, protocol, batch, ranks) if state or ranks.size > 1 else ""
+    print_ = fingerprint_of_verdicts(model, pool, protocol, batch, ranks, trust) if state or ranks.size > 1 else ""
     kept = None if state is None else Kept(state, print_)
     with shown(progress if ranks.first else silent, "evaluate") as report:
-        return evaluate_pool(model, fresh, pool, protocol, batch, kept, report, ranks)
+        return evaluate_pool(model, fresh, pool, protocol, batch, kept, report, ranks, trust)
 
 
 def evaluate_pool(
@@ -86,6 +88,7 @@ def evaluate_pool(
     kept: Kept | None,
     progress: Report,
     ranks: Ranks = ALONE,
+    trust: bool = False,
 ) -> Verdicts:
     """`evaluate` on images that are chosen already, with a network that is adapted, and `fresh` copies of it."""
     threats, suite, draws, seed = protocol.threats, protocol.suite, protocol.draws, protocol.seed
@@ -98,7 +101,8 @@ def evaluate_pool(
     vote = suite.judged_by == "vote"
     first = taken(model, pool, torch.arange(min(len(pool), CHECKED)))
     width = min(batch, len(first[0]))
-    network = examine(Inspection(model, *first, suite.paths, width=width, seed=seed, fresh=fresh))
+    widest = min(batch, len(pool))
+    network = examine(Inspection(model, *first, suite.paths, width=width, seed=seed, fresh=fresh, widest=widest))
     # whether it keeps a state, which would make all that follows a matter of chance
     flags = [ranks.of_first(lambda: next(network))]
     logits = predictions(model, pool, batch, draws, vote, seed, ranks)
@@ -110,7 +114,7 @@ def evaluate_pool(
     flags += more
     ledger = Ledger.opened(model, pool, protocol, draws, if_stochastic, kept, logits, flags, found, ranks)
     judge = Judge(model, draws, vote, batch, protocol.attack_precision, fresh)
-    as_run, ahead = _as_run(suite, model), batch * (1 if judge.device.type == "cpu" else AHEAD)
+    as_run, ahead = _as_run(suite, model, trust), batch * (1 if judge.device.type == "cpu" else AHEAD)
     for eps, threat in enumerate(threats):
         for number, attack in enumerate(as_run):
             if attack is None or ledger.diagnosis.status != "ok":
@@ -140,11 +144,11 @@ def usable(batch: int | None) -> int:
     return BATCH if batch is None else whole_number("batch", batch, 1)
 
 
-def _as_run(suite: Suite, model: nn.Module) -> list[Attack | None]:
+def _as_run(suite: Suite, model: nn.Module, trust: bool) -> list[Attack | None]:
     """What each member comes down to on this model; None for one that would only repeat another."""
     found: list[Attack | None] = []
     for member in suite.members:
-        attack = member.on(model)
+        attack = member.on(model, trust=trust)
         found.append(None if attack in found else attack)
     return found
 

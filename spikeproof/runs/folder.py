@@ -9,6 +9,7 @@ A run is a folder of these files, each written beside its place and renamed, so 
 - ``verdicts/SUITE-THREAT-PROTOCOL-DIGEST/``: a folder for each evaluation, which no other overwrites. Two digests of
   eight letters name the protocol, and all that the numbers depend on. In it are ``verdicts.json`` and ``verdicts.npz``,
   the evaluation in sum and image by image, and ``examples.npz``, pictures for the report
+- ``certificates.json`` and ``certificates.npz``: what is certified, in sum and image by image
 - ``probes.json``: why the network holds or not
 
 Before, there was one evaluation, beside ``run.json``; it is still read.
@@ -32,10 +33,10 @@ from spikeproof.runs.digests import digest_of_bytes_alone, digest_of_json, diges
 from spikeproof.runs.json_forms import as_json, from_json
 from spikeproof.runs.records import SCHEMA, AnyRecord, Epoch, Record, RunRecord, VerdictsRecord
 from spikeproof.runs.upgrades import BEFORE_DIGESTS, BEFORE_SCHEMAS, upgraded
-from spikeproof.runs.whole_files import written_whole
 from spikeproof.untrusted.archives import arrays_in
 from spikeproof.untrusted.texts import Unreadable, json_in, json_lines_in, text_of, within_limits
 from spikeproof.untrusted.words import brief, printable
+from spikeproof.whole_files import written_whole
 
 EVALUATIONS = "verdicts"  # the folder, inside a run's, of its evaluations
 KEPT = "spikeproof"  # the name, in a file of tensors, of its digest and of the facts about them

@@ -241,5 +241,42 @@ class ProbesRecord:
     environment: Environment = Environment()
 
 
-Record = RunRecord | VerdictsRecord | ProbesRecord | BuiltRecord | FactoryRecord
-AnyRecord = TypeVar("AnyRecord", RunRecord, VerdictsRecord, ProbesRecord, BuiltRecord, FactoryRecord)
+@dataclass(frozen=True, kw_only=True)
+class CertificatesRecord:
+    """``certificates.json``: the summary of a certification; what holds for each image is in ``certificates.npz``.
+
+    Radii are sizes of the threat `norm`; `unit` says what they count, "" stands for pixel values in [0, 1]. `voted` is
+    whether a majority over noise is certified, and `own` whether that noise is the network's own. Images have `pixels`
+    values each. `least` is the radius below which images were given up. `mean_radius` counts wrong classes as 0.
+    """
+
+    FILE: ClassVar[str] = "certificates.json"
+    certificate: Labelled
+    norm: str
+    unit: str = ""
+    voted: bool
+    own: bool
+    images: int
+    pixels: int
+    least: float
+    accuracy: Interval
+    abstained: int
+    given_up: int
+    mean_radius: float
+    largest_radius: float
+    passes: int
+    data: Config
+    resplit: bool = False
+    part: str
+    seed: int = 0
+    fingerprint: str = ""
+    network_sha256: str = ""
+    arrays_sha256: str = ""
+    seconds: float = 0.0
+    environment: Environment = Environment()
+
+
+Record = RunRecord | VerdictsRecord | ProbesRecord | CertificatesRecord | BuiltRecord | FactoryRecord
+AnyRecord = TypeVar(
+    "AnyRecord", RunRecord, VerdictsRecord, ProbesRecord, CertificatesRecord, BuiltRecord, FactoryRecord
+)

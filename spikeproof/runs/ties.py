@@ -3,7 +3,7 @@
 from spikeproof.choices import UserError
 from spikeproof.runs import Run
 from spikeproof.runs.digests import digest_of_json
-from spikeproof.runs.records import BuiltRecord, RunRecord, VerdictsRecord
+from spikeproof.runs.records import BuiltRecord, CertificatesRecord, RunRecord, VerdictsRecord
 
 MODEL, CONFIG = "model_sha256", "config_sha256"  # facts beside the weights
 WEIGHTS = "model.safetensors"
@@ -23,8 +23,8 @@ def refuse_untied(run: Run) -> None:
         raise _not_of(run, RunRecord.FILE)
 
 
-def are_of_others(run: Run, record: VerdictsRecord) -> bool:
-    """Whether verdicts are of other weights than those in the folder; where nothing is stated, they are not."""
+def are_of_others(run: Run, record: VerdictsRecord | CertificatesRecord) -> bool:
+    """Whether a record is of other weights than those in the folder; where nothing is stated, it is not."""
     return bool(record.network_sha256) and WEIGHTS in run and run.stated(WEIGHTS)[0] != record.network_sha256
 
 

@@ -24,12 +24,13 @@ from spikeproof.runs.digests import digest_of_json
 from spikeproof.runs.locks import locked
 from spikeproof.runs.records import RunRecord
 from spikeproof.runs.weights import write_model
+from spikeproof.shortage import lacks_memory
 from spikeproof.snn import SpikingNetwork
 from spikeproof.training.batches import Batches, Share
 from spikeproof.training.beginnings import ANN, begun, opened
 from spikeproof.training.checkpoints import SECONDS_BETWEEN, Reached, State
 from spikeproof.training.losses import Losses
-from spikeproof.training.memory import lacks_memory, what_fits
+from spikeproof.training.memory import what_fits
 from spikeproof.training.recipe import Recipe, Training
 from spikeproof.training.returns import CHECKPOINT
 from spikeproof.training.steps import take_step

@@ -111,7 +111,7 @@ class Trials:
         self.tools = TOOLS[threat.kind]
         self.few, _, self.usual, self.most = self.steps = STEPS
         self.gradients = self.forwards = 0
-        self.probe: Any = None  # what `gradients` asks once for several checks
+        self.asked: dict[str, Any] = {}  # what `gradients` asks once for several checks
         self._known: dict[tuple[Attack, Threat, int | None], Tensor] = {}
         self._returned: dict[Attack, tuple[Tensor, Tensor | None]] = {}
 

@@ -11,13 +11,14 @@ from spikeproof.reports import wording
 from spikeproof.reports.examples.pictures import Gallery, gallery
 from spikeproof.reports.examples.rasters import MOST_NEURONS, Raster, rasters
 from spikeproof.reports.examples.recordings import Recordings, recordings
+from spikeproof.reports.figures.certified import certified_curves
 from spikeproof.reports.figures.climbs import climb
 from spikeproof.reports.figures.curves import accuracy_curves
 from spikeproof.reports.figures.drawings import SERIES
 from spikeproof.reports.figures.learning import begins_converted, learning_curves
 from spikeproof.reports.figures.potentials import potential_courses
 from spikeproof.reports.forms.sentences import conclude
-from spikeproof.reports.reading import flagging, probing
+from spikeproof.reports.reading import flagging, probing, proved
 from spikeproof.reports.reading.breakdowns import Breakdown, Together, breakdowns, joined
 from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Standings
 from spikeproof.reports.reading.evidence import understood
@@ -70,9 +71,12 @@ def page(found: Standings, title: str) -> str:
         name: getattr(wording, name)
         for name in ("breakable", "duration", "grouped", "images", "listed", "percent", "spelled", "words")
     } | {"yaml": _yaml, "cells": probing.cells, "told": probing.told, "by": lambda attacks, part: part.by(attacks)}
+    environment.filters |= {f"proved_{name}": getattr(proved, name) for name in ("cells", "promise")}
+    environment.globals.update(remarks=proved.remarks, faults=proved.faults)
     environment.filters |= {name: getattr(flagging, name) for name in ("because", "cautions", "figure")}
     colours = {contender.row.name: index for index, contender in enumerate(found.contenders)}
     portraits = [_portrait(contender, colours) for contender in found.contenders]
+    found_proved = {c.row.name: several for c in found.contenders if (several := proved.proved(c))}
     broken = {contender.row.name: breakdowns(contender) for contender in found.contenders}
     return environment.get_template("report.html").render(
         title=title,
@@ -94,6 +98,9 @@ def page(found: Standings, title: str) -> str:
         checked=any(portrait.flagged.checks for portrait in portraits),
         probe_headings=probing.HEADINGS,
         probe_settings=probing.settings([portrait.probed for portrait in portraits if portrait.probed]),
+        proved=found_proved,
+        proved_headings=proved.HEADINGS,
+        proved_curves=certified_curves(found_proved, colours),
         most_neurons=MOST_NEURONS,
         settings=_settings(found),
     )

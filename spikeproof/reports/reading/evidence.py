@@ -13,10 +13,11 @@ from spikeproof.reports.reading.conditions import Conditions, as_tested, conditi
 from spikeproof.reports.reading.intervals import Estimate
 from spikeproof.reports.wording import Noun, counted, noun, spelled
 from spikeproof.runs import Run
+from spikeproof.runs.certificate_files import read_certificates
 from spikeproof.runs.folder import Folder
 from spikeproof.runs.intervals import Interval
 from spikeproof.runs.protocol_names import name_of
-from spikeproof.runs.records import BuiltRecord, Epoch, ProbesRecord, RunRecord, VerdictsRecord
+from spikeproof.runs.records import BuiltRecord, CertificatesRecord, Epoch, ProbesRecord, RunRecord, VerdictsRecord
 from spikeproof.runs.ties import WEIGHTS, are_of_others, refuse_untied
 from spikeproof.runs.verdict_files import read_verdicts
 from spikeproof.untrusted.words import printable
@@ -24,7 +25,8 @@ from spikeproof.untrusted.words import printable
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """How one network stood; `broken_at` and `broken_by` [N] index the threats and attacks of `conditions`.
+    """How one network stood; `broken_at` and `broken_by` [N], beside each `label`, index threats and attacks
+    of `conditions`.
 
     Networks whose `met` is equal met the same images, one by one; seeds that have a split each do not. `robust` is
     empty where the verdict is not "ok".
@@ -35,6 +37,7 @@ class Judged:
     met: str
     clean: Estimate
     robust: tuple[Estimate, ...]
+    label: np.ndarray
     broken_at: np.ndarray
     broken_by: np.ndarray
 
@@ -44,8 +47,16 @@ class Judged:
 
 
 @dataclass(frozen=True, eq=False)
+class Certified:
+    """The certificates of one network: their summary, and arrays [N] by name."""
+
+    record: CertificatesRecord
+    arrays: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """One trained network: its record, its epochs and, if it was evaluated or probed, verdicts and probes.
+    """One trained network: its record, its epochs, and what was found by evaluating, probing and certifying it.
 
     `evaluation` is the folder of the verdicts. A network that was evaluated several times has as many of these.
     """
@@ -55,6 +66,7 @@ class Evidence:
     epochs: tuple[Epoch, ...]
     verdicts: Judged | None
     probes: ProbesRecord | None = None
+    certificates: Certified | None = None
     recordings: bool = False
     evaluation: Folder | None = None
 
@@ -102,11 +114,12 @@ def read_evidence(run: Run, verdicts: str = "") -> list[Evidence]:
         _ = record.config.get("data"), _seedless(record.config)
     epochs = run.epochs if "metrics.jsonl" in run else ()
     probes = _read_probes(run) if ProbesRecord.FILE in run else None
+    certificates = _read_certificates(run) if CertificatesRecord.FILE in run else None
     found = _evaluations(run, verdicts)
     if not found:
-        return [Evidence(run, record, epochs, None, probes, recordings)]
+        return [Evidence(run, record, epochs, None, probes, certificates, recordings)]
     framed = recordings or any(judged.conditions.recordings for _, judged in found)
-    return [Evidence(run, record, epochs, judged, probes, framed, folder) for folder, judged in found]
+    return [Evidence(run, record, epochs, judged, probes, certificates, framed, folder) for folder, judged in found]
 
 
 def _evaluations(run: Run, verdicts: str) -> list[tuple[Folder, Judged]]:
@@ -153,9 +166,17 @@ def _read_verdicts(folder: Folder) -> Judged:
             images_met(record, arrays["label"]),
             _estimate(record.clean_accuracy),
             tuple(_estimate(interval) for interval in robust if interval is not None),
+            arrays["label"],
             arrays["broken_at"],
             arrays["broken_by"],
         )
+
+
+def _read_certificates(run: Run) -> Certified:
+    record, arrays = read_certificates(run)
+    if are_of_others(run, record):
+        raise UserError(f"{run.path / record.FILE} is of other weights than {WEIGHTS} beside it: certify the run again")
+    return Certified(record, arrays)
 
 
 def _read_probes(run: Run) -> ProbesRecord:

@@ -1,4 +1,4 @@
-"""How does a file appear whole or not at all? It is written beside its place, and renamed."""
+"""How does a file appear whole or not at all, and what is its digest? It is written beside its place, and renamed."""
 
 import glob
 import hashlib
@@ -52,4 +52,5 @@ def _lock(file: Any) -> None:
 
 def sha256_of(path: Path) -> str:
     """The digest of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
