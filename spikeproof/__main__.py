@@ -11,6 +11,7 @@ COMMANDS = {
     "train": "Train one network.",
     "convert": "Make a spiking network from the ANN of a run, and fine-tune it.",
     "evaluate": "Attack trained networks, and write the verdicts into their run folders.",
+    "certify": "Prove radii that no attack can break, and write them into the run folders of trained networks.",
     "probe": "Look inside trained networks",
     "compare": "Train every configuration, attack all in the same way, and write one report.",
     "report": "Write a report from run folders",

@@ -31,6 +31,7 @@ def bar(title: str) -> Iterator[Report]:
     from rich.console import Console
     from rich.errors import LiveError
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
     console = Console(stderr=True, emoji=False)
     columns = (
@@ -38,9 +39,9 @@ def bar(title: str) -> Iterator[Report]:
         BarColumn(bar_width=16),
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}", markup=False),
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
     )
-    progress = Progress(*columns, console=console)
+    progress = Progress(*columns, console=console, expand=True)
     try:
         if console.is_terminal:
             progress.start()

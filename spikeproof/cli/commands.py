@@ -225,6 +225,7 @@ def certify(
     with joined(device) as ranks:
         on = ranks.device_of(device)
         found = ranks.of_first(lambda: runs_of(runs or [], elsewhere, on))
+        ranks.of_first(lambda: refuse_untrusted(found, trust or model is not None))
         for run in found:
             with shown(heard(quiet) if ranks.first else silent, run.name) as progress:
                 certify_run(
