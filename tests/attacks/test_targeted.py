@@ -1,8 +1,11 @@
 """Does a targeted attack lead to the likeliest wrong classes in turn, take any mistake, and count what it spends?"""
 
+import copy
+
 import pytest
 import torch
 from outcomes import as_many, broken
+from test_apgd import From
 from torch import Tensor, nn
 
 from spikeproof.attacks import (
@@ -18,6 +21,7 @@ from spikeproof.attacks import (
     adaptive,
 )
 from spikeproof.attacks.attack import Outcome
+from spikeproof.attacks.losses import others
 from spikeproof.attacks.query import Query, Task
 from spikeproof.snn import ASSG, Memory, SpikingNetwork
 from spikeproof.snn import recall as snn_recall
@@ -160,6 +164,27 @@ def test_pyautoattack_finds_as_many(
     ours = broken(trained_ann, attack(trained_ann, x, y, threat), y).sum()
     assert ours == pytest.approx(broken(trained_ann, found, y).sum(), abs=1)
     assert 5 < ours < len(y)
+
+
+def test_from_the_same_starts_pyautoattack_breaks_the_same_images(
+    trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
+) -> None:
+    """Image by image, class by class: what is left to chance is the starts alone."""
+    base = pytest.importorskip("pyautoattack.autopgd_base")
+    model, x, y = copy.deepcopy(trained).double(), batch[0].double(), batch[1]
+    theirs = base.APGDAttack_targeted(model, n_iter=20, norm="Linf", eps=0.06, device="cpu")
+    theirs.init_hyperparam(x)
+    ranked = others(model(x).detach(), y).argsort(1, descending=True)
+    attack, broke = APGD(steps=20, loss=TargetedDLR()), 0
+    for number in range(3):
+        torch.manual_seed(number)
+        start = (x + 0.06 * (2 * torch.rand_like(x) - 1)).clamp(0, 1)
+        theirs.y_target = goal = ranked[:, number]
+        _, right, *_ = theirs.attack_single_run(x, y, x_init=start)
+        found = attack.run(model, x, torch.stack([y, goal], 1), From(0.06, start), stop=False)
+        assert torch.equal(found.broken, ~right)
+        broke += int((~right).sum())
+    assert 5 < broke < 3 * len(x)
 
 
 def test_torchattacks_finds_no_more(trained: SpikingNetwork, digits: Examples) -> None:
