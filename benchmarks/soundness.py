@@ -1,7 +1,8 @@
 """Does any case break a certificate? `python -m benchmarks.soundness [--cases 1000000] [--out docs/soundness.json]`.
 
 Each check draws cases at a small size, where the worst a classifier can do is known exactly, and counts those in which
-a certificate says more than is true: there must be none. Tests run the same checks with fewer cases.
+a certificate says more than is true: there must be none. Tests run the same checks with fewer cases. `--runs RUN...`
+attacks instead the images of certified run folders at 0.99 of their radii, and counts those that end in another class.
 """
 
 import argparse
@@ -20,14 +21,22 @@ from scipy.special import ndtr
 from scipy.stats import binom
 from torch import Tensor, nn
 
-from spikeproof.certificates import GaussianSmoothing, RateCodingL1, RateCodingLinf
+from spikeproof.attacks import APGD, PGD, Margin
+from spikeproof.certificates import Certificate, GaussianSmoothing, RateCodingL1, RateCodingLinf, Smoothed
 from spikeproof.certificates.shared_thresholds import Enumeration
-from spikeproof.certificates.voting import lower_bound
-from spikeproof.runs import environment, written_whole
+from spikeproof.certificates.voting import Voted, lower_bound
+from spikeproof.configs import from_config
+from spikeproof.data import DataSet
+from spikeproof.evaluation.pools import part_of
+from spikeproof.runs import Run, environment, find_runs, written_whole
+from spikeproof.runs.certificate_files import read_certificates
 from spikeproof.runs.json_forms import as_json
-from spikeproof.snn import Thresholds
+from spikeproof.runs.weights import load_model
+from spikeproof.snn import Thresholds, adapt
 
 STEPS, PIXELS, MARGINS, SIGMAS = (1, 2, 3, 4, 6), (1, 2, 3), (0.0, 0.05, 0.2), (0.12, 0.25, 0.5)
+AT = 0.99  # of a radius, where it is attacked
+STRONGEST = (APGD(steps=100, eot=16), APGD(steps=100, eot=16, loss=Margin()), PGD(steps=100, eot=16, restarts=2))
 INSIDE = 0.9999  # of a radius: what is tight is tight there
 GROUP = 200  # cases that share a radius
 TINY = 1e-9
@@ -200,6 +209,31 @@ def coverage(cases: int, seed: int = 0) -> Checked:
     return Checked(90 * each, wrong, closest)
 
 
+def attacked(run: Run, images: int) -> Checked:
+    """The first certified `images` of a run folder under our strongest attacks, inside their radii.
+
+    A violation is an attacked image that the same certificate finds to be of another class.
+    """
+    record, arrays = read_certificates(run)
+    certificate: Certificate = from_config(record.certificate.config, Certificate)
+    model = adapt(load_model(run.path))
+    pool = part_of(from_config(run.record.config["data"], DataSet), record.part, record.images)  # type: ignore[arg-type]
+    network = Smoothed(model, certificate).eval() if isinstance(certificate, Voted) else model
+    prover, wrong, closest = certificate.prover(model, seed=1), 0, math.inf
+    chosen = np.flatnonzero(arrays["radius"] > 0)[:images]
+    for number in chosen:
+        x, _ = pool.batch([int(number)])
+        named = torch.tensor([int(arrays["prediction"][number])])
+        threat = certificate.threat(eps=AT * float(arrays["radius"][number]))  # type: ignore[call-arg]
+        for attack in STRONGEST:
+            found = prover(attack(network, x, named, threat)[0], int(number))
+            share = found.votes / found.draws if found.draws else 1.0
+            kept = found.prediction == int(named)
+            wrong += int(not kept and found.radius > 0)
+            closest = min(closest, share - 0.5 if kept else 0.5 - share)
+    return Checked(len(chosen) * len(STRONGEST), wrong, closest)
+
+
 CHECKS: dict[str, Callable[[int], Checked]] = {
     "Clopper-Pearson": coverage,
     "GaussianSmoothing": gaussian,
@@ -217,14 +251,20 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=1_000_000, help="of each check")
     parser.add_argument("--check", action="append", choices=tuple(CHECKS), help="this one alone; may be repeated")
     parser.add_argument("--out", type=Path, help="JSON file; what is there of other checks stays")
+    parser.add_argument("--runs", type=Path, nargs="+", help="certified run folders, to be attacked")
+    parser.add_argument("--images", type=int, default=100, help="of each run")
     options = parser.parse_args()
     torch.set_num_threads(1)
     kept: dict[str, Any] = {}
     if options.out and options.out.exists():
         kept = json.loads(options.out.read_text(encoding="utf-8"))["checks"]
-    for name in options.check or CHECKS:
+    chosen = {name: CHECKS[name] for name in options.check or CHECKS}
+    if options.runs:
+        runs = {run.name: run for run in find_runs(options.runs)}
+        chosen = {f"attacked: {name}": lambda _, run=run: attacked(run, options.images) for name, run in runs.items()}
+    for name, check in chosen.items():
         started = time.process_time()
-        found = CHECKS[name](options.cases)
+        found = check(options.cases)
         kept[name] = found._asdict() | {"processor_seconds": round(time.process_time() - started, 1)}
         Console(width=120).print(f"{name}: {kept[name]}", markup=False, highlight=False)
         if options.out:

@@ -20,6 +20,8 @@ from spikeproof.snn import Poisson, SpikingNetwork, view
 
 __all__ = ["RateCodingL1", "RateCodingLinf"]
 
+GRAIN = 2.0**-23  # a spike of float32 has a probability of whole 2^-24; of two images, each rate may be so far off
+
 
 @dataclass(frozen=True, kw_only=True)
 class RateCoding(Voted):
@@ -81,7 +83,7 @@ class RateCodingL1(RateCoding):
             found = contrast_radius(p, steps, self.margin, nearest_to_an_end(self.code.rates(x)))
         else:
             found = (universal_radius if self.bound == "universal" else published_radius)(p, steps)
-        return found / (1 - 2 * self.margin)
+        return (found - GRAIN * x.numel()) / (1 - 2 * self.margin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,4 +98,4 @@ class RateCodingLinf(RateCoding):
 
     def radius(self, p: float, x: Tensor, steps: int) -> float:
         rates = self.code.rates(x.double()).flatten().cpu().numpy()
-        return hellinger_radius(p, rates, steps, self.margin) / (1 - 2 * self.margin)
+        return (hellinger_radius(p, rates, steps, self.margin) - GRAIN) / (1 - 2 * self.margin)

@@ -95,6 +95,10 @@ class Votes(Prover):
         return self.radius(self.certificate.best, x)
 
     def __call__(self, x: Tensor, number: int) -> Finding:
+        with torch.no_grad(), as_evaluated(self.network), in_full_precision():
+            return self._found(x, number)
+
+    def _found(self, x: Tensor, number: int) -> Finding:
         asked = self.certificate
         first = torch.stack([counted for counted, _ in self._ballots(x, number, FIRST, asked.first)]).sum(0)
         named, votes, draws = int(first.argmax()), 0, 0
@@ -122,19 +126,19 @@ class Votes(Prover):
 
         Logits that are no numbers name no class.
         """
-        with torch.no_grad(), as_evaluated(self.network), in_full_precision():
-            for draws in _batches(self._blocks(x, number, sample, count), self.batch):
-                answer = answer_of(self.network, draws)
-                check_logits(answer, draws)
-                valid = answer.isfinite().all(1)
-                yield torch.bincount(answer.argmax(1)[valid], minlength=answer.shape[1]).cpu(), len(draws)
+        for draws in _batches(self._blocks(x, number, sample, count), self.batch):
+            answer = answer_of(self.network, draws)
+            check_logits(answer, draws)
+            valid = answer.isfinite().all(1)
+            yield torch.bincount(answer.argmax(1)[valid], minlength=answer.shape[1]).cpu(), len(draws)
 
     def _blocks(self, x: Tensor, number: int, sample: int, count: int) -> Iterator[Tensor]:
         """Draws of the image, `BLOCK` under a seed of their own."""
         for block, begin in enumerate(range(0, count, BLOCK)):
             size = min(BLOCK, count - begin)
             with seeded(seed_from(self.seed, number, sample, block), x.device):
-                yield self.certificate.draw(x.expand(size, *x.shape), self.steps)
+                drawn = self.certificate.draw(x.expand(size, *x.shape), self.steps)
+            yield drawn
 
 
 def _batches(blocks: Iterator[Tensor], size: int) -> Iterator[Tensor]:

@@ -98,16 +98,16 @@ def show_probes(runs: list[Run]) -> None:
 
 def show_certificates(runs: list[Run]) -> None:
     """What was certified, a line a network; radii in the norm of the certificate."""
-    heads = ("network", "certificate", "accuracy", "abstained", "mean radius", "median radius", "largest")
-    table = Table(*heads, box=None, header_style="bold")
+    heads = ("network", "right", "abstained", "mean radius", "median radius", "largest")
+    table = Table(*heads, box=None, header_style="bold", caption_justify="left")
     for run in runs:
         record, arrays = read_certificates(run)
         right = np.where(arrays["prediction"] == arrays["label"], arrays["radius"], 0.0)
         radii = (f"{radius:.4g}" for radius in (record.mean_radius, float(np.median(right)), record.largest_radius))
         abstained = f"{record.abstained / record.images:.1%}"
-        accuracy = f"{100 * record.accuracy.value:.1f}"
-        label = f"{record.certificate.label}, {record.norm}"
-        table.add_row(escape(run.name), escape(label), accuracy, abstained, *radii)
+        accuracy = f"{record.accuracy.value:.1%}"
+        table.caption = f"{escape(record.certificate.label)}; radii in {escape(record.norm)}"
+        table.add_row(escape(run.name), accuracy, abstained, *radii)
     console.print(table)
 
 

@@ -33,7 +33,6 @@ from spikeproof.snn import (
     HART,
     PDSG,
     RGA,
-    AsANN,
     ATan,
     Exponential,
     GradientPath,
@@ -99,17 +98,18 @@ STANDARD = Suite(
     examined=64,
 )
 
-# Ozdenizci and Legenstein, TMLR 2024
+# Ozdenizci and Legenstein, TMLR 2024: there the gradient flows through the reset
 ENSEMBLE = (
-    *(Triangle(width=width) for width in (1.0, 2.0, 3.0, 0.5, 0.25)),
-    *(Exponential(height=0.3, sharpness=sharpness) for sharpness in (0.5, 1.0, 2.0)),
-    *(Exponential(height=1.0, sharpness=sharpness) for sharpness in (0.5, 1.0, 2.0)),
-    *(Rectangle(width=width) for width in (0.25, 0.5, 1.0, 2.0, 4.0)),
-    StraightThrough(),
+    *(Triangle(width=width, detach_reset=False) for width in (1.0, 2.0, 3.0, 0.5, 0.25)),
+    *(Exponential(height=0.3, sharpness=sharpness, detach_reset=False) for sharpness in (0.5, 1.0, 2.0)),
+    *(Exponential(height=1.0, sharpness=sharpness, detach_reset=False) for sharpness in (0.5, 1.0, 2.0)),
+    *(Rectangle(width=width, detach_reset=False) for width in (0.25, 0.5, 1.0, 2.0, 4.0)),
+    StraightThrough(detach_reset=False),
     BPTR(),
-    AsANN(),
 )
-ENSEMBLE19 = Suite(name="ensemble19", attacks=(Along(attack=APGD(), paths=ENSEMBLE),), examined=64)
+ENSEMBLE19 = Suite(
+    name="ensemble19", attacks=(Along(attack=APGD(), paths=ENSEMBLE), TwinTransfer(attack=APGD())), examined=64
+)
 
 # Croce and Hein, ICML 2020
 AUTOATTACK = Suite(

@@ -1,7 +1,7 @@
 """What is the gradient of a spike? Gradient paths; those here are surrogate gradients.
 
 A path never changes the forward. A slope is the surrogate derivative ds/du, at u = potential - threshold. With it,
-back-propagation through time is exact, reset included.
+back-propagation through time is exact: through the reset too, or with the reset held constant (detached).
 """
 
 import math
@@ -43,6 +43,10 @@ class GradientPath(Choice):
         """`spikes` of currents ``[steps or 1, B, C, H, W]``, averaged over 2x2 pixels."""
         return mean_pool(self.spikes(x, dynamics, steps))
 
+    def detaches(self, own: bool) -> bool:
+        """Whether it holds the reset constant; `own` is what the neurons say."""
+        return own
+
     def follows(self, dynamics: Dynamics) -> bool:
         """Whether it answers for neurons of these dynamics; what is derived for leaky ones alone does not."""
         return True
@@ -56,7 +60,21 @@ class GradientPath(Choice):
         return (self,)
 
 
-class Slope(GradientPath):
+@dataclass(frozen=True, kw_only=True)
+class ThroughTime(GradientPath):
+    """Back-propagation through time. With `detach_reset` the reset counts as constant; None: as the neurons say.
+
+    All neurons of an `attack_view` say that it does. A sharp slope answers through the reset with as much as it answers
+    directly, and with the other sign. So the gradient of an attack along it is nearly noise.
+    """
+
+    detach_reset: bool | None = None
+
+    def detaches(self, own: bool) -> bool:
+        return own if self.detach_reset is None else self.detach_reset
+
+
+class Slope(ThroughTime):
     """Back-propagation through time with this surrogate derivative."""
 
     @abstractmethod

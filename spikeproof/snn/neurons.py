@@ -34,8 +34,9 @@ class SpikingNeuron(Neuron):
     """What all integrate-and-fire neurons share.
 
     `threshold` is positive, one scalar a layer; a learned one never falls below 0.03. The reset is "hard" (to 0) or
-    "soft" (by the threshold). `detach_reset` keeps the gradient from flowing through the reset, as snnTorch does.
-    `charge` is the potential before the first step, as a share of the threshold.
+    "soft" (by the threshold). `detach_reset` keeps the gradient of training from flowing through the reset, as snnTorch
+    does; attacks keep it from that in any case, unless their path says otherwise. `charge` is the potential before the
+    first step, as a share of the threshold.
     """
 
     threshold: Positive = 1.0
@@ -202,7 +203,7 @@ class LeakyLayer(SpikingLayer):
     def dynamics(self) -> Leaky:
         """The constants as they are now: a learned leak is a sigmoid's value."""
         leak = torch.sigmoid(self.leak) if self.learn_leak else self.leak
-        return Leaky(leak, self.level(), self.hard_reset, self.detach_reset)
+        return Leaky(leak, self.level(), self.hard_reset, self.gradient.detaches(self.detach_reset))
 
     def lasting(self, x: Tensor) -> Tensor:
         return x if self.gain is None else self.gain.mean() * x

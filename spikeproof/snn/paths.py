@@ -15,7 +15,7 @@ from torch import Tensor
 
 from spikeproof.choices import Positive, Share, Within
 from spikeproof.snn.dynamics import Dynamics, Leaky, integrate
-from spikeproof.snn.gradients import GradientPath, Slope, Triangle
+from spikeproof.snn.gradients import GradientPath, Slope, ThroughTime, Triangle
 from spikeproof.snn.kernels import pooled_spikes, sharpened, sharpness_of, spikes_of
 from spikeproof.snn.memory import Remembering
 
@@ -55,7 +55,9 @@ class RGA(RatePath):
         g                                for 0 <= m < 1 - leak
         0                                elsewhere
 
-    For leaky neurons alone. Source: Bu et al., CVPR 2023, and its code.
+    All three are divided by the threshold, which the published code leaves out: without it, twice the currents and
+    twice the threshold, which is the same neuron, would have another gradient. At m = 1 - leak exactly, the code adds
+    the first two. For leaky neurons alone. Source: Bu et al., CVPR 2023.
     """
 
     gamma: Share = 0.2
@@ -65,19 +67,21 @@ class RGA(RatePath):
 
     def derivative(self, mean: Tensor, rate: Tensor, dynamics: Dynamics) -> Tensor:
         assert isinstance(dynamics, Leaky)
-        leak, m = dynamics.leak, mean / dynamics.threshold
+        leak, threshold = dynamics.leak, dynamics.threshold
+        m = mean / threshold
         steep = (1 - self.gamma + self.gamma * leak) / (1 + leak)
         inside = (m >= 1 - leak) & (m <= 2)
         below = (m >= 0) & (m < 1 - leak)
-        return (inside * steep + below * self.gamma).to(mean.dtype)
+        return ((inside * steep + below * self.gamma) / threshold).to(mean.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AsANN(RatePath):
-    """The derivative that an ANN's unit has at the mean current m: 1 for m > 0, as of a ReLU.
+    """The spiking network's loss, through the derivative of an ANN's unit at the mean current m: 1 for m > 0, a ReLU's.
 
-    With `clipped` it is 0 above the threshold, as of QCFS; this is for leaky neurons alone. It is the conversion-based
-    attack without a second network. Source: Ozdenizci and Legenstein, TMLR 2024 ("Act"); clipped: Bu et al., CVPR 2023.
+    With `clipped` it is 0 above the threshold, as of QCFS; this is for leaky neurons alone. It is ours. The published
+    attacks through an ANN run that ANN forward too, and so climb another loss: `TwinTransfer` does so (Ozdenizci and
+    Legenstein, TMLR 2024; clipped: Bu et al., CVPR 2023).
     """
 
     clipped: bool = False
@@ -147,11 +151,12 @@ class _AveragedBackward(torch.autograd.Function):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PDSG(GradientPath):
+class PDSG(ThroughTime):
     """BPTT with a slope as wide as the potentials spread: the normal density of mean sigma / 2 and deviation sigma.
 
-    sigma is the deviation of a channel's potentials over time, images and positions; of a whole layer where it has no
-    channels. It depends on the batch, as in the paper. Source: Lun et al., PDSG, CVPR 2025.
+    At step t, sigma is the deviation (n - 1) of a channel's potentials over steps 1 to t, images and positions, or of a
+    neuron's over steps and images where a layer has no positions. It is 1 where there is one value, or no spread.
+    It depends on the batch, as in the paper. Source: Lun et al., PDSG, CVPR 2025, and its code.
     """
 
     of_batch: ClassVar[bool] = True
@@ -162,10 +167,17 @@ class PDSG(GradientPath):
         currents = x.expand(steps, *x.shape[1:])
         with torch.no_grad():
             potentials = integrate(currents, dynamics, Triangle()).potentials  # [T, B, *n]
-            over = [d for d in range(potentials.ndim) if d != 2] if potentials.ndim > 3 else None
-            sigma = potentials.std(over, keepdim=True, correction=0)
-            sigma = torch.where(sigma > 0, sigma, torch.ones_like(sigma))
-        return integrate(currents, dynamics, _Density(sigma[0] if over else sigma)).spikes
+            slopes = [_Density(_spread(potentials[: t + 1])) for t in range(steps)]
+        return integrate(currents, dynamics, slopes).spikes
+
+
+def _spread(potentials: Tensor) -> Tensor:
+    """The deviation of potentials ``[T, B, C, *n]`` a channel ``[1, C, 1, ..]``; 1 where there is none."""
+    over = [d for d in range(potentials.ndim) if d != 2]
+    if math.prod(potentials.shape[d] for d in over) < 2:
+        return torch.ones_like(potentials[0])
+    sigma = potentials.std(over, keepdim=True)[0]
+    return torch.where(sigma > 0, sigma, torch.ones_like(sigma))
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +190,7 @@ class _Density:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ASSG(GradientPath):
+class ASSG(ThroughTime):
     """BPTT with an arctangent slope that is as sharp as each neuron's own potentials allow.
 
     Let u = potential - threshold. Each neuron has running means of |u|, for each image and step: M of the value, D of
@@ -186,14 +198,16 @@ class ASSG(GradientPath):
 
         (a/2) / (1 + (pi a u / 2)^2),    a = 2 tan(pi share / 2) / (pi (M + 1.5 D))
 
-    `share` in (0, 1) bounds the part of the gradient that is expected to vanish. The means run over the gradients of an
-    attack, which keeps them with `recall` and `remembered`. Source: CVPR 2026, arXiv 2512.22522.
+    `share` in (0, 1) bounds the part of the gradient that is expected to vanish. The paper's is 0.8; its code has 0.85,
+    and searches for the best one from 0.7 to 0.98 on the images that it attacks, which is not done here. The means run
+    over the gradients of an attack, which keeps them with `recall` and `remembered`. Source: CVPR 2026, arXiv
+    2512.22522.
     """
 
     share: Annotated[float, Within(0, 1, "()")] = 0.8
 
     def for_layer(self) -> "AdaptiveSharpness":
-        return AdaptiveSharpness(self.share)
+        return AdaptiveSharpness(self)
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         return self.for_layer().spikes(x, dynamics, steps)
@@ -202,14 +216,17 @@ class ASSG(GradientPath):
 class AdaptiveSharpness(Remembering):
     """`ASSG` in one layer of a view. Its memory is M - 1 and D, each ``[B, T, *n]``: M starts at 1, D at 0."""
 
-    def __init__(self, share: float = 0.8) -> None:  # a copy is made without arguments
-        self.share = share
+    def __init__(self, path: ASSG | None = None) -> None:  # a copy is made without arguments
+        self.path = path or ASSG()
 
     def __repr__(self) -> str:
-        return f"ASSG(share={self.share})"
+        return repr(self.path)
 
     def for_layer(self) -> GradientPath:
-        return AdaptiveSharpness(self.share)
+        return AdaptiveSharpness(self.path)
+
+    def detaches(self, own: bool) -> bool:
+        return self.path.detaches(own)
 
     def spikes(self, x: Tensor, dynamics: Dynamics, steps: int) -> Tensor:
         return self._answered(spikes_of, x, dynamics, steps)
@@ -235,7 +252,7 @@ class AdaptiveSharpness(Remembering):
         wide = torch.promote_types(x.dtype, torch.float32)
         kept = self.recollection.take(x.new_empty((x.shape[1], steps, *x.shape[2:]), dtype=wide), 2)
         means, deviations = (rows.transpose(0, 1) for rows in kept)
-        scale = means.new_full((), 2 * math.tan(math.pi * self.share / 2) / math.pi)
+        scale = means.new_full((), 2 * math.tan(math.pi * self.path.share / 2) / math.pi)
         if self.recollection.open and not self.recollection.learn:
             self.recollection.keep(*kept)
             return sharpness_of(means, deviations, scale)
@@ -262,6 +279,9 @@ class Mixture(GradientPath):
 
     def for_layer(self) -> GradientPath:
         return replace(self, second=self.second.for_layer())
+
+    def detaches(self, own: bool) -> bool:
+        return self.first.detaches(own)
 
     def follows(self, dynamics: Dynamics) -> bool:
         return self.first.follows(dynamics) and self.second.follows(dynamics)

@@ -44,18 +44,21 @@ class FirstSpike(Readout):
     """The class whose output neuron fires first wins: logit = `scale` (T - t_first) / T, 0 if it never fires.
 
     Equal times are told apart by `tie_break` times tanh of the mean current (the choice is ours: with few steps
-    most times are equal). The gradient goes through the output spikes: 1 - prod over t' <= t of (1 - s[t']).
+    most times are equal). The gradient goes through the output spikes: 1 - prod over t' <= t of (1 - s[t']). It goes
+    through their resets too, unless `detach_reset`.
     """
 
     scale: float = 5.0
     tie_break: float = 0.5
     leak: Share = 0.5
     threshold: Positive = 1.0
+    detach_reset: bool = False
     gradient: GradientPath = Triangle()
 
     def __call__(self, currents: Tensor) -> Tensor:
         steps = len(currents)
         leak, threshold = (currents.new_full((), value) for value in (self.leak, self.threshold))
-        spikes = self.gradient.spikes(currents, Leaky(leak, threshold), steps)
+        dynamics = Leaky(leak, threshold, detach_reset=self.gradient.detaches(self.detach_reset))
+        spikes = self.gradient.spikes(currents, dynamics, steps)
         fired = 1 - (1 - spikes).cumprod(0)  # [T, B, K], 1 from the first spike on
         return self.scale * fired.mean(0) + self.tie_break * torch.tanh(currents.mean(0)) * self.scale / steps

@@ -132,7 +132,7 @@ class StatefulLayer(SpikingLayer):
             )
 
     def dynamics(self) -> Equations:
-        return Equations(self.neuron, self.level(), self.hard_reset, self.detach_reset)
+        return Equations(self.neuron, self.level(), self.hard_reset, self.gradient.detaches(self.detach_reset))
 
     def lasting(self, x: Tensor) -> Tensor:
         return self.neuron.lasting(x)

@@ -8,7 +8,7 @@ from torch import nn
 
 from spikeproof.choices import UserError, short
 from spikeproof.snn.encoders import Encoder
-from spikeproof.snn.foreign import Foreign, adapt, exchange, fires, takes
+from spikeproof.snn.foreign import Foreign, adapt, detach_reset, exchange, fires, takes
 from spikeproof.snn.gradients import GradientPath
 from spikeproof.snn.layers import Norm, Normed, PerStep
 from spikeproof.snn.network import SpikingNetwork
@@ -63,13 +63,14 @@ def view(
 def attack_view(model: nn.Module) -> nn.Module:
     """The same function of the image, fast to differentiate by it: in eval mode, nothing to train.
 
+    No gradient flows through a reset, unless a path says that it does: sharp slopes answer there with the wrong sign.
     Batch norms are folded into the layers before them, once, and the scale and shift of others are computed once. These
     are copies: make the view again after a training step. A model without a spikeproof network in it is returned as it
-    is.
+    is, but for neurons of another library that know what a detached reset is.
     """
     model = unwrapped(model)
     if not any(isinstance(module, SpikingNetwork) for module in model.modules()):
-        return model
+        return detach_reset(model)
 
     def change(module: nn.Module) -> nn.Module:
         module.training = False
@@ -78,6 +79,10 @@ def attack_view(model: nn.Module) -> nn.Module:
                 module._parameters[name] = nn.Parameter(parameter.detach(), requires_grad=False)
         if isinstance(module, Norm):
             module.hold()
+        if isinstance(module, SpikingLayer):
+            module.detach_reset = True
+        if isinstance(module, SpikingNetwork) and isinstance(module.readout, FirstSpike):
+            module.readout = replace(module.readout, detach_reset=True)
         return _fold(module) if isinstance(module, Normed) and module.foldable else module
 
     return _structural_copy(model, change)

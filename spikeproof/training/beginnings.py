@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from spikeproof.choices import UserError
+from spikeproof.attacks import Along
+from spikeproof.choices import UserError, short, within
 from spikeproof.configs import differing, to_config
 from spikeproof.conversion import convert
 from spikeproof.conversion.conversion import refuse_impossible
@@ -15,7 +17,7 @@ from spikeproof.progress import Report
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.runs import Run, environment
 from spikeproof.runs.records import RunRecord
-from spikeproof.snn import SpikingNetwork
+from spikeproof.snn import SpikingNetwork, can_follow, has_spikes
 from spikeproof.training.recipe import Recipe
 
 ANN = "ann"  # the folder, inside a run's, of the ANN that it begins with
@@ -77,6 +79,7 @@ def refuse_what_cannot_work(recipe: Recipe) -> None:
     What a network begins with is looked at, and where it begins with an ANN its objective is tried on two images.
     """
     model = recipe.build().eval()
+    _refuse_other_paths(recipe, model)
     if recipe.weights is not None:
         recipe.weights.load_into(model)
     if recipe.ann is None:
@@ -95,6 +98,22 @@ def refuse_what_cannot_work(recipe: Recipe) -> None:
             recipe.objective.prepared(ann)(
                 model, torch.rand(2, *recipe.data.shape), torch.arange(2) % len(recipe.data.classes)
             )
+
+
+def _refuse_other_paths(recipe: Recipe, model: nn.Module) -> None:
+    """An evaluation leaves out a path that neurons cannot follow; training would go on with a weaker attack unseen."""
+    for along in within((recipe.objective, recipe.training.selection), Along):
+        for path in along.paths:
+            if not has_spikes(model):
+                raise UserError(
+                    f"the attack in {short(recipe.objective)} goes along {short(path)}, and the network has no spiking "
+                    f"neurons: give {short(along.attack)} alone"
+                )
+            if not can_follow(model, path):
+                raise UserError(
+                    f"the attack in {short(recipe.objective)} goes along {short(path)}, which "
+                    f"{type(recipe.network.neuron).__name__} cannot follow: choose ASSG, or a slope such as ATan"
+                )
 
 
 def _refuse_changed_weights(recipe: Recipe, run: Run) -> None:

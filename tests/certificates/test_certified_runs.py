@@ -1,6 +1,5 @@
 """Certificates in a run folder: written once, tied to its weights, refused when they were changed."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +8,10 @@ import pytest
 import spikeproof as sp
 from spikeproof.certificates.certification import STATES
 from spikeproof.cli import main
+from spikeproof.configs import to_config
 from spikeproof.runs import Run
 from spikeproof.runs.certificate_files import read_certificates
-from spikeproof.runs.records import CertificatesRecord
+from spikeproof.runs.records import CertificatesRecord, RunRecord
 from spikeproof.runs.weights import write_model
 
 NETWORK = sp.Network(architecture=sp.MLP(hidden=(8,)), encoder=sp.RSC(sigma=0.25), steps=2)
@@ -21,17 +21,10 @@ QUICK = sp.GaussianSmoothing(n=50, first=10)
 @pytest.fixture
 def run(tmp_path):
     """As training leaves it, but for its metrics."""
-    recipe, folder = sp.Recipe(name="net", network=NETWORK), Run(tmp_path / "net")
-    record = {"name": "net", "config": sp_config(recipe), "seed": 0, "finished": "2026-01-01T00:00:00"}
-    folder.write_json("run.json", record)
+    folder, config = Run(tmp_path / "net"), to_config(sp.Recipe(name="net", network=NETWORK))["init_args"]
+    folder.write(RunRecord(name="net", config=config, seed=0, finished="2026-01-01T00:00:00"))
     write_weights(folder, seed=0)
     return folder
-
-
-def sp_config(recipe):
-    from spikeproof.configs import to_config
-
-    return to_config(recipe)["init_args"]
 
 
 def write_weights(folder, seed):
@@ -43,7 +36,7 @@ def test_the_command_writes_what_certify_finds(run, capsys):
     main(["certify", str(run.path), "--sigma", "0.25", "--n", "50", "--images", "4", "--certificate.first", "10"])
     said = capsys.readouterr().out
     assert "net" in said
-    assert "GaussianSmoothing" in said
+    assert "GaussianSmoothing(n=50, first=10)" in " ".join(said.split())
     record, arrays = read_certificates(run)
     found = sp.certify(sp.load_model(run.path), sp.Digits(), QUICK, images=4)
     assert np.array_equal(arrays["votes"], found.votes)
@@ -90,7 +83,7 @@ def test_certificates_of_other_weights_are_refused_by_the_report(run, tmp_path):
     sp.certify_run(run, QUICK, images=2)
     sp.write_report([Run(run.path)], tmp_path / "report.md")
     write_weights(run, seed=1)
-    with pytest.raises(sp.UserError, match="is of other weights than .* beside it: certify the run again"):
+    with pytest.raises(sp.UserError, match=r"is of other weights than .* beside it: certify the run again"):
         sp.write_report([Run(run.path)], tmp_path / "report.md")
 
 
@@ -115,8 +108,7 @@ def test_what_cannot_be_is_refused(run, fails, options, said):
 
 
 def test_a_run_that_has_not_finished_is_refused(run, fails):
-    content = json.loads((run.path / "run.json").read_text())
-    run.write_json("run.json", content | {"finished": None})
+    run.write(replace(run.record, finished=None))
     assert "has not finished: start its command again, then certify" in fails("certify", str(run.path))
 
 

@@ -1,6 +1,7 @@
 """The loop of votes: whose bound holds, and on what a count depends."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import spikeproof as sp
 from benchmarks.soundness import coverage
 from spikeproof.certificates.certification import STATES
 from spikeproof.certificates.voting import BLOCK, least_n, lower_bound
+from spikeproof.distributed import Ranks
 from spikeproof.runs import Run
 
 
@@ -162,6 +164,21 @@ def test_stopped_it_goes_on(tmp_path):
         certification.EVERY = before
     assert last.seen < 2 * 1250
     assert np.array_equal(found.votes, sp.certify(HalfSpace(), (X, Y), QUICK).votes)
+
+
+@dataclass(frozen=True)
+class Apart(Ranks):
+    """A rank that hears nothing of the others."""
+
+    def gather(self, thing):
+        return [thing]
+
+
+def test_ranks_share_the_images_and_draw_what_one_process_draws():
+    whole = sp.certify(HalfSpace(), (X, Y), QUICK)
+    parts = [sp.certify(HalfSpace(), (X, Y), QUICK, ranks=Apart(rank, 2)) for rank in (0, 1)]
+    assert [(part.draws > 0).tolist() for part in parts] == [[True, False] * 2 + [True], [False, True] * 2 + [False]]
+    assert np.array_equal(parts[0].votes + parts[1].votes, whole.votes)
 
 
 def test_logits_that_are_no_numbers_are_votes_for_none():

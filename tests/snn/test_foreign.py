@@ -269,6 +269,32 @@ def test_gradients_are_those_of_our_neuron_with_that_slope(slope: Triangle | Sig
     torch.testing.assert_close(*(torch.autograd.grad(s, x, weight)[0] for s in (found, ours)))
 
 
+@pytest.mark.parametrize("mode", ["s", "m"])
+def test_no_gradient_of_an_attack_flows_through_a_reset(mode: str, x: Tensor) -> None:
+    """Of SpikingJelly's neurons, which are told so. snnTorch's know nothing else: their network is its own view."""
+
+    def made(detached: bool) -> nn.Module:
+        torch.manual_seed(0)
+        network = JellyNetwork(mode)
+        for neuron in network.body[1::2]:
+            neuron.detach_reset = detached
+        return adapt(network)
+
+    through, detached = made(False), made(True)
+    assert not torch.allclose(gradient(through, x), gradient(detached, x))
+    attacked = attack_view(through)
+    assert torch.equal(attacked(x), through(x))
+    torch.testing.assert_close(gradient(attacked, x), gradient(detached, x))
+    along = view(attacked, gradient=ATan(alpha=2.0, detach_reset=False))
+    torch.testing.assert_close(gradient(along, x), gradient(through, x))
+    assert attack_view(detached) is detached
+    assert not through.network.body[1].detach_reset
+
+    torch.manual_seed(0)
+    other = adapt(HiddenNetwork("zero"))
+    assert attack_view(other) is other
+
+
 def test_several_calls_can_each_go_backward(network: nn.Module, x: Tensor) -> None:
     model = adapt(network).train()
     expected = gradient(model, x)

@@ -83,7 +83,31 @@ def test_rga_by_hand() -> None:
     # tau = 1, as in their code: slope 1/2 on [0, 2]
     torch.testing.assert_close(gradient(sp.RGA(), X, ONWARD, dynamics(leak=1.0)), 0.5 * ONWARD)
     # in units of the threshold: a mean of 0.9 is 0.45 of a threshold of 2, below 1 - leak
-    assert gradient(sp.RGA(), X, ONWARD, dynamics(threshold=2.0))[0, 0, 1].item() == pytest.approx(0.2 * 10)
+    assert gradient(sp.RGA(), X, ONWARD, dynamics(threshold=2.0))[0, 0, 1].item() == pytest.approx(0.2 * 10 / 2)
+
+
+@pytest.mark.parametrize("path", [sp.RGA(), sp.DSR()], ids=short)
+def test_half_the_currents_and_half_the_threshold_is_the_same_neuron(path: sp.GradientPath) -> None:
+    """So a current has twice the effect."""
+    torch.testing.assert_close(
+        gradient(path, X / 2, ONWARD, dynamics(threshold=0.5)), 2 * gradient(path, X, ONWARD, dynamics())
+    )
+
+
+def test_through_the_reset_by_hand() -> None:
+    """u = 1.05, which fires and is reset to 0, and 0.98. The slopes at 0.05 and -0.02 are d1 = 3.178 and d2 = 5.255.
+
+    The first current reaches its own spike with d1, and the second one through the reset with -0.5 * 1.05 * d1 * d2:
+    together 3.18 - 8.77 = -5.59. Detached, only the first is left.
+    """
+    x = torch.tensor([1.05, 0.98]).double().view(2, 1, 1)
+    d1, d2 = (6 / (1 + (6 * math.pi * u) ** 2) for u in (0.05, -0.02))
+    for detached, expected in ((False, d1 - 0.5 * 1.05 * d1 * d2), (True, d1)):
+        layer = sp.LIF(leak=0.5, gradient=sp.ATan(alpha=12.0, detach_reset=detached)).layer(2).double()
+        given = x.clone().requires_grad_()
+        layer(given).sum().backward()
+        assert given.grad.flatten().tolist() == pytest.approx([expected, d2], rel=1e-5)
+    assert d1 - 0.5 * 1.05 * d1 * d2 == pytest.approx(-5.59, abs=0.01)
 
 
 def test_as_ann_by_hand() -> None:
@@ -103,21 +127,40 @@ def test_hart_by_hand() -> None:
 
 
 def test_pdsg_by_hand() -> None:
-    """One step: du = ds/du, the density of mean sigma / 2 and deviation sigma, sigma over both neurons' potentials."""
-    x = torch.tensor([[0.5, 2.5]]).double().unsqueeze(1)  # u = x, sigma = 1; u - 1 = -0.5 and 1.5
-    found = gradient(sp.PDSG(), x, torch.ones(1, 1, 2).double(), dynamics(), 1)
-    density = (
-        torch.distributions.Normal(torch.tensor(0.5).double(), 1.0).log_prob(torch.tensor([-0.5, 1.5]).double()).exp()
-    )
-    torch.testing.assert_close(found.flatten(), density)
+    """du = ds/du, the density of mean sigma / 2 and deviation sigma: one sigma a neuron, over steps so far and images.
+
+    A neuron without leak and far from its threshold of 10, for two images: u = 0, 2 after a step, 1, 4 after two.
+    The deviations are sqrt(2) for 0 and 2, and sqrt(35 / 12) for 0, 2, 1 and 4.
+    """
+    x = torch.tensor([[0.0, 2.0], [1.0, 2.0]]).double().unsqueeze(2)
+    onward = torch.tensor([[0.0, 0.0], [1.0, 1.0]]).double().unsqueeze(2)
+    constants = dynamics(leak=1.0, threshold=10.0)
+    sigma = (35 / 12) ** 0.5
+    normal = torch.distributions.Normal(torch.tensor(sigma / 2).double(), sigma)
+    expected = normal.log_prob(torch.tensor([1.0, 4.0]).double() - 10).exp()
+    found = gradient(sp.PDSG(), x, onward, Leaky(constants.leak, constants.threshold, detach_reset=True), 2)
+    torch.testing.assert_close(found[1].flatten(), expected)
+    torch.testing.assert_close(found[0].flatten(), expected)  # what is kept of the first step is all of it
+
+    first = torch.tensor([[1.0, 1.0], [0.0, 0.0]]).double().unsqueeze(2)
+    normal = torch.distributions.Normal(torch.tensor(2**0.5 / 2).double(), 2**0.5)
+    found = gradient(sp.PDSG(), x, first, constants, 2)
+    torch.testing.assert_close(found[0].flatten(), normal.log_prob(torch.tensor([0.0, 2.0]).double() - 10).exp())
+
+
+def test_pdsg_of_one_image_in_a_linear_layer_is_finite() -> None:
+    """One potential has no deviation: sigma is 1."""
+    found = gradient(sp.PDSG(), X[:1], ONWARD[:1], dynamics(), 1)
+    normal = torch.distributions.Normal(torch.tensor(0.5).double(), 1.0)
+    torch.testing.assert_close(found.flatten(), ONWARD[0, 0] * normal.log_prob(X[0, 0] - 1).exp())
 
 
 def test_pdsg_measures_each_channel() -> None:
     x = torch.zeros(1, 4, 2, 1, 1).double()
-    x[0, :, 0, 0, 0] = torch.tensor([0.0, 2.0, 0.0, 2.0])  # sigma 1
-    x[0, :, 1, 0, 0] = torch.tensor([0.0, 20.0, 0.0, 20.0])  # sigma 10
+    x[0, :, 0, 0, 0] = torch.tensor([0.0, 2.0, 0.0, 2.0])  # sigma sqrt(4 / 3)
+    x[0, :, 1, 0, 0] = torch.tensor([0.0, 20.0, 0.0, 20.0])
     found = gradient(sp.PDSG(), x, torch.ones_like(x), dynamics(), 1)
-    for channel, sigma in ((0, 1.0), (1, 10.0)):
+    for channel, sigma in ((0, (4 / 3) ** 0.5), (1, 10 * (4 / 3) ** 0.5)):
         normal = torch.distributions.Normal(torch.tensor(0.5 * sigma).double(), sigma)
         torch.testing.assert_close(found[0, :, channel, 0, 0], normal.log_prob(x[0, :, channel, 0, 0] - 1).exp())
 

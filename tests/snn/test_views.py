@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from spikeproof.snn import (
     MLP,
     PLIF,
     RSC,
+    AdaptiveLIF,
     Architecture,
     ATan,
     Direct,
@@ -34,11 +36,13 @@ from spikeproof.snn import (
     SmallCNN,
     SpikingNetwork,
     StraightThrough,
+    Triangle,
     WideResNet,
     ann_twin,
     attack_view,
     view,
 )
+from spikeproof.snn.neurons import SpikingNeuron
 
 Snapshot = dict[str, Any]
 
@@ -178,6 +182,31 @@ def test_another_gradient_changes_the_backward_alone() -> None:
     again = images(4, *SHAPE).requires_grad_()
     model(again).square().sum().backward()
     assert torch.equal(again.grad, x.grad)
+
+
+@pytest.mark.parametrize("neuron", [LIF, GradedIF, AdaptiveLIF], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("readout", [MeanCurrent(), FirstSpike()], ids=short)
+def test_no_gradient_of_an_attack_flows_through_a_reset_unless_its_path_says_so(
+    neuron: type[SpikingNeuron], readout: Readout
+) -> None:
+    """That of a network whose neurons detach the reset in training too is the same."""
+
+    def made(detached: bool) -> SpikingNetwork:
+        torch.manual_seed(0)
+        own = replace(readout, detach_reset=detached) if isinstance(readout, FirstSpike) else readout
+        return network(neuron(threshold=0.3, detach_reset=detached), readout=own).double().eval()
+
+    def slope(model: nn.Module) -> torch.Tensor:
+        x = images(4, *SHAPE).double().requires_grad_()
+        (found,) = torch.autograd.grad(model(x).square().sum(), x)
+        return found
+
+    through, detached = made(False), made(True)
+    assert not torch.allclose(slope(through), slope(detached))
+    torch.testing.assert_close(slope(attack_view(through)), slope(detached))
+    along = view(attack_view(detached), gradient=Triangle(detach_reset=False))
+    torch.testing.assert_close(slope(along), slope(through))
+    torch.testing.assert_close(slope(view(attack_view(through), gradient=Triangle())), slope(detached))
 
 
 def test_a_view_leaves_its_model_as_it_was() -> None:

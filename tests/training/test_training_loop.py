@@ -343,3 +343,24 @@ def test_a_threat_that_fits_is_found_at_any_depth() -> None:
 def test_bad_settings_are_refused(make, says):
     with pytest.raises(sp.UserError, match=says):
         make()
+
+
+@pytest.mark.parametrize(
+    ("network", "path", "said"),
+    [
+        (sp.Network(architecture=sp.MLP(), neuron=sp.ReLU(), steps=1), sp.ASSG(), "no spiking neurons"),
+        (sp.Network(architecture=sp.MLP(), neuron=sp.AdaptiveLIF(), steps=3), sp.RGA(), "AdaptiveLIF cannot follow"),
+    ],
+    ids=["an ANN", "neurons of another kind"],
+)
+@pytest.mark.parametrize("place", ["objective", "selection"])
+def test_an_inner_attack_that_the_network_cannot_follow_is_refused(tmp_path, network, path, said, place):
+    along = sp.Along(attack=sp.PGD(steps=2), paths=(path,))
+    if place == "objective":
+        odd = recipe(network=network, objective=sp.Adversarial(threat=sp.Linf(0.1), attack=along))
+    else:
+        selection = sp.Selection(threat=sp.Linf(0.1), attack=along)
+        odd = recipe(network=network, training=replace(recipe().training, selection=selection))
+    with pytest.raises(sp.UserError, match=said):
+        train(odd, tmp_path / "a")
+    assert not (tmp_path / "a").exists()

@@ -72,7 +72,7 @@ def page(found: Standings, title: str) -> str:
         for name in ("breakable", "duration", "grouped", "images", "listed", "percent", "spelled", "words")
     } | {"yaml": _yaml, "cells": probing.cells, "told": probing.told, "by": lambda attacks, part: part.by(attacks)}
     environment.filters |= {f"proved_{name}": getattr(proved, name) for name in ("cells", "promise")}
-    environment.globals |= {"remarks": proved.remarks, "faults": proved.faults}
+    environment.globals.update(remarks=proved.remarks, faults=proved.faults)
     environment.filters |= {name: getattr(flagging, name) for name in ("because", "cautions", "figure")}
     colours = {contender.row.name: index for index, contender in enumerate(found.contenders)}
     portraits = [_portrait(contender, colours) for contender in found.contenders]

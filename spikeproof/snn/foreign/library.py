@@ -29,6 +29,14 @@ class Library(ABC):
         own = getattr(neuron, self.spikes)
         setattr(neuron, self.spikes, ForeignSpike(own.own if isinstance(own, ForeignSpike) else own, path))
 
+    def resets(self, neuron: nn.Module) -> bool:
+        """Whether the gradient of `neuron` flows through its reset, and can be kept from it."""
+        return False
+
+    def detach_reset(self, neuron: Any) -> None:
+        """Make a neuron of a view hold its reset constant."""
+        neuron.detach_reset = True
+
     def forget(self, network: nn.Module) -> None:  # noqa: B027 - not every library keeps state in its modules
         """Drop what the neurons of `network` remember of the last call."""
 

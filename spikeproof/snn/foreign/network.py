@@ -90,6 +90,18 @@ def exchange(module: nn.Module, path: GradientPath) -> None:
             library.exchange(module, path)
 
 
+def detach_reset(model: nn.Module) -> nn.Module:
+    """`model`, or a view of it whose neurons hold the reset constant, where its library's neurons let it through."""
+    if not any(library.fires(m) and library.resets(m) for library in LIBRARIES for m in model.modules()):
+        return model
+    other = (model if isinstance(model, Foreign) else Foreign(model)).twin()
+    for module in other.modules():
+        for library in LIBRARIES:
+            if library.fires(module) and library.resets(module):
+                library.detach_reset(module)
+    return other
+
+
 def _tensors(kept: Any) -> Iterator[Tensor]:
     inside = kept.values() if isinstance(kept, dict) else kept if isinstance(kept, list | tuple) else ()
     yield from (kept,) if isinstance(kept, Tensor) else (tensor for value in inside for tensor in _tensors(value))

@@ -23,6 +23,11 @@ class SpikingJelly(Library):
         super().exchange(neuron, path)
         if getattr(neuron, "backend", "torch") != "torch":  # before 2.0: its fused kernels know its own slopes
             neuron.backend = "torch"
+        if hasattr(neuron, "detach_reset"):
+            neuron.detach_reset = path.detaches(neuron.detach_reset)
+
+    def resets(self, neuron: nn.Module) -> bool:
+        return getattr(neuron, "detach_reset", True) is False
 
     def forget(self, network: nn.Module) -> None:
         if not any(map(self.made, network.modules())):
