@@ -9,7 +9,7 @@ from spikeproof.attacks import EventEdits
 from spikeproof.certificates.edit_smoothing import EditSmoothing
 from spikeproof.certificates.event_bounds import ablation_least, deletion_least, flip_least
 from spikeproof.choices import Count
-from spikeproof.data.events.noise import Chance, Rare, flipped, refuse_images, refuse_reversal, thinned
+from spikeproof.data.events.noise import Chance, Rare, flipped, refuse_images, refuse_reversal, thinned, uniform
 
 __all__ = ["CellAblation", "DeletionSmoothing", "FlipSmoothing"]
 
@@ -70,7 +70,7 @@ class CellAblation(EditSmoothing):
     def draw(self, x: Tensor, steps: int) -> Tensor:
         refuse_images(x, "CellAblation")
         flat = x.flatten(1)
-        places = torch.rand(flat.shape, device=x.device).topk(min(self.kept, flat.shape[1])).indices
+        places = uniform(flat.shape, x).topk(min(self.kept, flat.shape[1])).indices
         return (flat * torch.zeros_like(flat).scatter_(1, places, 1.0)).view_as(x)
 
     def least(self, inserted: int, deleted: int, x: Tensor) -> float:

@@ -14,7 +14,7 @@ from spikeproof.certificates.recording_threats import DelayL1, DelayL2, Recordin
 from spikeproof.certificates.recordings import GONE, POLARITY, TIME, Framed, behind
 from spikeproof.certificates.voting import Voted
 from spikeproof.choices import Positive, UserError, short
-from spikeproof.data.events.noise import Chance
+from spikeproof.data.events.noise import Chance, uniform
 
 __all__ = ["GaussianRetiming", "RecordingDeletion", "UniformRetiming"]
 
@@ -40,7 +40,7 @@ class RecordingDeletion(EditSmoothing):
 
     def draw(self, x: Tensor, steps: int) -> Tensor:
         drawn = x.clone()
-        drawn[..., POLARITY][torch.rand(x.shape[:2], device=x.device) < self.probability] = GONE
+        drawn[..., POLARITY][uniform(x.shape[:2], x) < self.probability] = GONE
         return drawn
 
     def least(self, inserted: int, deleted: int, x: Tensor) -> float:
@@ -98,8 +98,7 @@ class UniformRetiming(Retimed):
     most: Positive = 100_000.0
 
     def draw(self, x: Tensor, steps: int) -> Tensor:
-        drawn = torch.rand(x.shape[:2], device=x.device, dtype=torch.float64)
-        return self.delayed(x, self.most * (2 * drawn - 1))
+        return self.delayed(x, self.most * (2 * uniform(x.shape[:2], x) - 1))
 
     def radius(self, p: float, x: Tensor, steps: int) -> float:
         return 2 * self.most * (p - 0.5)

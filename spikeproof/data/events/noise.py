@@ -1,5 +1,6 @@
 """How are events deleted, and cells of frames flipped, each by itself and at random?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -71,7 +72,7 @@ def thinned(x: Tensor, probability: float, generator: torch.Generator | None = N
     counts = x.detach().flatten()
     cells = counts.nonzero().squeeze(1)
     events = cells.repeat_interleave(counts[cells].round().long())
-    drawn = torch.rand(len(events), generator=generator, device=source(x, generator)).to(x.device)
+    drawn = uniform((len(events),), x, generator)
     kept = events[drawn >= probability]
     left = torch.zeros_like(counts).index_add_(0, kept, counts.new_ones(len(kept))).view_as(x)
     return left + (1 - probability) * (x - x.detach())
@@ -80,6 +81,12 @@ def thinned(x: Tensor, probability: float, generator: torch.Generator | None = N
 def flipped(x: Tensor, appear: float, vanish: float, generator: torch.Generator | None = None) -> Tensor:
     """Binary frames ``[B, T, P, H, W]`` with each cell flipped by itself; the gradient is that of the mean."""
     refuse_images(x, "flips of cells")
-    drawn = torch.rand(x.shape, generator=generator, device=source(x, generator)).to(x.device)
+    drawn = uniform(x.shape, x, generator)
     whole = torch.where(x.detach() > 0.5, drawn >= vanish, drawn < appear).to(x.dtype)
     return whole + (1 - appear - vanish) * (x - x.detach())
+
+
+def uniform(shape: Sequence[int], x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Numbers in [0, 1) on the device of `x`, float64: those of float32 hit a probability to 6e-8 only."""
+    drawn = torch.rand(*shape, generator=generator, device=source(x, generator), dtype=torch.float64)
+    return drawn.to(x.device)
