@@ -97,8 +97,8 @@ def attacked(run: Run, images: int) -> dict[str, Any]:
     suite = replace(suite_named("quick"), judged_by="vote")
     with bar(f"{run.name}, attacked") as progress:
         protocol = Protocol(threats=tuple(map(L2, ATTACKED)), suite=suite, images=images, draws=DRAWS)
-        evaluate_run(run, protocol, progress=progress)
-    record, arrays = read_verdicts(run)
+        folder = evaluate_run(run, protocol, progress=progress)
+    record, arrays = read_verdicts(folder)
     return {
         "status": record.status,
         "clean": record.clean_accuracy.value,

@@ -17,15 +17,14 @@ from rich.console import Console
 
 from spikeproof import Linf, Protocol, Recipe, evaluate, suite_named, train
 from spikeproof.attacks import PGD
-from spikeproof.configs import from_config
+from spikeproof.cli.files import recipe_in
+from spikeproof.evaluation import Verdicts
 from spikeproof.objectives import Adversarial
 from spikeproof.progress import bar
 from spikeproof.runs import environment, written_whole
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import IF, LIF, Neuron, ReLU, Triangle
-from spikeproof.untrusted.settings import yaml_in
-from spikeproof.untrusted.texts import text_of
 
 STANDARD = replace(suite_named("standard"), name="standard, no flags that attack", examined=0)
 TRAINED_AT = {"digits": 0.15, "fashion_mnist": 0.1, "cifar10_small": 8 / 255}
@@ -64,7 +63,7 @@ VARIANTS = (
 
 def recipe(data: str, variant: Variant) -> Recipe:
     """Adversarial training by PGD-5 of `variant`, after the configuration of the data set."""
-    config = from_config(yaml_in(text_of(Path(f"configs/{data}/adversarial.yaml"))), Recipe)
+    config = recipe_in(Path(data, "adversarial"))
     threat = Linf(eps=TRAINED_AT[data])
     return replace(
         config,
@@ -86,14 +85,18 @@ def judged(variant: Variant, options: argparse.Namespace, seed: int) -> dict[str
             protocol = Protocol(threats=(Linf(TRAINED_AT[options.data]),), suite=suite, images=options.images)
             verdicts = evaluate(model, one.data, protocol, progress=progress)
             threat = verdicts.summary()["threats"][0]
-            left = 100 * float((verdicts.arrays()["broken_at"] > 0).mean())
             found[name] = {
-                "left": left,
+                "left": unbroken(verdicts),
                 "status": verdicts.diagnosis.status,
                 "gradients": verdicts.summary()["gradient_evaluations_per_image"],
                 "broken_by": {attack: count for attack, count in threat["broken_by"].items() if count},
             }
     return {"clean": 100 * verdicts.clean_accuracy().value, **found}
+
+
+def unbroken(verdicts: Verdicts) -> float:
+    """The images of all, in %, that no attack broke, whatever the flags say."""
+    return 100 * float((verdicts.arrays()["broken_at"] > 0).mean())
 
 
 def table(record: dict[str, list[dict[str, Any]]]) -> str:

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from benchmarks.campaigns.children import End, tried
 from benchmarks.campaigns.journal import Journal
 from spikeproof.cli import main
+from spikeproof.cli.shipped import SHIPPED
 
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 WATCHED = ("replace", "rename", "unlink", "remove", "fsync")
@@ -132,7 +133,7 @@ def _without_times(value: Any) -> Any:
 
 def campaign(journal: Journal, trials: int, out_of_time: Callable[[], bool], only: str | None = None) -> None:
     """So many kills of each command; what is found goes into the journal after each."""
-    configs = Path("configs/digits").absolute()
+    configs = SHIPPED / "digits"
     for name, command in commands(configs).items():
         if only in (None, name) and not out_of_time():
             _of_one(journal, name, command, trials, out_of_time)

@@ -157,8 +157,8 @@ class Findings:
         self.done = np.zeros(count, dtype=bool)
         self.kept, self.ranks, self.written = kept, ranks, time.monotonic()
         if kept is not None:
-            for file in sorted(kept.run.path.glob(STATES)):
-                found = kept.run.read_arrays(file.name)
+            for file in sorted(kept.folder.path.glob(STATES)):
+                found = kept.folder.read_arrays(file.name)
                 if str(found.get("settings")) == kept.fingerprint and self._is_alike(found):
                     self._take(found)
         for theirs in ranks.gather(self._all_rows()):  # who may see other disks
@@ -178,7 +178,7 @@ class Findings:
         if self.kept is not None and (time.monotonic() > self.written + EVERY or not self.left):
             rank = f"-{self.ranks.rank}" if self.ranks.size > 1 else ""
             kept = self._all_rows() | {"settings": np.array(self.kept.fingerprint)}
-            self.kept.run.write_arrays(STATES.replace("*", rank), kept)
+            self.kept.folder.write_arrays(STATES.replace("*", rank), kept)
             self.written = time.monotonic()
 
     def count(self) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 from typing import Annotated, Literal
 
 from spikeproof.attacks import Linf, Threat
@@ -9,7 +10,8 @@ from spikeproof.certificates import Certificate, GaussianSmoothing, certify_run
 from spikeproof.choices import AtLeast, Count, Seed, Steps, UserError
 from spikeproof.cli import tables
 from spikeproof.cli.files import recipe_in
-from spikeproof.cli.given import certificate_of, kept, protocol_of, runs_of, shown, threats_of
+from spikeproof.cli.given import certificate_of, heard, kept, protocol_of, refuse_untrusted, runs_of, threats_of
+from spikeproof.cli.shipped import SHIPPED, files_of, first_comment, names
 from spikeproof.comparison import compare as compare_recipes
 from spikeproof.conversion import Calibration, Conversion
 from spikeproof.data import DataSet, PartName
@@ -17,13 +19,15 @@ from spikeproof.data import download as fetch
 from spikeproof.distributed import ALONE, joined, speaks_first
 from spikeproof.evaluation import evaluate_run, probe_run
 from spikeproof.objectives import Objective
-from spikeproof.progress import bar, lines
+from spikeproof.progress import bar, shown, silent
 from spikeproof.reports import ranking, write_report
-from spikeproof.runs import Run, find_runs
+from spikeproof.runs import Run, find_runs, written_whole
 from spikeproof.snn import Neuron
 from spikeproof.training import Recipe, Training
 from spikeproof.training import train as train_recipe
 from spikeproof.training.converted_runs import FINE_TUNED, FINE_TUNING, converted_recipe, train_converted
+
+DEMO = tuple(Path("demo", name) for name in ("standard", "gaussian_noise", "sparse_gradient", "adversarial", "trades"))
 
 
 def train(
@@ -34,6 +38,8 @@ def train(
     device: str | None = None,
     workers: Annotated[int, AtLeast(0)] | None = None,
     trust: bool = False,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Train one network.
 
@@ -45,23 +51,24 @@ def train(
         device: cpu, cuda, cuda:1, ... (default: cuda where there is one)
         workers: processes that decode images in files (default: one a core, but for one)
         trust: use code from outside spikeproof that the recipe names
+        quiet: show no progress
+        json: print the result as one line of JSON
     """
     if download and speaks_first():
         fetch(recipe.data, data_root)
     folder = out or Path("runs") / recipe.name
     with joined(device) as ranks:
-        with shown(ranks, recipe.name) as progress:
-            train_recipe(
-                recipe,
-                folder,
-                data_root=data_root,
-                device=device,
-                workers=workers,
-                ranks=ranks,
-                progress=progress,
-            )
+        train_recipe(
+            recipe,
+            folder,
+            data_root=data_root,
+            device=device,
+            workers=workers,
+            ranks=ranks,
+            progress=heard(quiet),
+        )
         if ranks.first:
-            tables.say(kept(folder))
+            tables.show_training(folder, kept(folder), json)
 
 
 def evaluate(
@@ -83,6 +90,8 @@ def evaluate(
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Attack trained networks, and write the verdicts into their run folders.
 
@@ -109,26 +118,28 @@ def evaluate(
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a run, a suite or an option names
+        quiet: show no progress
+        json: print the result as one line of JSON
     """
     others = {"part": part, "images": images, "draws": draws, "seed": seed, "attack_precision": attack_precision}
     done = protocol_of(protocol, threat, eps, suite, trust, **others)
     with joined(device) as ranks:
         at = ranks.device_of(device)
         found = ranks.of_first(lambda: runs_of(runs or [], model, weights, data, out, at))
+        ranks.of_first(lambda: refuse_untrusted(found, trust or model is not None))
         for run in found:
-            with shown(ranks, run.name) as progress:
-                evaluate_run(
-                    run,
-                    done,
-                    batch=batch,
-                    data_root=data_root,
-                    device=at,
-                    trust=trust or model is not None,
-                    ranks=ranks,
-                    progress=progress,
-                )
+            evaluate_run(
+                run,
+                done,
+                batch=batch,
+                data_root=data_root,
+                device=at,
+                trust=trust or model is not None,
+                ranks=ranks,
+                progress=heard(quiet),
+            )
         if ranks.first:
-            tables.show(ranking([Run(run.path) for run in found]))
+            tables.show(ranking([Run(run.path) for run in found], done.name), json)
 
 
 def certify(
@@ -150,6 +161,7 @@ def certify(
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Prove radii that no attack can break, and write them into the run folders of trained networks.
 
@@ -174,6 +186,7 @@ def certify(
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a run or an option names
+        quiet: show no progress
     """
     chosen = certificate_of(certificate, sigma=sigma, n=n, alpha=alpha)
     if threat is not None and at is None:
@@ -183,7 +196,7 @@ def certify(
         on = ranks.device_of(device)
         found = ranks.of_first(lambda: runs_of(runs or [], model, weights, data, out, on))
         for run in found:
-            with shown(ranks, run.name) as progress:
+            with shown(heard(quiet) if ranks.first else silent, run.name) as progress:
                 certify_run(
                     run,
                     chosen,
@@ -214,6 +227,8 @@ def convert(
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Make a spiking network from the ANN of a run, and fine-tune it.
 
@@ -231,6 +246,8 @@ def convert(
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that the run or an option names
+        quiet: show no progress
+        json: print the result as one line of JSON
     """
     run = run.resolve()
     out = out or run.with_name(f"{run.name}-converted")
@@ -245,11 +262,10 @@ def convert(
         training=replace(training, epochs=finetune),
         trust=trust,
     )
-    with bar(out.name) as progress:
-        train_converted(Run(run), recipe, out, data_root=data_root, device=device, progress=progress)
-    rows = Run(out).epochs
-    tables.say(f"right after conversion: validation accuracy {rows[0].validation_accuracy:.1%}")
-    tables.say(kept(out))
+    train_converted(Run(run), recipe, out, data_root=data_root, device=device, progress=heard(quiet))
+    if not json:
+        tables.say(f"right after conversion: validation accuracy {Run(out).epochs[0].validation_accuracy:.1%}")
+    tables.show_training(out, kept(out), json)
 
 
 def probe(
@@ -263,6 +279,8 @@ def probe(
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Look inside trained networks: gradient sparsity, adversarial against random change, moved potentials.
 
@@ -277,24 +295,29 @@ def probe(
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a run, a suite or an option names
+        quiet: show no progress
+        json: print the result as one line of JSON
     """
     threats = threats_of(threat or Linf(), eps)
     if len(threats) > 1:
         raise UserError(f"a probe takes one eps, not {eps}")
     found = find_runs(runs)
-    for run in found:
-        probe_run(
-            run,
-            threats[0],
-            images=images,
-            part=part,
-            batch=batch,
-            seed=seed,
-            data_root=data_root,
-            device=device,
-            trust=trust,
-        )
-    tables.show_probes([Run(run.path) for run in found])
+    refuse_untrusted(found, trust)
+    with shown(heard(quiet), "probe") as report:
+        for number, run in enumerate(found):
+            report(run.name, number, len(found))
+            probe_run(
+                run,
+                threats[0],
+                images=images,
+                part=part,
+                batch=batch,
+                seed=seed,
+                data_root=data_root,
+                device=device,
+                trust=trust,
+            )
+    tables.show_probes([Run(run.path) for run in found], json)
 
 
 def compare(
@@ -312,13 +335,15 @@ def compare(
     download: bool = False,
     device: str | None = None,
     trust: bool = False,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Train every configuration, attack all in the same way, and write one report.
 
     Started again after a stop it goes on where it was; what is finished is not done twice.
 
     Args:
-        configs: YAML files, one a network
+        configs: YAML files, one a network, or folders of them; digits/trades and digits come with spikeproof
         out: folder for the run folders and report.html
         protocol: a YAML file that says how networks are attacked, in the place of the options up to --attack-precision
         threat: what the adversary may do (default: Linf)
@@ -332,10 +357,12 @@ def compare(
         download: fetch data sets where they are missing
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a configuration, the suite or an option names
+        quiet: show no progress
+        json: print the result as one line of JSON
     """
     others = {"images": images, "draws": draws, "attack_precision": attack_precision}
     done = protocol_of(protocol, threat, eps, suite, trust, **others)
-    recipes = [recipe_in(path, trust=trust) for path in configs]
+    recipes = [recipe_in(path, trust=trust) for path in files_of(configs)]
     if download and speaks_first():
         for data in {recipe.data for recipe in recipes}:
             fetch(data, data_root)
@@ -349,25 +376,72 @@ def compare(
             device=device,
             trust=trust,
             ranks=ranks,
-            progress=bar if ranks.size == 1 else lines,
+            progress=heard(quiet),
+            each=(lambda run: None) if json else lambda run: tables.show_line(ranking([run], done.name)),
         )
         if ranks.first:
-            tables.show(ranking(found))
-            tables.say(f"report: {out / 'report.html'}")
+            tables.show(ranking(found, done.name), json, out / "report.html")
 
 
-def report(runs: list[Path], out: Path = Path("report.html")) -> None:
+def demo(out: Path = Path("runs/demo"), device: str | None = None, quiet: bool = False, json: bool = False) -> None:
+    """Train five small networks on digits, attack them, and write a report: in two minutes, without any data.
+
+    It is short for: compare demo --suite standard --images 100 --eps 0.05,0.1
+
+    Args:
+        out: folder for the run folders and report.html
+        device: cpu, cuda, cuda:1, ...
+        quiet: show no progress
+        json: print the result as one line of JSON
+    """
+    compare(list(DEMO), out, eps="0.05,0.1", suite="standard", images=100, device=device, quiet=quiet, json=json)
+
+
+def configs(wanted: list[Path] | None = None, out: Path | None = None) -> None:
+    """List the configurations and suites that come with spikeproof, or copy some.
+
+    A name stands for its file wherever one is asked for: --config digits/trades, compare digits, --suite frames.
+
+    Args:
+        wanted: names, such as digits/trades, or digits for all of them (default: the list)
+        out: folder that they are copied to (default: they are printed)
+    """
+    if out is not None and not wanted:
+        raise UserError(f"say what is copied to {out}: digits/trades for example, or digits for all of them")
+    if not wanted:
+        return tables.show_configs({name: first_comment(name) for name in names()})
+    files = files_of(wanted)
+    for file in files:
+        if out is None:
+            tables.say(file.read_text(encoding="utf-8").rstrip())
+            continue
+        name = file.relative_to(SHIPPED) if file.is_relative_to(SHIPPED) else Path(file.name)
+        if (out / name).exists():
+            raise UserError(f"{out / name} is there already, and is left as it is")
+        with written_whole(out / name) as temporary:
+            copyfile(file, temporary)
+        tables.say(str(out / name))
+
+
+def report(
+    runs: list[Path], out: Path = Path("report.html"), verdicts: str = "", quiet: bool = False, json: bool = False
+) -> None:
     """Write a report from run folders: a page (.html), a table (.md) or data (.json), by the name of its file.
 
     Args:
         runs: run folders, or folders of run folders
         out: the report
+        verdicts: which evaluations, by the beginning of their names in RUN/verdicts: standard, or standard-Linf
+            (default: all, each protocol ranked by itself)
+        quiet: print no table
+        json: print the result as one line of JSON
     """
     found = find_runs(runs)
-    tables.show(ranking(found))
     if out.is_dir():
         raise UserError(f"{out} is a folder: name a file, such as {out / 'report.html'}")
-    tables.say(f"report: {write_report(found, out)}")
+    rows, written = ranking(found, verdicts), write_report(found, out, verdicts=verdicts)
+    if json or not quiet:
+        tables.show(rows, json, written)
 
 
 def list_names() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from spikeproof.choices import UserError, fields_of, nearest
+from spikeproof.cli.shipped import SUITES, YAML, file_of, names
 from spikeproof.configs import from_config
 from spikeproof.evaluation import Protocol, Suite, suite_named
 from spikeproof.training import Recipe
@@ -20,9 +21,11 @@ def recipe_in(path: Path, *, trust: bool = False) -> Recipe:
 
 
 def suite_of(name: str, *, trust: bool = False) -> Suite:
-    """The suite of that name, or the one in a YAML file."""
-    path = Path(name)
-    return _choice_in(path, Suite, "suite", trust) if path.suffix in (".yaml", ".yml") else suite_named(name)
+    """The suite of that name, or the one in a YAML file, which may be one that comes with spikeproof."""
+    shipped = f"{SUITES}/{name.removeprefix(f'{SUITES}/')}"
+    if Path(name).suffix not in YAML and shipped not in names():
+        return suite_named(name)
+    return _choice_in(Path(shipped if shipped in names() else name), Suite, "suite", trust)
 
 
 def protocol_in(path: Path, *, trust: bool = False) -> Protocol:
@@ -50,8 +53,7 @@ def _made(path: Path, fields: dict[str, Any], kind: type[T], trust: bool) -> T:
 
 def fields_in(path: Path, kind: type, what: str) -> dict[str, Any]:
     """What a YAML file sets, its keys checked."""
-    if not path.is_file():
-        raise UserError(f"there is no {what} file {path}")
+    path = file_of(path, what)
     try:
         fields = yaml_in(text_of(path, MOST))
     except Unreadable as error:

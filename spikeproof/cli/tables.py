@@ -4,6 +4,8 @@ import inspect
 import re
 import sys
 import textwrap
+from dataclasses import asdict
+from json import dumps as json_text
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ from spikeproof.reports.reading.probing import HEADINGS, cells, probed
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run, environment
 from spikeproof.runs.certificate_files import read_certificates
+from spikeproof.runs.json_forms import as_json
+from spikeproof.runs.records import Epoch, ProbesRecord
 from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, Readout
 from spikeproof.training import Optimiser, Schedule
 from spikeproof.untrusted.words import printable, short_error
@@ -63,7 +67,33 @@ def say(message: str) -> None:
     console.print(printable(message, lines=True), markup=False, highlight=False, soft_wrap=True)
 
 
-def show(rows: list[Row]) -> None:
+def tell(result: Any) -> None:
+    """`result` as one line of JSON, for a program."""
+    print(json_text(result, allow_nan=False))
+
+
+def show_training(run: Path, kept: Epoch, json: bool = False) -> None:
+    """What training kept in a run folder."""
+    if json:
+        row = as_json(kept)
+        return tell({"run": str(run), "training_seconds": Run(run).record.training_seconds} | row)
+    say(
+        f"{run}: epoch {kept.epoch} kept, validation accuracy {kept.validation_accuracy:.1%}, "
+        f"under attack {kept.validation_robust_accuracy:.1%}"
+    )
+
+
+def show_line(rows: list[Row]) -> None:
+    """One network, as soon as it is evaluated."""
+    for row in rows:
+        robust = [f"{label} {_percent(share)}" for label, share in row.robust.items()] or [row.status]
+        say(", ".join([f"{row.name}: clean {_percent(row.clean)}", *robust]))
+
+
+def show(rows: list[Row], json: bool = False, report: Path | None = None) -> None:
+    """The ranking, and where its report lies."""
+    if json:
+        return tell({"networks": [asdict(row) for row in rows], "report": report and str(report)})
     table = Table(
         box=None,
         header_style="bold",
@@ -81,16 +111,21 @@ def show(rows: list[Row]) -> None:
         name = row.name if row.status == "ok" else row.name + doubt
         table.add_row(str(row.rank or "-"), escape(name), _percent(row.clean), *robust, cost, seconds)
     console.print(table)
+    if report is not None:
+        say(f"report: {report}")
 
 
 def _percent(share: Estimate | None) -> str:
     return "-" if share is None else f"{100 * share.value:.1f} [{100 * share.low:.0f}-{100 * share.high:.0f}]"
 
 
-def show_probes(runs: list[Run]) -> None:
+def show_probes(runs: list[Run], json: bool = False) -> None:
     """What probes found, a line a network."""
+    if json:
+        return tell({"networks": [{"run": str(run.path)} | as_json(run.read(ProbesRecord)) for run in runs]})
     table = Table("network", *HEADINGS, box=None, header_style="bold")
-    for contender in standings(runs).contenders:
+    once = {contender.seeds[0].run.path: contender for contender in reversed(standings(runs).contenders)}
+    for contender in reversed(once.values()):
         if numbers := probed(contender):
             table.add_row(escape(contender.row.name), *cells(numbers))
     console.print(table)
@@ -122,6 +157,14 @@ def show_choices() -> None:
     for suite in SUITES.values():
         console.print(f"{suite.name}: {', '.join(map(short, suite.attacks))}", highlight=False)
     show_flags()
+
+
+def show_configs(about: dict[str, str]) -> None:
+    """The names of shipped files, and what each says about itself."""
+    table = Table(show_header=False, box=None)
+    for name, said in about.items():
+        table.add_row(name, escape(said))
+    console.print(table)
 
 
 def show_flags() -> None:

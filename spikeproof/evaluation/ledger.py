@@ -20,7 +20,7 @@ from spikeproof.evaluation.judging import Judgement
 from spikeproof.evaluation.predictions import Pool
 from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
-from spikeproof.runs import Run
+from spikeproof.runs.folder import Folder
 from spikeproof.runs.weights import load_model, tensors_of
 
 STATES = "verdicts.partial*.npz"
@@ -42,9 +42,9 @@ class Way(Interface):
 
 
 class Kept(NamedTuple):
-    """The run folder that keeps what was found so far, and the fingerprint of what it is about."""
+    """The folder that keeps what was found so far, and the fingerprint of what it is about."""
 
-    run: Run
+    folder: Folder
     fingerprint: str
 
 
@@ -110,8 +110,8 @@ class Ledger:
 
     def _resume(self, kept: "Kept") -> None:
         """Take from all that was kept, by however many ranks, what is known of each image at its latest stage."""
-        for file in sorted(kept.run.path.glob(STATES)):
-            found = kept.run.read_arrays(file.name)
+        for file in sorted(kept.folder.path.glob(STATES)):
+            found = kept.folder.read_arrays(file.name)
             if str(found.get("settings")) == kept.fingerprint and self._is_alike(found):  # else it is of another
                 self._take(np.arange(len(self.stages)), found)
         for theirs in self.ranks.gather(self._rows()):  # who may see other disks
@@ -153,7 +153,7 @@ class Ledger:
         self.left -= len(places)
         if self.kept is not None:
             file = STATES.replace("*", f"-{self.ranks.rank}" if self.ranks.size > 1 else "")
-            self.kept.run.write_arrays(file, self._rows() | {"settings": np.array(self.kept.fingerprint)})
+            self.kept.folder.write_arrays(file, self._rows() | {"settings": np.array(self.kept.fingerprint)})
 
     def end(self) -> None:
         """All ranks learn what the others found at this stage."""
@@ -170,9 +170,9 @@ class Ledger:
         reason = f"{int(self.undefined.sum())} images under {self.verdicts.threats[eps]}"
         self.diagnosis = Diagnosis("nan", f"logits are NaN or infinite for {reason}")
 
-    def done(self) -> tuple[float, float]:
-        """Stages done, and how many there are."""
-        left = self.left / max(1, self.started)
+    def done(self, more: float = 0.0) -> tuple[float, float]:
+        """Stages done, and how many there are; `more` is what is done of images that are not noted yet."""
+        left = (self.left - more) / max(1, self.started)
         return self.stage + 1 - left, len(self.verdicts.suite.members) * len(self.verdicts.threats)
 
     def close(self) -> Verdicts:

@@ -1,7 +1,5 @@
 """How is an evaluation done? A protocol: one protocol file is one leaderboard."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from spikeproof.data import DataSet, Images, PartName
 from spikeproof.evaluation.pools import part_of, pool_of
 from spikeproof.evaluation.predictions import Given
 from spikeproof.evaluation.suites import QUICK, Suite, suite_named
+from spikeproof.runs.protocol_names import fingerprint_of, protocol_name
 
 __all__ = ["Protocol"]
 
@@ -53,7 +52,12 @@ class Protocol(Choice):
     @property
     def fingerprint(self) -> str:
         """A digest of every choice: equal for two evaluations exactly if they were done in the same way."""
-        return hashlib.sha256(json.dumps(to_config(self), sort_keys=True).encode()).hexdigest()
+        return fingerprint_of(to_config(self))
+
+    @property
+    def name(self) -> str:
+        """What its evaluations are called in run folders: suite, threat and the beginning of the fingerprint."""
+        return protocol_name(self.suite.name, type(self.threats[0]).__name__, to_config(self))
 
     @property
     def sources(self) -> list[Path]:

@@ -7,6 +7,7 @@ later attack nor at a larger eps, and the survivors are gathered into full batch
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from spikeproof.choices import UserError, short, whole_number
 from spikeproof.data import DataSet, Images
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation.diagnosis import diagnose, judged
-from spikeproof.evaluation.flags import CHECKED, CHECKS, Credited, Inspection, Trials, examine
+from spikeproof.evaluation.flags import CHECKED, CHECKS, Check, Credited, Inspection, Trials, examine
 from spikeproof.evaluation.fresh import Fresh
 from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.ledger import Kept, Ledger, fingerprint_of_verdicts
@@ -27,7 +28,7 @@ from spikeproof.evaluation.predictions import Pool, predictions, taken
 from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.verdicts import Verdicts
-from spikeproof.progress import Report, silent
+from spikeproof.progress import Report, shown, silent
 from spikeproof.randomness import seed_from
 from spikeproof.runs import Run
 from spikeproof.snn import adapt
@@ -49,7 +50,7 @@ def evaluate(
     batch: int | None = None,
     state: Run | None = None,
     ranks: Ranks = ALONE,
-    progress: Report = silent,
+    progress: Report | None = None,
 ) -> Verdicts:
     """Verdicts on images ``(x [N, C, H, W], y [N])``, on a part of a data set, or on the protocol's part of a data set.
 
@@ -60,7 +61,8 @@ def evaluate(
     stops at a first lucky draw. `batch` images are attacked at once (default 256). With `state`, a run folder, finished
     batches are kept there and the same call, started again, goes on. The images are dealt to `ranks`, and each rank
     returns all verdicts: for a deterministic network, and for one whose noise is declared, they are those of one
-    process. Raises `UserError` for bad images, labels or logits, and for ranks that see different ones.
+    process. `progress` hears what is going on (None: it is shown on stderr; `progress.silent` shows nothing). Raises
+    `UserError` for bad images, labels or logits, and for ranks that see different ones.
     """
     if not isinstance(model, nn.Module):
         raise UserError(f"a model is a torch.nn.Module, not {model!r}; load_model reads that of a run folder")
@@ -71,7 +73,8 @@ def evaluate(
     fresh = Fresh(model)
     print_ = fingerprint_of_verdicts(model, pool, protocol, batch, ranks) if state or ranks.size > 1 else ""
     kept = None if state is None else Kept(state, print_)
-    return evaluate_pool(model, fresh, pool, protocol, batch, kept, progress, ranks)
+    with shown(progress if ranks.first else silent, "evaluate") as report:
+        return evaluate_pool(model, fresh, pool, protocol, batch, kept, report, ranks)
 
 
 def evaluate_pool(
@@ -91,6 +94,7 @@ def evaluate_pool(
         draws = DRAWS if is_stochastic(model) else 1
     elif is_stochastic(model) is False:
         draws = 1
+    progress("red flags: the network itself", 0, len(suite.members) * len(threats) + len(_asked(suite)))
     vote = suite.judged_by == "vote"
     first = taken(model, pool, torch.arange(min(len(pool), CHECKED)))
     width = min(batch, len(first[0]))
@@ -111,12 +115,24 @@ def evaluate_pool(
         for number, attack in enumerate(as_run):
             if attack is None or ledger.diagnosis.status != "ok":
                 continue
+            what, told = f"{threat}: {short(suite.members[number])}", partial(_told, progress, ledger)
             for index in ledger.begin(eps, number, ahead, whole=judge.by_batch(attack)):
-                judgement = judge(attack, *taken(model, pool, index), threat, seed_from(seed, eps, number), index)
-                ledger.note(index, judgement)
-                progress(f"{threat}: {short(suite.members[number])}", *ledger.done())
+                tell, numbers = partial(told, what, len(index)), seed_from(seed, eps, number)
+                ledger.note(index, judge(attack, *taken(model, pool, index), threat, numbers, index, tell=tell))
+                told(what)
             ledger.end()
     return _examined(judge, pool, ledger.close(), batch, seed, progress, ranks)
+
+
+def _told(progress: Report, ledger: Ledger, what: str, images: int = 0, share: float = 0.0) -> None:
+    """Report the stages that are done, and the `share` of the one under way for some `images`; then come the flags."""
+    done, of = ledger.done(images * share)
+    progress(f"{what}, {share:.0%}" if share else what, done, of + len(_asked(ledger.verdicts.suite)))
+
+
+def _asked(suite: Suite) -> list[Check[Trials]]:
+    """The checks that run attacks on some of the images."""
+    return [each for each in CHECKS if each.subject is Trials and (suite.examined or each.cheap)]
 
 
 def usable(batch: int | None) -> int:
@@ -149,6 +165,7 @@ def _examined(
     index = torch.from_numpy(examined)
     x, y = taken(judge.model, pool, index)
     drawn, flags = seed_from(seed, len(found.threats)), list(found.flags)
+    made, asked, stages = 0, _asked(found.suite), len(found.suite.members) * len(found.threats)
     trials = Trials(
         judge,
         x,
@@ -160,9 +177,10 @@ def _examined(
         index=index,
         ranks=ranks,
         paths=found.suite.paths,
+        tell=lambda what: progress(f"red flags: {what}", stages + made, stages + len(asked)),
     )
-    for flag in examine(trials, CHECKS if found.suite.examined else [each for each in CHECKS if each.cheap]):
-        flags.append(flag)
-        progress(f"red flags: {flag.name}", 1, 1)
+    for made, each in enumerate(asked, 1):
+        progress(f"red flags: {each.name}", stages + made, stages + len(asked))
+        flags += examine(trials, [each])
     cost = trials.gradients, trials.forwards
     return replace(found, flags=tuple(flags), spent_on_flags=cost, diagnosis=judged(flags))

@@ -22,12 +22,16 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """``run.json``: what was chosen, and how training went; `finished` is None until it has ended."""
+    """``run.json``: what was chosen, and how training went; `finished` is None until it has ended.
+
+    `config_sha256_before` are digests of what was chosen before it was trained for more epochs.
+    """
 
     FILE: ClassVar[str] = "run.json"
     name: str
     config: Config
     seed: int
+    config_sha256_before: tuple[str, ...] = ()
     weights_sha256: str | None = None
     parameters: int | None = None
     started: str | None = None
@@ -141,7 +145,8 @@ class VerdictsRecord:
 
     Costs are counts of gradients and of forward passes, of the suite and of the flags. `width` is how many images a
     judged batch had, and `protocol` the whole `Protocol`; None if they are not known. `network_sha256` is what the
-    weights state of themselves, and `arrays_sha256` the digest of the arrays; "" in what was written before.
+    weights state of themselves, `arrays_sha256` the digest of the arrays, and `finished` when the evaluation ended; ""
+    in what was written before.
     """
 
     FILE: ClassVar[str] = "verdicts.json"
@@ -169,6 +174,7 @@ class VerdictsRecord:
     fingerprint: str = ""
     network_sha256: str = ""
     arrays_sha256: str = ""
+    finished: str = ""
     seconds: float = 0.0
     environment: Environment = Environment()
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from spikeproof.attacks import Along
 from spikeproof.choices import UserError, short, within
-from spikeproof.configs import differing, to_config
+from spikeproof.configs import to_config
 from spikeproof.conversion import convert
 from spikeproof.conversion.conversion import refuse_impossible
 from spikeproof.data import Images
@@ -19,9 +19,17 @@ from spikeproof.runs import Run, environment
 from spikeproof.runs.records import RunRecord
 from spikeproof.snn import SpikingNetwork, can_follow, has_spikes
 from spikeproof.training.recipe import Recipe
+from spikeproof.training.returns import (
+    CHECKPOINT,
+    LEFT_BY_TRAINING,
+    cleared,
+    has_not_begun,
+    lengthened,
+    others,
+    refuse_another_recipe,
+)
 
 ANN = "ann"  # the folder, inside a run's, of the ANN that it begins with
-LEFT_BY_TRAINING = ("model.safetensors", "model.json", "metrics.jsonl")
 
 
 def begun(recipe: Recipe, ann: SpikingNetwork | None, part: Images, progress: Report) -> SpikingNetwork | None:
@@ -40,10 +48,17 @@ def begun(recipe: Recipe, ann: SpikingNetwork | None, part: Images, progress: Re
 def opened(recipe: Recipe, path: Path) -> Run:
     """The run of `recipe` in the folder `path`, which is begun there if there is none; refuses that of another."""
     run, config = Run(path), to_config(recipe)["init_args"]
+    refuse_another_recipe(recipe, path)
+    if "run.json" in run and others(recipe, run):
+        if has_not_begun(run):
+            refuse_what_cannot_work(recipe)
+            cleared(run)
+        else:
+            lengthened(recipe, run)
+        run = Run(path)
     if "run.json" in run:
-        refuse_another_recipe(recipe, path)
         if run.record.finished and not all(file in run for file in LEFT_BY_TRAINING):
-            (path / "checkpoint.safetensors").unlink(missing_ok=True)  # a file was lost: train it all again
+            (path / CHECKPOINT).unlink(missing_ok=True)  # a file was lost: train it all again
             run.write(replace(run.record, finished=None, training_seconds=None))
         _refuse_changed_weights(recipe, run)
         return Run(path)
@@ -61,16 +76,6 @@ def opened(recipe: Recipe, path: Path) -> Run:
         )
     )
     return Run(path)
-
-
-def refuse_another_recipe(recipe: Recipe, path: Path) -> None:
-    """Raise `UserError` if the folder `path` holds a run of another recipe, and name what differs."""
-    if "run.json" not in Run(path):
-        return
-    kept = to_config(recipe) | {"init_args": Run(path).record.config}
-    if names := differing(kept, recipe):
-        said = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        raise UserError(f"{path} holds a run of another recipe: {said} differ; name another folder, or delete this one")
 
 
 def refuse_what_cannot_work(recipe: Recipe) -> None:

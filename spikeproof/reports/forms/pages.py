@@ -109,7 +109,8 @@ def page(found: Standings, title: str) -> str:
 def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:
     key = f"network-{colours[contender.row.name] + 1}"
     arrays = _examples(contender)
-    with understood(contender.seeds[0].run, "examples.npz"):
+    first = contender.seeds[0]
+    with understood(first.evaluation or first.run, "examples.npz"):
         framed = arrays is not None and arrays["clean"].ndim == 5
         pictures = gallery(arrays) if arrays and not framed else None
         seen = recordings(arrays) if arrays and framed else None
@@ -117,7 +118,7 @@ def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:
     with understood(contender.seeds[0].run, "metrics.jsonl"):
         learning = learning_curves(contender, key)
     flagged = flagging.flagged(contender)
-    with understood(contender.seeds[0].run, "verdicts.json"):
+    with understood(first.evaluation or first.run, "verdicts.json"):
         climbing = climb(flagged, key, contender.row.name)
     found = probing.probed(contender)
     potentials = potential_courses(found, key, contender.row.name) if found else None
@@ -142,8 +143,8 @@ def _rows(contender: Contender, broken: list[Breakdown]) -> list[Together]:
 
 def _examples(contender: Contender) -> dict[str, np.ndarray] | None:
     """Of the first seed; seeds are not mixed in pictures."""
-    run = contender.seeds[0].run
-    return run.read_arrays("examples.npz") if "examples.npz" in run else None
+    folder = contender.seeds[0].evaluation
+    return folder.read_arrays("examples.npz") if folder and "examples.npz" in folder else None
 
 
 def _settings(found: Standings) -> list[tuple[str, str, list[tuple[str, str]], dict[str, Any]]]:
