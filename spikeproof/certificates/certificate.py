@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import Threat
 from spikeproof.choices import Choice
+from spikeproof.evaluation.predictions import Pool
 
 __all__ = ["Certificate"]
 
@@ -47,6 +48,10 @@ class Certificate(Choice):
 
     threat: ClassVar[type[Threat]]
     votes: ClassVar[bool] = False
+
+    def about(self, model: nn.Module, pool: Pool) -> tuple[nn.Module, Pool]:
+        """What is asked, and of what: the network and the images themselves, unless it is of recordings behind them."""
+        return model, pool
 
     @abstractmethod
     def prover(self, model: nn.Module, *, seed: int = 0, batch: int | None = None, least: float = 0.0) -> Prover:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import Threat
-from spikeproof.calling import check_network, is_stochastic
+from spikeproof.calling import check_network, device_of, is_stochastic
 from spikeproof.certificates.certificate import Certificate, Finding, Prover
 from spikeproof.certificates.certificates import Certificates, length_of
+from spikeproof.certificates.recordings import Recordings
 from spikeproof.certificates.voting import Voted
 from spikeproof.choices import Choice, Count, Seed, UserError, short, whole_number
 from spikeproof.configs import to_config
@@ -105,8 +106,9 @@ def certify_pool(
     """`certify` on images that are chosen already, with a network that is adapted."""
     if not len(pool):
         raise UserError("there are no images: nothing can be certified")
-    first, _ = taken(model, pool, torch.arange(1))
-    pixels, certificate = first[0].numel(), done.certificate
+    certificate = done.certificate
+    model, pool = certificate.about(model, pool)
+    pixels = _shown(model, pool, torch.arange(1)).numel()
     least = length_of(done.at, certificate, pixels) if done.at else 0.0
     if batch is not None:
         whole_number("batch", batch, 1)
@@ -115,8 +117,7 @@ def certify_pool(
         _refuse_beyond(done, model, pool, prover, least)
     found = Findings(len(pool), kept, ranks)
     for index in found.waiting():
-        x, _ = taken(model, pool, index)
-        found.note(int(index), prover(x[0], int(index)))
+        found.note(int(index), prover(_shown(model, pool, index), int(index)))
         progress(f"image {int(index) + 1}", *found.count())
     return Certificates(
         certificate=certificate,
@@ -128,9 +129,16 @@ def certify_pool(
     )
 
 
+def _shown(model: nn.Module, pool: Pool, index: Tensor) -> Tensor:
+    """The image, the frames ``[T, P, H, W]`` or raw events ``[N, 4]`` of this number, on the model's device."""
+    if isinstance(pool, Recordings):
+        return pool.batch(index)[0][0].to(device_of(model))
+    return taken(model, pool, index)[0][0]
+
+
 def _refuse_beyond(done: Certification, model: nn.Module, pool: Pool, prover: Prover, least: float) -> None:
     """Raise `UserError` where no image can be certified as far as is asked."""
-    largest = max(prover.largest(taken(model, pool, index)[0][0]) for index in torch.arange(len(pool)).split(1))
+    largest = max(prover.largest(_shown(model, pool, index)) for index in torch.arange(len(pool)).split(1))
     if largest >= least:
         return
     asked = done.certificate

@@ -67,6 +67,10 @@ class Voted(Certificate):
     def radius(self, p: float, x: Tensor, steps: int) -> float:
         """How far from ``[C, H, W]`` a class of probability `p` > 1/2 there is the likelier one; an open ball."""
 
+    def reached(self, p: float, x: Tensor, steps: int) -> float:
+        """The radius of a closed ball, 0 where `p` is no majority."""
+        return max(0.0, self.radius(p, x, steps) * CLOSED) if p > 0.5 else 0.0
+
     def prover(self, model: nn.Module, *, seed: int = 0, batch: int | None = None, least: float = 0.0) -> Prover:
         network = attack_view(self.network(adapt(model)))
         size = batch_for(device_of(network)) if batch is None else whole_number("batch", batch, 1)
@@ -85,8 +89,7 @@ class Votes(Prover):
     least: float
 
     def radius(self, p: float, x: Tensor) -> float:
-        """A closed ball's, 0 where `p` is no majority."""
-        return max(0.0, self.certificate.radius(p, x, self.steps) * CLOSED) if p > 0.5 else 0.0
+        return self.certificate.reached(p, x, self.steps)
 
     def largest(self, x: Tensor) -> float:
         return self.radius(self.certificate.best, x)

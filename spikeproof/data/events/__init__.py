@@ -8,6 +8,7 @@ from spikeproof.data.events.folders import ASLDVS, CIFAR10DVS, EventFolder, NCal
 from spikeproof.data.events.framing import Framing
 from spikeproof.data.events.gestures import read_gestures
 from spikeproof.data.events.hdf5 import SpikeFile
+from spikeproof.data.events.noise import EventDeletion, FrameFlips
 from spikeproof.data.events.npz import write_npz as write_events
 from spikeproof.data.events.rewriting import rewritten, told_apart
 from spikeproof.data.events.streams import Events, Sensor
@@ -16,9 +17,11 @@ __all__ = [
     "ASLDVS",
     "CIFAR10DVS",
     "DVS128Gesture",
+    "EventDeletion",
     "EventDrop",
     "EventFolder",
     "Events",
+    "FrameFlips",
     "Framing",
     "NCaltech101",
     "NDA",
