@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from parsed_page import Page
-from run_folders import choice
+from run_folders import ATTACKS, attack, choice
 
 from spikeproof.attacks import PGD
 from spikeproof.configs import to_config
@@ -56,13 +56,14 @@ def test_a_suite_for_development_makes_no_claim(make_run: MakeRun, report: Calla
     assert "For development, not a claim: run --suite standard." in page.text
     assert "Of 29 red flags none were looked for." in page.text
     assert "suite quick · 100 images of Digits" in page.text
-    serious = conclude(standings([make_run("net", suite={"name": "standard", "attacks": []}, labels=())]))
+    attacks = [{"label": label, "config": attack(label)} for label in ATTACKS]
+    serious = conclude(standings([make_run("net", suite={"name": "standard", "attacks": attacks})]))
     assert serious[0].caution == ""
 
 
 def test_nobody_above_chance_holds(make_run: MakeRun) -> None:
     (found,) = conclude(standings([make_run("net", clean=0.5, robust=(0.3, 0.2, 0.02))]))
-    assert found.lede.startswith("None holds: nobody is above chance. net, which comes first, ")
+    assert found.lede.startswith("None holds: nobody is above chance. net, which comes first, "), found.lede
 
 
 def test_classes_before_and_after(make_run: MakeRun) -> None:
