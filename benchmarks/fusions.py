@@ -18,9 +18,9 @@ from torch import nn
 from benchmarks.contestants import Ours
 from benchmarks.measure import alternate, keep_freed_memory, saved_bytes
 from benchmarks.workloads import Problem, Setting, inference, pgd_step, train_step
-from spikeproof.runs.whole_files import written_whole
 from spikeproof.snn import VGG, Architecture, SmallCNN, SpikingNetwork, WideResNet
 from spikeproof.snn.layers import MeanPool, Norm
+from spikeproof.whole_files import written_whole
 
 NETWORKS: dict[str, tuple[Architecture, int]] = {  # and images in a batch
     "SmallCNN (16, 32, 64)": (SmallCNN(widths=(16, 32, 64)), 64),

@@ -1,8 +1,8 @@
 """Do the papers' recipes give the papers' numbers? `python -m benchmarks.reproduce --share 0.1 --device cuda`.
 
-Trains every ``configs/cifar10/vgg11_*.yaml`` (or those that are named), its epochs cut to a share of the paper's, and
-attacks each network with the papers' attacks, one at a time and along the network's own slope, as they did; and once
-along three slopes, the worst case of all. Started again, it goes on where it was.
+Trains every ``cifar10/vgg11_*`` that comes with spikeproof (or the files that are named), its epochs cut to a share of
+the paper's, and attacks each network with the papers' attacks, one at a time and along the network's own slope, as
+they did; and once along three slopes, the worst case of all. Started again, it goes on where it was.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from rich.console import Console
 from spikeproof.attacks import FGSM, PGD, Along, Attack, Linf
 from spikeproof.choices import UserError
 from spikeproof.cli.files import recipe_in
+from spikeproof.cli.shipped import SHIPPED
 from spikeproof.evaluation import Protocol, Suite, evaluate
 from spikeproof.progress import bar
 from spikeproof.runs import Run, environment, sha256_of, written_whole
@@ -71,7 +72,7 @@ def row(path: Path, options: argparse.Namespace, known: dict[str, Any]) -> dict[
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reproduce", description=__doc__)
-    parser.add_argument("configs", nargs="*", type=Path, default=sorted(Path("configs/cifar10").glob("vgg11_*.yaml")))
+    parser.add_argument("configs", nargs="*", type=Path, default=sorted((SHIPPED / "cifar10").glob("vgg11_*.yaml")))
     parser.add_argument("--share", type=float, default=1.0, help="of the paper's epochs that are trained, in (0, 1]")
     parser.add_argument("--images", type=int, default=1000, help="test images, from the first on")
     parser.add_argument("--draws", type=int, default=4, help="passes that a stochastic network is averaged over")

@@ -33,15 +33,15 @@ def judged(run: Path, suite: str, eps: str, images: int | None, folder: Path) ->
         unfinished.rename(copy)
     with bar(f"{suite} {run.name}") as progress:
         protocol = Protocol(threats=(Linf(eps),), suite=suite_named(suite), images=images)
-        evaluate_run(Run(copy), protocol, progress=progress)
-    found = Run(copy).read_json("verdicts.json")
+        made = evaluate_run(Run(copy), protocol, progress=progress)
+    found = made.read_json("verdicts.json")
     (threat,) = found["threats"]
     kept = ("status", "reason", "images", "gradient_evaluations_per_image", "forward_evaluations_per_image", "seconds")
     kept += ("gradient_evaluations_of_flags",)
     return {name: found[name] for name in kept} | {
         "clean": found["clean_accuracy"],
         "robust": threat["robust_accuracy"],
-        "unbroken": float((Run(copy).read_arrays("verdicts.npz")["broken_at"] > 0).mean()),
+        "unbroken": float((made.read_arrays("verdicts.npz")["broken_at"] > 0).mean()),
         "broken_by": {name: count for name, count in threat["broken_by"].items() if count},
         "raised": {flag["name"]: flag["number"] for flag in found["flags"] if flag["raised"]},
         "environment": found["environment"],

@@ -4,29 +4,29 @@ Everything that can be chosen (`Digits`, `VGG`, `LIF`, `TRADES`, `PGD`, `Linf`, 
 that is done (`train`, `evaluate`, ...) is a function; a model is a plain module from images in [0, 1] to logits.
 """
 
-from spikeproof import attacks, conversion, data, evaluation, objectives, snn, training
-from spikeproof.attacks import *  # noqa: F403
-from spikeproof.choices import UserError as UserError
-from spikeproof.comparison import compare as compare
-from spikeproof.conversion import *  # noqa: F403
-from spikeproof.data import *  # noqa: F403
-from spikeproof.evaluation import *  # noqa: F403
-from spikeproof.objectives import *  # noqa: F403
-from spikeproof.runs import Run as Run
-from spikeproof.runs.weights import load_model as load_model
-from spikeproof.snn import *  # noqa: F403
-from spikeproof.training import *  # noqa: F403
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what is there is imported with the first name that is asked for: torch takes seconds
+    from spikeproof.everything import *  # noqa: F403
+    from spikeproof.reports import write_report as write_report
 
 __version__ = "0.1.0"
-_ROOMS = (attacks, conversion, data, evaluation, objectives, snn, training)
-__all__ = sorted(
-    {"UserError", "compare", "Run", "load_model", "write_report", *(name for room in _ROOMS for name in room.__all__)}
-)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name == "write_report":  # pages and figures are loaded when a report is written
-        from spikeproof.reports import write_report
+        return import_module("spikeproof.reports").write_report
+    if name.startswith("__") and name != "__all__":  # what Python and others look for in any module
+        raise AttributeError(f"module 'spikeproof' has no attribute {name!r}")
+    everything = import_module("spikeproof.everything")
+    if name == "__all__":
+        return sorted([*everything.__all__, "write_report"])
+    try:
+        return getattr(everything, name)
+    except AttributeError:
+        raise AttributeError(f"module 'spikeproof' has no attribute {name!r}") from None
 
-        return write_report
-    raise AttributeError(f"module 'spikeproof' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__getattr__("__all__")})

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from spikeproof.choices import UserError, whole_number
 from spikeproof.randomness import seeded
+from spikeproof.shortage import lacks_memory
 
 WIDTHS = {"cpu": 32}  # images in one judged batch; padding costs more than small batches there
 WIDTH = 256  # on an accelerator
@@ -120,9 +121,9 @@ def answer_of(model: nn.Module, x: Tensor) -> Any:
     """What the model returns; raises `UserError` that says what does not fit, where it cannot take these images."""
     try:
         return model(x)
-    except (UserError, torch.OutOfMemoryError):
-        raise
     except (RuntimeError, ValueError, TypeError, IndexError) as error:  # what torch raises for what does not fit
+        if isinstance(error, UserError) or lacks_memory(error):
+            raise
         reason = obstacle_between(model, x) or f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise UserError(f"the network fails on images {x.dtype} {list(x.shape)}: {reason}") from error
 

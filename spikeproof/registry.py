@@ -48,9 +48,9 @@ def named(name: str, kind: type, *, trust: bool = False) -> type:
 @functools.cache
 def own() -> tuple[type[Choice], ...]:
     """Every choice that spikeproof names."""
-    import spikeproof
+    from spikeproof.everything import ROOMS
 
-    return tuple(dict.fromkeys(cls for room in spikeproof._ROOMS for cls in _choices_in(room)))
+    return tuple(dict.fromkeys(cls for room in ROOMS for cls in _choices_in(room)))
 
 
 @functools.cache

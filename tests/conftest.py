@@ -83,15 +83,17 @@ def trained_ann(device: torch.device) -> SpikingNetwork:
 
 @pytest.fixture
 def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs a command that has to be refused; what it says."""
+    """Runs a command that has to be refused; what it says after its progress."""
 
     def run(*arguments: str) -> str:
         with pytest.raises(SystemExit) as stop:
             main(list(arguments))
         assert stop.value.code == 2
-        error = capsys.readouterr().err
-        assert error.startswith("error:")
-        assert "Traceback" not in error
-        return " ".join(error.split())
+        said = capsys.readouterr().err
+        lines = said.splitlines()
+        first = next((number for number, line in enumerate(lines) if line.startswith("error:")), None)
+        assert first is not None, said
+        assert "Traceback" not in said
+        return " ".join(" ".join(lines[first:]).split())
 
     return run

@@ -111,7 +111,7 @@ def test_all_together_from_training_to_the_ranking(mine, suite, tmp_path, capsys
     small = ["--network.architecture", "MLP", "--network.architecture.hidden", "[32]", "--data.train_images", "200"]
     main(["train", "--name", "mine", "--data", "Digits", "--out", out, "--training.epochs", "1", *network, *small])
     main(["evaluate", out, "--threat", "Darker", "--eps", "0.3", "--suite", str(told), "--images", "40"])
-    found = sp.Run(out).read(VerdictsRecord)
+    found = sp.Run(out).evaluations[0].read(VerdictsRecord)
     assert found.status == "ok"
     assert [attack.name for attack in found.suite.attacks] == ["Shrinking-10 (margin)", "Shrinking-10 (margin, Bell 1)"]
     assert found.threats[0].norm == "Darker"

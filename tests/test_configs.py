@@ -2,30 +2,29 @@
 
 import shlex
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from spikeproof.cli.files import recipe_in, suite_of
 from spikeproof.cli.main import options_in
+from spikeproof.cli.shipped import SHIPPED
 from spikeproof.configs import from_config, to_config
 from spikeproof.conversion import convert
 from spikeproof.objectives.objective import Terms
 from spikeproof.snn import SpikingNetwork
 from spikeproof.training import Recipe
 
-ROOT = Path(__file__).parents[1]
-SUITES = sorted((ROOT / "configs" / "suites").glob("*.yaml"))
-CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - set(SUITES))
+SUITES = sorted((SHIPPED / "suites").glob("*.yaml"))
+CONFIGS = sorted(set(SHIPPED.rglob("*.yaml")) - set(SUITES))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_config(path, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_config(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # the name is known anywhere
     command, source = path.read_text().splitlines()[:2]
     arguments = shlex.split(command.removeprefix("# spikeproof "))
-    assert arguments == ["train", "--config", str(path.relative_to(ROOT))]
+    assert arguments == ["train", "--config", f"{path.parent.name}/{path.stem}"]
     assert source.startswith("# ")
     recipe = recipe_in(path)
     assert options_in(arguments) == {"recipe": recipe}

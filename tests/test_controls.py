@@ -50,32 +50,25 @@ def test_there_are_as_many_as_it_takes():
     assert len({control.name for control in controls.CONTROLS}) == len(controls.CONTROLS)
 
 
-WITHOUT_TRAINING = {
-    "noise that the image decides": "jumps",
-    "remembers images": "stateful",
-    "remembers images outside itself": "stateful",
-    "the same, said to be random": "batch-dependence",
-    "knows the size of judged batches": "size-dependence",
-    "another answer where gradients are on": "other-logits",
-    "another answer to images that want a gradient": "other-logits",
-    "labels alone, a mirrored gradient": "labels-beat-gradients",
-    "labels alone, a noisy gradient": "random-gradients",
-    "a mirrored gradient": "gradient-misleads",
-    "a noisy gradient": "random-gradients",
-    "a shattered gradient": "gradient-misleads",
-    "a part of the gradient": "gradient-misleads",
+DEARER = {  # seen by the attacks of `examined` images alone, or one flag of several
+    "a slope far too narrow",
+    "thresholds out of the slope's sight",
+    "threshold guarding without adversarial training",
+    "labels alone, a part of the gradient",
 }
+CHEAP = [control.name for control in controls.HIDING if control.name not in DEARER]
 
 
-@pytest.mark.parametrize("name", WITHOUT_TRAINING)
+@pytest.mark.parametrize("name", CHEAP)
 def test_even_the_cheapest_suite_sees_through_it(name, trained, monkeypatch, tmp_path):
     """Without an attack for flags' sake but the cheap ones."""
     monkeypatch.setattr(controls.Trained, "by", lambda self, *args: trained)
     control = next(control for control in controls.HIDING if control.name == name)
     suite = Suite(name="cheap", attacks=(PGD(steps=5),))
     found = controls.judged_by(suite, control, controls.Trained(tmp_path, "cpu"), images=40)
-    assert found.verdicts.diagnosis.status == "unreliable"
-    assert WITHOUT_TRAINING[name] in {flag.key for flag in found.verdicts.flags if flag.raised}
+    assert found.verdicts.diagnosis.status in ("unreliable", "zero_gradient")
+    assert control.flags
+    assert set(control.flags) & {flag.key for flag in found.verdicts.flags if flag.raised}
 
 
 @pytest.mark.parametrize(

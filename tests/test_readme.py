@@ -30,7 +30,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
 def commands():
     pages = [README, *(page.read_text() for page in sorted((ROOT / "docs").glob("*.md")))]
     text = "\n".join(pages).replace("\\\n", " ")
-    text = text.replace("my-ann.yaml", "configs/digits/standard.yaml")  # for a file of the reader's own
+    text = text.replace("my-ann.yaml", "digits/standard")  # for a file of the reader's own
     return [line for line in re.findall(LINE, text, re.MULTILINE) if "..." not in line]
 
 

@@ -112,10 +112,12 @@ def test_folders_of_0_1_0_are_reported(old: Path, tmp_path: Path, suffix: str) -
 def test_a_folder_of_0_1_0_is_evaluated_again(old: Path) -> None:
     run = Run(old / "digits")
     suite = sp.Suite(name="small", attacks=(sp.FGSM(),))
-    sp.evaluate_run(run, sp.Protocol(threats=sp.Linf(0.1), suite=suite, images=10))
-    again = Run(run.path).read(VerdictsRecord)
-    assert again.images == 10
-    assert run.read_json("verdicts.json")["schema"] == SCHEMA
+    before = (run.path / "verdicts.json").read_bytes()
+    found = sp.evaluate_run(run, sp.Protocol(threats=sp.Linf(0.1), suite=suite, images=10))
+    assert found.read(VerdictsRecord).images == 10
+    assert found.read_json("verdicts.json")["schema"] == SCHEMA
+    assert (run.path / "verdicts.json").read_bytes() == before
+    assert Run(run.path).evaluations == (run, found)
     assert Run(run.path).record.name == "digits"  # which 0.1.0 wrote
 
 
@@ -131,6 +133,11 @@ def test_a_folder_of_0_1_0_is_evaluated_again(old: Path) -> None:
         (sp.APGD(loss=sp.DLR(), steps=50), "APGD-DLR-50"),
         (sp.Along(attack=sp.APGD(), paths=(sp.ASSG(),)), "APGD-CE (ASSG)"),
         (sp.Along(attack=sp.SAPGD(), paths=(sp.ASSG(),)), "SA-PGD-100 (ASSG)"),
+        (sp.Along(attack=sp.APGD(), paths=(sp.ASSG(share=0.9),)), "APGD-CE (ASSG 0.9)"),
+        (
+            sp.Along(attack=sp.APGD(), paths=(sp.Triangle(width=0.5, detach_reset=False),)),
+            "APGD-CE (Triangle 0.5 through the reset)",
+        ),
         (sp.Along(attack=sp.SAPGD(loss=sp.Margin()), paths=(sp.ATan(alpha=10.0),)), "SA-PGD-100 (margin, ATan 10)"),
         (sp.Targeted(attack=sp.APGD(loss=sp.TargetedDLR())), "APGD-T"),
         (sp.TwinTransfer(), "ANN twin, APGD-CE"),

@@ -52,7 +52,13 @@ def edited(run, file, change):
     content = json.loads((run.path / file).read_text())
     change(content)
     (run.path / file).write_text(json.dumps(content))
-    return Run(run.path)
+    return type(run)(run.path)
+
+
+def evaluation(run):
+    """The folder of the one evaluation of a run."""
+    (folder,) = run.evaluations
+    return folder
 
 
 def older(content):
@@ -68,14 +74,16 @@ def refused(call, said):
 
 
 def test_what_belongs_together_is_read(run):
-    assert read_evidence(run).verdicts is not None
-    record, arrays = read_verdicts(edited(run, "verdicts.json", older))
+    (found,) = read_evidence(run)
+    assert found.verdicts is not None
+    record, arrays = read_verdicts(edited(evaluation(run), "verdicts.json", older))
     assert record.images == len(arrays["label"]) == 20
 
 
 @pytest.mark.parametrize("name", ["bars", "digits"])
 def test_what_0_1_0_wrote_is_read(name):
-    assert read_evidence(Run(OLD / name)).verdicts is not None
+    (found,) = read_evidence(Run(OLD / name))
+    assert found.verdicts is not None
     sp.load_model(OLD / name)
 
 
@@ -107,11 +115,13 @@ def test_edited_choices_are_refused(run):
 
 
 def test_verdicts_of_other_weights_are_refused(run, made):
-    for file in ("verdicts.json", "verdicts.npz"):
-        shutil.copy(made / "1" / file, run.path / file)
+    shutil.rmtree(run.path / "verdicts")
+    shutil.copytree(made / "1" / "verdicts", run.path / "verdicts")
     refused(lambda: read_evidence(run), r"verdicts\.json is of other weights")
-    evaluate_run(run, PROTOCOL)  # mends it
-    assert read_evidence(Run(run.path)).verdicts is not None
+    evaluate_run(run, PROTOCOL)  # adds those of the weights that are there
+    assert len(run.evaluations) == 2
+    (found,) = read_evidence(run)
+    assert found.verdicts is not None
 
 
 def accuracy(content):
@@ -132,20 +142,21 @@ def raised(content):
 
 @pytest.mark.parametrize("change", [accuracy, interval, one_more, raised])
 def test_a_summary_at_odds_with_its_arrays_is_refused(run, change):
-    edited(run, "verdicts.json", change)
-    refused(lambda: read_verdicts(run), r"verdicts\.json is damaged .*changed after it was written")
-    edited(run, "verdicts.json", older)
-    refused(lambda: read_verdicts(run), r"verdicts\.json is not as spikeproof writes it")
+    folder = edited(evaluation(run), "verdicts.json", change)
+    refused(lambda: read_verdicts(folder), r"verdicts\.json is damaged .*changed after it was written")
+    edited(folder, "verdicts.json", older)
+    refused(lambda: read_verdicts(folder), r"verdicts\.json is not as spikeproof writes it")
 
 
 @pytest.mark.parametrize(("name", "value"), [("broken_at", 3), ("broken_at", -2), ("broken_by", 1), ("label", -1)])
 def test_arrays_that_no_evaluation_finds_are_refused(run, name, value):
-    arrays = run.read_arrays("verdicts.npz")
+    folder = evaluation(run)
+    arrays = folder.read_arrays("verdicts.npz")
     arrays[name][0] = value
-    run.write_arrays("verdicts.npz", arrays)
-    refused(lambda: read_verdicts(run), r"another evaluation, or was changed")
-    run.write(replace(run.read(VerdictsRecord), arrays_sha256=""))
-    refused(lambda: read_verdicts(run), f"{name} of verdicts.npz holds other values")
+    folder.write_arrays("verdicts.npz", arrays)
+    refused(lambda: read_verdicts(folder), r"another evaluation, or was changed")
+    folder.write(replace(folder.read(VerdictsRecord), arrays_sha256=""))
+    refused(lambda: read_verdicts(folder), f"{name} of verdicts.npz holds other values")
 
 
 def rewritten(path, tensors=None, change=lambda kept: None):
@@ -222,7 +233,7 @@ def test_a_field_of_another_type_is_named(run, file, path, value, named):
         at(content, path, value)
         older(content)
 
-    edited(run, file, change)
+    edited(evaluation(run) if file.startswith("verdicts") else run, file, change)
     refused(lambda: read_evidence(Run(run.path)), rf"{file} is not as spikeproof writes it .*{named}")
 
 
@@ -247,11 +258,12 @@ def test_a_checkpoint_of_other_types_is_named(run, made):
 
 
 def test_a_half_evaluation_of_another_form_counts_for_nothing(run):
-    record, arrays = read_verdicts(run)
-    (run.path / "verdicts.json").unlink()
+    folder = evaluation(run)
+    record, arrays = read_verdicts(folder)
+    (folder.path / "verdicts.json").unlink()
     rows = {name: arrays[name] for name in ("broken_at", "broken_by", "gradients", "forwards")}
     rows |= {"undefined": np.zeros(20, bool), "settings": np.array(record.fingerprint)}
     for stages in (np.full(7, 9), np.full(20, 9.5), np.full((20, 2), 9)):
-        run.write_arrays("verdicts.partial.npz", rows | {"stages": stages})
-    evaluate_run(run, PROTOCOL)
-    assert np.array_equal(read_verdicts(run)[1]["broken_at"], arrays["broken_at"])
+        folder.write_arrays("verdicts.partial.npz", rows | {"stages": stages})
+    assert evaluate_run(run, PROTOCOL) == folder
+    assert np.array_equal(read_verdicts(folder)[1]["broken_at"], arrays["broken_at"])

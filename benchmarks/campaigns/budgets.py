@@ -24,6 +24,7 @@ from spikeproof.attacks import (
 from spikeproof.choices import UserError, fields_of, short
 from spikeproof.registry import known, named
 
+AT_ONCE = 20  # trials of an attack
 FEW = {"steps": 3, "queries": 12, "restarts": 2, "draws": 3, "most_draws": 6, "searches": 2, "proposals": 1}
 THREATS: tuple[tuple[type, tuple[float, ...]], ...] = (
     (Linf, (0.0, 1 / 255, 8 / 255, 0.3, 1.0)),
@@ -79,13 +80,13 @@ def drawn(threat: Threat, number: int) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def campaign(journal: Journal, trials: int, out_of_time: Callable[[], bool]) -> None:
-    """So many trials of each attack, over all threats that it knows."""
-    for attack in attacks():
-        tally = journal.tally(f"budget of {type(attack).__name__}", trials)
-        while tally.trials < trials and not out_of_time():
-            for _ in range(min(20, trials - tally.trials)):
-                tally.note(*kept(attack, tally.trials))
-            journal.write()
+    """So many trials of each attack, over all threats that it knows, some of each in turn."""
+    tried = [(attack, journal.tally(f"budget of {type(attack).__name__}", trials)) for attack in attacks()]
+    while not out_of_time() and (left := [each for each in tried if each[1].trials < trials]):
+        attack, tally = min(left, key=lambda each: each[1].trials)
+        for _ in range(min(AT_ONCE, trials - tally.trials)):
+            tally.note(*kept(attack, tally.trials))
+        journal.write()
 
 
 def kept(attack: Attack, number: int) -> tuple[str, str]:

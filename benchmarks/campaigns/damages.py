@@ -24,7 +24,8 @@ from spikeproof.configs import to_config
 from spikeproof.data import Events, ImageFolder, Sensor, SpikeFile, read_events, write_events
 from spikeproof.evaluation import Protocol, Suite, evaluate
 from spikeproof.runs import Run, environment
-from spikeproof.runs.records import VerdictsRecord
+from spikeproof.runs.digests import digest_of_arrays
+from spikeproof.runs.verdict_files import read_verdicts
 from spikeproof.runs.weights import load_model, read_weights, write_model
 from spikeproof.snn import MLP, Network
 
@@ -286,10 +287,10 @@ def _evaluated(path: Path) -> None:
     }
     run = Run(path.parent)
     run.write_arrays("verdicts.npz", found.arrays())
-    run.write(found.record(**about, seconds=1.0, environment=environment()))
+    digest = digest_of_arrays(found.arrays())
+    run.write(found.record(**about, arrays_sha256=digest, seconds=1.0, environment=environment()))
 
 
 def _verdicts(path: Path) -> Any:
-    run = Run(path.parent)
-    arrays = {name: array.tolist() for name, array in run.read_arrays("verdicts.npz").items()}
-    return json.dumps(to_config(run.read(VerdictsRecord)), sort_keys=True, default=str), arrays
+    record, arrays = read_verdicts(Run(path.parent))
+    return json.dumps(to_config(record), sort_keys=True, default=str), {n: a.tolist() for n, a in arrays.items()}

@@ -15,13 +15,15 @@ import numpy as np
 from safetensors import safe_open
 
 from benchmarks.campaigns.children import End, tried
-from benchmarks.campaigns.journal import Journal
+from benchmarks.campaigns.journal import Journal, Tally
 from spikeproof.cli import main
+from spikeproof.cli.shipped import SHIPPED
 
 SIGNALS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 WATCHED = ("replace", "rename", "unlink", "remove", "fsync")
 SECONDS = 300  # for one command on a busy machine
 TIMES = ("seconds", "started", "finished", "date", "environment", "time")
+DIGEST = "sha256"  # of a record, its times included
 TINY = (
     *("--data.train_images", "60", "--data.validation_images", "20"),
     *("--training.epochs", "2", "--training.batch", "32", "--device", "cpu"),
@@ -57,7 +59,9 @@ class Blow(NamedTuple):
 
 
 def watched(words: tuple[str, ...], blow: Blow | None) -> list[str]:
-    """Run the command; which operations it did on files, each with whether the bytes it names had been synced."""
+    """Run the command; which operations it did on files of the working directory, each with whether the bytes it names
+    had been synced."""
+    here = os.path.realpath(os.getcwd()) + os.sep
     done: list[str] = []
     synced: set[str] = set()
 
@@ -65,9 +69,12 @@ def watched(words: tuple[str, ...], blow: Blow | None) -> list[str]:
         def operation(*given: Any, **named: Any) -> Any:
             number = len(done)
             source = os.readlink(f"/proc/self/fd/{given[0]}") if isinstance(given[0], int) else os.fspath(given[0])
+            source = os.path.realpath(source)
+            if not source.startswith(here):  # such as what compilers keep
+                return own(*given, **named)
             if name == "fsync":
-                synced.add(os.path.abspath(source))
-            unsynced = name in ("replace", "rename") and os.path.abspath(source) not in synced
+                synced.add(source)
+            unsynced = name in ("replace", "rename") and source not in synced
             done.append(f"{name} unsynced" if unsynced else name)
             struck = blow is not None and blow.number == number
             if struck and blow is not None and not blow.after:
@@ -126,55 +133,72 @@ def _pieces(file: Path) -> Iterator[bytes]:
 
 def _without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _without_times(v) for k, v in value.items() if not any(time in k for time in TIMES)}
+        return {k: _without_times(v) for k, v in value.items() if k != DIGEST and not any(time in k for time in TIMES)}
     return [_without_times(v) for v in value] if isinstance(value, list) else value
 
 
 def campaign(journal: Journal, trials: int, out_of_time: Callable[[], bool], only: str | None = None) -> None:
-    """So many kills of each command; what is found goes into the journal after each."""
-    configs = Path("configs/digits").absolute()
-    for name, command in commands(configs).items():
-        if only in (None, name) and not out_of_time():
-            _of_one(journal, name, command, trials, out_of_time)
-
-
-def _of_one(journal: Journal, name: str, command: Command, trials: int, out_of_time: Callable[[], bool]) -> None:
-    tally = journal.tally(f"kills of {name}", trials)
+    """So many kills of each command, one of each in turn; what is found goes into the journal after each."""
+    configs = SHIPPED / "digits"
     with tempfile.TemporaryDirectory() as place:
-        start, whole = Path(place, "start"), Path(place, "whole")
-        start.mkdir()
-        for words in command.before:
-            _must(tried(inside(start, lambda words=words: main(list(words))), SECONDS)[0])
-        shutil.copytree(start, whole)
-        end, done = tried(inside(whole, lambda: watched(command.words, None)), SECONDS)
-        _must(end)
-        expected = content(whole)
-        sync = journal.tally(f"order of writes of {name}", 1)
-        if not sync.trials:
-            unsynced = sum(each.endswith("unsynced") for each in done)
-            sync.note("renames of unsynced bytes" if unsynced else "all synced", str(unsynced or ""))
-        while tally.trials < trials and not out_of_time():
-            random = Random(f"{name} {tally.trials}")
-            places = Random(name).sample(range(len(done)), len(done))  # each once before any twice
-            blow = Blow(places[tally.trials % len(places)], random.random() < 0.5, random.choice(list(SIGNALS)))
-            tally.note(*struck(Path(place), start, command, blow, expected))
+        victims = []
+        for name, command in commands(configs).items():
+            if only in (None, name) and not out_of_time():
+                victims.append(prepared(journal, Path(place, name), name, command, trials))
+        while not out_of_time() and (left := [victim for victim in victims if victim.tally.trials < trials]):
+            victim = min(left, key=lambda victim: victim.tally.trials)
+            victim.tally.note(*struck(victim, victim.blow()))
             journal.write()
 
 
-def struck(place: Path, start: Path, command: Command, blow: Blow, expected: dict[str, str]) -> tuple[str, str]:
+class Victim(NamedTuple):
+    """A command that is killed: the folder `start` it begins in, how many operations it does, what it leaves."""
+
+    name: str
+    command: Command
+    start: Path
+    operations: int
+    expected: dict[str, str]
+    tally: Tally
+
+    def blow(self) -> Blow:
+        """The next one: every operation is struck once before any is struck twice."""
+        number = self.tally.trials
+        random = Random(f"{self.name} {number}")
+        places = Random(self.name).sample(range(self.operations), self.operations)
+        return Blow(places[number % len(places)], random.random() < 0.5, random.choice(list(SIGNALS)))
+
+
+def prepared(journal: Journal, place: Path, name: str, command: Command, trials: int) -> Victim:
+    """The command as it is when nobody kills it; whether it renames unsynced bytes goes into the journal."""
+    start, whole = place / "start", place / "whole"
+    start.mkdir(parents=True)
+    for words in command.before:
+        _must(tried(inside(start, lambda words=words: main(list(words))), SECONDS)[0])
+    shutil.copytree(start, whole)
+    end, done = tried(inside(whole, lambda: watched(command.words, None)), SECONDS)
+    _must(end)
+    sync = journal.tally(f"order of writes of {name}", 1)
+    if not sync.trials:
+        unsynced = sum(each.endswith("unsynced") for each in done)
+        sync.note("renames of unsynced bytes" if unsynced else "all synced", str(unsynced or ""))
+    return Victim(name, command, start, len(done), content(whole), journal.tally(f"kills of {name}", trials))
+
+
+def struck(victim: Victim, blow: Blow) -> tuple[str, str]:
     """How one kill ended: "as before", or what was wrong, and words about it."""
-    here = Path(tempfile.mkdtemp(dir=place))
+    here, words = Path(tempfile.mkdtemp(dir=victim.start.parent)), victim.command.words
     try:
-        shutil.copytree(start, here, dirs_exist_ok=True)
-        first, _ = tried(inside(here, lambda: watched(command.words, blow)), SECONDS)
-        second, _ = tried(inside(here, lambda: main(list(command.words))), SECONDS)
+        shutil.copytree(victim.start, here, dirs_exist_ok=True)
+        first, _ = tried(inside(here, lambda: watched(words, blow)), SECONDS)
+        second, _ = tried(inside(here, lambda: main(list(words))), SECONDS)
         if first.slow or second.slow:
             return "hangs", f"{blow}"
         if first.traceback or second.traceback:
             return "tracebacks", f"{blow} {(first if first.traceback else second).said[-300:]}"
         if second.status:
             return "not gone on", f"{blow} {second.said[-300:]}"
-        return _compared(content(here), expected, blow)
+        return _compared(content(here), victim.expected, blow)
     finally:
         shutil.rmtree(here)
 

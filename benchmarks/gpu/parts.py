@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.gpu import ceilings, controls, equality, peers, robust_training, steps, verdict
+from benchmarks.gpu import ceilings, certify, controls, equality, peers, robust_training, steps, verdict
 from benchmarks.gpu.clock import OutOfTime
 from benchmarks.gpu.scene import Scene
 from spikeproof.choices import UserError
@@ -34,6 +34,7 @@ PARTS = (
     Part("steps", steps.rows, 0.25, 20),
     Part("verdict", verdict.rows, 0.25, 30),
     Part("training", robust_training.rows, 0.12, 30),
+    Part("certify", certify.rows, 0.06, 20),
     Part("controls", controls.rows, 0.13, 30),
     Part("peers", peers.rows, 0.12, 40),
 )

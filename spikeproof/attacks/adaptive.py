@@ -45,8 +45,8 @@ class Along(Attack):
     def members(self) -> list[Attack]:
         return [replace(self, paths=(path,)) for path in self.paths]
 
-    def on(self, model: nn.Module) -> Attack:
-        paths, attack = followed(model, self.paths), self.attack.on(model)
+    def on(self, model: nn.Module, *, trust: bool = False) -> Attack:
+        paths, attack = followed(model, self.paths), self.attack.on(model, trust=trust)
         return replace(self, paths=paths, attack=attack) if paths else attack
 
     def averaging(self, draws: int) -> "Along":

@@ -5,6 +5,7 @@ gradients - and the random state too: the same seed gives the same result wherev
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
@@ -62,8 +63,11 @@ class Attack(Choice):
             known = " and ".join(self.under)
             raise UserError(f"{short(self)} searches under threats on {known}, not on {threat.kind} as {threat} is")
 
-    def on(self, model: nn.Module) -> "Attack":
-        """What the attack comes down to on `model`; what it needs beside the model is read here, once."""
+    def on(self, model: nn.Module, *, trust: bool = False) -> "Attack":
+        """What the attack comes down to on `model`; what it needs beside the model is read here, once.
+
+        Raises `UserError` where that is code from outside spikeproof, unless `trust` is set.
+        """
         return self
 
     def members(self) -> "list[Attack]":
@@ -92,11 +96,13 @@ class Attack(Choice):
         stop: bool = False,
         index: Tensor | None = None,
         width: int | None = None,
+        watch: Callable[[Callable[[], float]], None] | None = None,
     ) -> Outcome:
         """Like calling the attack, with its cost. `stop`: spend nothing more on an image once it is broken.
 
         At most `width` images (None: all) are attacked side by side. `index` ``[B]`` are the images' numbers in their
         data set (None: their places): under one `seed`, an image's random numbers depend on its own number alone.
+        `watch` is called after each step with what tells the share [0, 1] of all steps that is done.
         """
         if not isinstance(threat, Threat):
             raise UserError(f"an attack needs a threat, Linf(0.1) for example, not {threat!r}")
@@ -110,7 +116,7 @@ class Attack(Choice):
         index = torch.arange(len(x)) if index is None else index
         with seeded(seed_from(seed, int(index[0])), x.device), as_evaluated(model):  # for models that draw noise
             streams = Streams.of(seed, index.to(x.device))
-            found = self.on(model).search(Task(model, laid_out(x), y, threat, streams, stop, width))
+            found = self.on(model).search(Task(model, laid_out(x), y, threat, streams, stop, width, watch=watch))
         return replace(found, x=found.x.detach())
 
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_unflatten
 from torch.utils._pytree import tree_structure as structure_of
 
+from spikeproof.shortage import lacks_memory
+
 EVERY = 8  # steps between two looks of the host; a row that is done earlier waits
 SMALLEST = 8  # rows: below, a step takes as long
 WORTH_A_GRAPH = 16  # steps: a capture itself costs some seven
@@ -111,9 +113,9 @@ class Runner:
         if width not in self.captured:
             try:
                 self.captured[width] = Captured(self.step, rows, self.capture)
-            except torch.OutOfMemoryError:
-                raise
             except RuntimeError as error:
+                if lacks_memory(error):
+                    raise
                 reason = str(error).strip().splitlines()[0]
                 warnings.warn(f"an attack runs without a graph, more slowly: {reason}", stacklevel=2)
                 self.capture = None

@@ -96,7 +96,16 @@ class Climb:
         while len(self.query.x):
             leaving = self._done(self.query.slots) & ~self.query.slots.empty
             state = self._left(state, leaving) if self._worth(leaving) else self._advanced(state)
+            if self.task.watch is not None:
+                self.task.watch(self._share)
         return self.found
+
+    def _share(self) -> float:
+        """How many of all the steps are done; those of an image that has left its slot count as done."""
+        s, whole = self.query.slots, max(self.legs * self.attack.length, 1)
+        own = ((self.legs - s.leg) * self.attack.length - s.number).clamp(min=0)
+        left = len(self.waiting) * whole + int(own[~s.empty].sum())
+        return 1 - left / (len(self.task.x) * whole)
 
     @property
     def together(self) -> bool:

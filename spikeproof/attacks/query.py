@@ -30,7 +30,8 @@ class Memory(NamedTuple):
 class Task:
     """Images `x` ``[B, C, H, W]`` to attack, their targets `y`, and the streams of their random numbers.
 
-    `stop`: a broken image needs no more. At most `width` images (None: all) are attacked side by side.
+    `stop`: a broken image needs no more. At most `width` images (None: all) are attacked side by side. `watch`, if
+    given, is called after each step with what tells the share [0, 1] of all steps that is done.
     """
 
     model: nn.Module
@@ -41,6 +42,7 @@ class Task:
     stop: bool
     width: int | None = None
     memory: Memory | None = None
+    watch: Callable[[Callable[[], float]], None] | None = None
 
     def of(self, rows: Tensor) -> Self:
         """The task of some of the images."""

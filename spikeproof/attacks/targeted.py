@@ -39,8 +39,8 @@ class Targeted(Attack):
     def check(self, threat: Threat) -> None:
         self.attack.check(threat)
 
-    def on(self, model: nn.Module) -> "Targeted":
-        return replace(self, attack=self.attack.on(model))
+    def on(self, model: nn.Module, *, trust: bool = False) -> "Targeted":
+        return replace(self, attack=self.attack.on(model, trust=trust))
 
     def averaging(self, draws: int) -> "Targeted":
         return replace(self, attack=self.attack.averaging(draws))

@@ -28,8 +28,8 @@ class Transfer(BlackBox):
     def check(self, threat: Threat) -> None:
         self.attack.check(threat)
 
-    def on(self, model: nn.Module) -> Attack:
-        return Elsewhere(attack_view(load_model(self.file)), self.attack)
+    def on(self, model: nn.Module, *, trust: bool = False) -> Attack:
+        return Elsewhere(attack_view(load_model(self.file, trust=trust)), self.attack)
 
     def search(self, task: Task) -> Outcome:
         return self.on(task.model).search(task)

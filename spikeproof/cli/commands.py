@@ -2,13 +2,25 @@
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 from typing import Annotated, Literal
 
 from spikeproof.attacks import EventFlips, Linf, Threat
+from spikeproof.certificates import Certificate, GaussianSmoothing, certify_run
 from spikeproof.choices import AtLeast, Count, Seed, Steps, UserError
 from spikeproof.cli import tables
 from spikeproof.cli.files import recipes_of
-from spikeproof.cli.given import FromElsewhere, kept, protocol_of, runs_of, shown, threats_of
+from spikeproof.cli.given import (
+    FromElsewhere,
+    certificate_of,
+    heard,
+    kept,
+    protocol_of,
+    refuse_untrusted,
+    runs_of,
+    threats_of,
+)
+from spikeproof.cli.shipped import SHIPPED, files_of, first_comment, names
 from spikeproof.comparison import compare as compare_recipes
 from spikeproof.conversion import Calibration, Conversion
 from spikeproof.data import DataSet, PartName
@@ -16,15 +28,17 @@ from spikeproof.data import download as fetch
 from spikeproof.distributed import ALONE, joined, speaks_first
 from spikeproof.evaluation import evaluate_run, probe_run
 from spikeproof.objectives import Objective
-from spikeproof.progress import bar, lines
+from spikeproof.progress import bar, shown, silent
 from spikeproof.reports import ranking, write_report
 from spikeproof.reports.forms.written import check_form
-from spikeproof.runs import Run, find_runs
+from spikeproof.runs import Run, find_runs, written_whole
 from spikeproof.snn import Neuron
 from spikeproof.snn.foreign import Reduction
 from spikeproof.training import Recipe, Training
 from spikeproof.training import train as train_recipe
 from spikeproof.training.converted_runs import FINE_TUNED, FINE_TUNING, converted_recipe, train_converted
+
+DEMO = tuple(Path("demo", name) for name in ("standard", "gaussian_noise", "sparse_gradient", "adversarial", "trades"))
 
 
 def train(
@@ -35,6 +49,8 @@ def train(
     device: str | None = None,
     workers: Annotated[int, AtLeast(0)] | None = None,
     trust: bool = False,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Train one network.
 
@@ -46,23 +62,24 @@ def train(
         device: cpu, cuda, cuda:1, ... (default: cuda where there is one)
         workers: processes that decode images in files (default: one a core, but for one)
         trust: use code from outside spikeproof that the recipe names
+        quiet: show no progress
+        json: print the result as one line of JSON
     """
     if download and speaks_first():
         fetch(recipe.data, data_root)
     folder = out or Path("runs") / recipe.name
     with joined(device) as ranks:
-        with shown(ranks, recipe.name) as progress:
-            train_recipe(
-                recipe,
-                folder,
-                data_root=data_root,
-                device=device,
-                workers=workers,
-                ranks=ranks,
-                progress=progress,
-            )
+        train_recipe(
+            recipe,
+            folder,
+            data_root=data_root,
+            device=device,
+            workers=workers,
+            ranks=ranks,
+            progress=heard(quiet),
+        )
         if ranks.first:
-            tables.say(kept(folder))
+            tables.show_training(folder, kept(folder), json)
 
 
 def evaluate(
@@ -87,6 +104,8 @@ def evaluate(
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Attack trained networks, and write the verdicts into their run folders.
 
@@ -117,6 +136,8 @@ def evaluate(
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a run, a suite or an option names
+        quiet: show no progress
+        json: print the result as one line of JSON
     """
     others = {"part": part, "images": images, "draws": draws, "seed": seed, "attack_precision": attack_precision}
     done = protocol_of(protocol, threat, eps, suite, trust, **others)
@@ -124,23 +145,105 @@ def evaluate(
     with joined(device) as ranks:
         at = ranks.device_of(device)
         found = ranks.of_first(lambda: runs_of(runs or [], elsewhere, at))
+        ranks.of_first(lambda: refuse_untrusted(found, trust or model is not None))
         for run in found:
-            with shown(ranks, run.name) as progress:
-                evaluate_run(
+            evaluate_run(
+                run,
+                done,
+                batch=batch,
+                data_root=data_root,
+                device=at,
+                trust=trust or model is not None,
+                ranks=ranks,
+                progress=heard(quiet),
+            )
+        if ranks.first:
+            rows = ranking([Run(run.path) for run in found], done.name)
+            tables.show(rows, json)
+            if model is not None and mean is None and not json:
+                tables.show_where_normalisation_belongs(rows)
+
+
+def certify(
+    runs: list[Path] | None = None,
+    certificate: Certificate = GaussianSmoothing(),
+    sigma: str | None = None,
+    n: Count | None = None,
+    alpha: float | None = None,
+    threat: Threat | None = None,
+    at: str | None = None,
+    images: Count | None = None,
+    part: PartName = "test",
+    batch: Count | None = None,
+    seed: Seed = 0,
+    model: str | None = None,
+    weights: Path | None = None,
+    mean: str | None = None,
+    std: str | None = None,
+    reduce: Reduction | None = None,
+    data: DataSet | None = None,
+    out: Path | None = None,
+    data_root: Path | None = None,
+    device: str | None = None,
+    trust: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Prove radii that no attack can break, and write them into the run folders of trained networks.
+
+    What is certified is the smoothed network: the class that most passes under the noise of the certificate name.
+
+    Args:
+        runs: run folders, or folders of run folders
+        certificate: what proves a radius
+        sigma: deviation of its noise in pixel units, where it has one
+        n: draws that bound the probability of the class, where there are draws
+        alpha: how often at most that bound may be wrong
+        threat: what --at is a size of (default: the certificate's own)
+        at: give images up that cannot be certified so far, 8/255 for example
+        images: how many images, from the first on (default: all)
+        part: which part of the data
+        batch: passes computed at once (default: 500 on a CPU, else 2000)
+        seed: for the draws
+        model: package.module:function that builds a network trained elsewhere, and takes no arguments
+        weights: its state dict, safetensors or what torch.save wrote (default: the weights that it is built with)
+        mean: what was taken from its training images, of pixels in [0, 1]: a number, or one a channel, with commas
+        std: what they were divided by after that
+        reduce: how outputs [T, B, K] over time become logits; of a pair (spikes, membrane) the mean or the sum of
+            the spikes, or the last membrane
+        data: the data set that it is tested on
+        out: its run folder (default: runs/FUNCTION)
+        data_root: folder of the data sets
+        device: cpu, cuda, cuda:1, ...
+        trust: use code from outside spikeproof that a run or an option names
+        quiet: show no progress
+    """
+    chosen = certificate_of(certificate, sigma=sigma, n=n, alpha=alpha)
+    elsewhere = FromElsewhere(model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce)
+    if threat is not None and at is None:
+        raise UserError("--threat says what --at is a size of: give both, or neither")
+    size = replace(threat or chosen.threat(), eps=at) if at is not None else None  # type: ignore[type-var]
+    with joined(device) as ranks:
+        on = ranks.device_of(device)
+        found = ranks.of_first(lambda: runs_of(runs or [], elsewhere, on))
+        ranks.of_first(lambda: refuse_untrusted(found, trust or model is not None))
+        for run in found:
+            with shown(heard(quiet) if ranks.first else silent, run.name) as progress:
+                certify_run(
                     run,
-                    done,
+                    chosen,
+                    at=size,
+                    part=part,
+                    images=images,
+                    seed=seed,
                     batch=batch,
                     data_root=data_root,
-                    device=at,
+                    device=on,
                     trust=trust or model is not None,
                     ranks=ranks,
                     progress=progress,
                 )
         if ranks.first:
-            rows = ranking([Run(run.path) for run in found])
-            tables.show(rows)
-            if model is not None and mean is None:
-                tables.show_where_normalisation_belongs(rows)
+            tables.show_certificates([Run(run.path) for run in found])
 
 
 def convert(
@@ -155,6 +258,8 @@ def convert(
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Make a spiking network from the ANN of a run, and fine-tune it.
 
@@ -172,6 +277,8 @@ def convert(
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that the run or an option names
+        quiet: show no progress
+        json: print the result as one line of JSON
     """
     run = run.resolve()
     out = out or run.with_name(f"{run.name}-converted")
@@ -186,11 +293,10 @@ def convert(
         training=replace(training, epochs=finetune),
         trust=trust,
     )
-    with bar(out.name) as progress:
-        train_converted(Run(run), recipe, out, data_root=data_root, device=device, progress=progress)
-    rows = Run(out).epochs
-    tables.say(f"right after conversion: validation accuracy {rows[0].validation_accuracy:.1%}")
-    tables.say(kept(out))
+    train_converted(Run(run), recipe, out, data_root=data_root, device=device, progress=heard(quiet))
+    if not json:
+        tables.say(f"right after conversion: validation accuracy {Run(out).epochs[0].validation_accuracy:.1%}")
+    tables.show_training(out, kept(out), json)
 
 
 def probe(
@@ -204,6 +310,8 @@ def probe(
     data_root: Path | None = None,
     device: str | None = None,
     trust: bool = False,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Look inside trained networks: gradient sparsity, adversarial against random change, moved potentials.
 
@@ -218,24 +326,29 @@ def probe(
         data_root: folder of the data sets
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a run, a suite or an option names
+        quiet: show no progress
+        json: print the result as one line of JSON
     """
     threats = threats_of(threat or Linf(), eps)
     if len(threats) > 1:
         raise UserError(f"a probe takes one eps, not {eps}")
     found = find_runs(runs)
-    for run in found:
-        probe_run(
-            run,
-            threats[0],
-            images=images,
-            part=part,
-            batch=batch,
-            seed=seed,
-            data_root=data_root,
-            device=device,
-            trust=trust,
-        )
-    tables.show_probes([Run(run.path) for run in found])
+    refuse_untrusted(found, trust)
+    with shown(heard(quiet), "probe") as report:
+        for number, run in enumerate(found):
+            report(run.name, number, len(found))
+            probe_run(
+                run,
+                threats[0],
+                images=images,
+                part=part,
+                batch=batch,
+                seed=seed,
+                data_root=data_root,
+                device=device,
+                trust=trust,
+            )
+    tables.show_probes([Run(run.path) for run in found], json)
 
 
 def compare(
@@ -255,15 +368,18 @@ def compare(
     download: bool = False,
     device: str | None = None,
     trust: bool = False,
+    quiet: bool = False,
+    json: bool = False,
 ) -> None:
     """Train every configuration, attack all in the same way, and write one report.
 
-    Or name a folder of pictures or recordings, a folder a class, or a .npz file of images and labels: compare photos
+    Or name a folder of pictures or recordings, a folder a class, or a .npz file of images and labels: compare photos.
     Then one network is trained on them in the usual way, and one adversarially. Started again after a stop it goes on
     where it was; what is finished is not done twice.
 
     Args:
-        configs: YAML files, one a network; or one folder of data, or a .npz file
+        configs: YAML files, one a network, or folders of them; digits/trades and digits come with spikeproof. Or one
+            folder of data, or a .npz file
         out: folder for the run folders and report.html
         protocol: a YAML file that says how networks are attacked, in the place of the options up to --attack-precision
         threat: what the adversary may do (default: Linf)
@@ -280,6 +396,8 @@ def compare(
         download: fetch data sets where they are missing
         device: cpu, cuda, cuda:1, ...
         trust: use code from outside spikeproof that a configuration, the suite or an option names
+        quiet: show no progress
+        json: print the result as one line of JSON
     """
     others = {"images": images, "draws": draws, "attack_precision": attack_precision}
     recipes, data_root = recipes_of(configs, size, sensor, data_root, trust)
@@ -299,24 +417,71 @@ def compare(
             device=device,
             trust=trust,
             ranks=ranks,
-            progress=bar if ranks.size == 1 else lines,
+            progress=heard(quiet),
+            each=(lambda run: None) if json else lambda run: tables.show_line(ranking([run], done.name)),
         )
         if ranks.first:
-            tables.show(ranking(found))
-            tables.say(f"report: {out / 'report.html'}")
+            tables.show(ranking(found, done.name), json, out / "report.html")
 
 
-def report(runs: list[Path], out: Path = Path("report.html")) -> None:
+def demo(out: Path = Path("runs/demo"), device: str | None = None, quiet: bool = False, json: bool = False) -> None:
+    """Train five small networks on digits, attack them, and write a report: in two minutes, without any data.
+
+    It is short for: compare demo --suite standard --images 100 --eps 0.05,0.1
+
+    Args:
+        out: folder for the run folders and report.html
+        device: cpu, cuda, cuda:1, ...
+        quiet: show no progress
+        json: print the result as one line of JSON
+    """
+    compare(list(DEMO), out, eps="0.05,0.1", suite="standard", images=100, device=device, quiet=quiet, json=json)
+
+
+def configs(wanted: list[Path] | None = None, out: Path | None = None) -> None:
+    """List the configurations and suites that come with spikeproof, or copy some.
+
+    A name stands for its file wherever one is asked for: --config digits/trades, compare digits, --suite frames.
+
+    Args:
+        wanted: names, such as digits/trades, or digits for all of them (default: the list)
+        out: folder that they are copied to (default: they are printed)
+    """
+    if out is not None and not wanted:
+        raise UserError(f"say what is copied to {out}: digits/trades for example, or digits for all of them")
+    if not wanted:
+        return tables.show_configs({name: first_comment(name) for name in names()})
+    files = files_of(wanted)
+    for file in files:
+        if out is None:
+            tables.say(file.read_text(encoding="utf-8").rstrip())
+            continue
+        name = file.relative_to(SHIPPED) if file.is_relative_to(SHIPPED) else Path(file.name)
+        if (out / name).exists():
+            raise UserError(f"{out / name} is there already, and is left as it is")
+        with written_whole(out / name) as temporary:
+            copyfile(file, temporary)
+        tables.say(str(out / name))
+
+
+def report(
+    runs: list[Path], out: Path = Path("report.html"), verdicts: str = "", quiet: bool = False, json: bool = False
+) -> None:
     """Write a report from run folders: a page (.html), a table (.md) or data (.json), by the name of its file.
 
     Args:
         runs: run folders, or folders of run folders
         out: the report
+        verdicts: which evaluations, by the beginning of their names in RUN/verdicts: standard, or standard-Linf
+            (default: all, each protocol ranked by itself)
+        quiet: print no table
+        json: print the result as one line of JSON
     """
     check_form(out)
     found = find_runs(runs)
-    tables.show(ranking(found))
-    tables.say(f"report: {write_report(found, out)}")
+    rows, written = ranking(found, verdicts), write_report(found, out, verdicts=verdicts)
+    if json or not quiet:
+        tables.show(rows, json, written)
 
 
 def list_names() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from spikeproof.choices import UserError, fields_of, nearest
+from spikeproof.cli.shipped import SUITES, YAML, file_of, files_of, holds_configurations, names
 from spikeproof.configs import from_config
 from spikeproof.data import Sensor, data_in
 from spikeproof.evaluation import Protocol, Suite, suite_named
@@ -24,16 +25,17 @@ def recipe_in(path: Path, *, trust: bool = False) -> Recipe:
 def recipes_of(
     paths: list[Path], size: int | None, sensor: str | None, data_root: Path | None, trust: bool
 ) -> tuple[list[Recipe], Path | None]:
-    """The recipes in YAML files, or the usual ones for data in a folder or a .npz file; and the root of the data."""
-    data = [path for path in paths if path.is_dir() or path.suffix == ".npz"]
+    """The recipes in YAML files, or the usual ones for data in a folder or a .npz file; and the root of the data.
+
+    A folder that holds YAML files is one of configurations.
+    """
+    data = [path for path in paths if path.suffix == ".npz" or (path.is_dir() and not holds_configurations(path))]
     if not data:
         if size or sensor:
             raise UserError("--size and --sensor are of data in a folder; a configuration says them in data")
-        return [recipe_in(path, trust=trust) for path in paths], data_root
+        return [recipe_in(path, trust=trust) for path in files_of(paths)], data_root
     if len(paths) > 1:
         raise UserError(f"{data[0]} holds data, and stands alone: configurations name their data themselves")
-    if any(data[0].glob("*.yaml")):
-        raise UserError(f"{data[0]} is a folder of configurations: name its files, {data[0]}/*.yaml")
     if (data[0] / "run.json").is_file():
         raise UserError(f"{data[0]} is a run folder: evaluate and report take those")
     found, root = data_in(data[0], size=size, sensor=_sensor(sensor))
@@ -50,9 +52,11 @@ def _sensor(text: str | None) -> Sensor | None:
 
 
 def suite_of(name: str, *, trust: bool = False) -> Suite:
-    """The suite of that name, or the one in a YAML file."""
-    path = Path(name)
-    return _choice_in(path, Suite, "suite", trust) if path.suffix in (".yaml", ".yml") else suite_named(name)
+    """The suite of that name, or the one in a YAML file, which may be one that comes with spikeproof."""
+    shipped = f"{SUITES}/{name.removeprefix(f'{SUITES}/')}"
+    if Path(name).suffix not in YAML and shipped not in names():
+        return suite_named(name)
+    return _choice_in(Path(shipped if shipped in names() else name), Suite, "suite", trust)
 
 
 def protocol_in(path: Path, *, trust: bool = False) -> Protocol:
@@ -80,8 +84,7 @@ def _made(path: Path, fields: dict[str, Any], kind: type[T], trust: bool) -> T:
 
 def fields_in(path: Path, kind: type, what: str) -> dict[str, Any]:
     """What a YAML file sets, its keys checked."""
-    if not path.is_file():
-        raise UserError(f"there is no {what} file {path}")
+    path = file_of(path, what)
     try:
         fields = yaml_in(text_of(path, MOST))
     except Unreadable as error:

@@ -1,6 +1,5 @@
 """What do the options mean that several commands share? Runs, threats, a protocol."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -8,16 +7,18 @@ from typing import Any
 import torch
 
 from spikeproof.attacks import Linf, Threat
-from spikeproof.choices import UserError
+from spikeproof.certificates import Certificate
+from spikeproof.choices import UserError, fields_of, refuse_unknown
 from spikeproof.cli.files import protocol_in, suite_of
+from spikeproof.configs import from_config
 from spikeproof.data import DataSet
-from spikeproof.distributed import Ranks
 from spikeproof.evaluation import Protocol
 from spikeproof.evaluation.foreign_runs import adopt_foreign
-from spikeproof.progress import Report, bar, hushed
+from spikeproof.progress import Report, silent
 from spikeproof.reports.wording import listed
 from spikeproof.runs import Run, find_runs
-from spikeproof.runs.records import FactoryRecord
+from spikeproof.runs.records import Epoch, FactoryRecord
+from spikeproof.runs.weights import refuse_untrusted as refuse_untrusted_network
 from spikeproof.untrusted.words import told
 
 
@@ -69,6 +70,15 @@ def numbers_of(name: str, text: str | None) -> tuple[float, ...]:
         ) from None
 
 
+def refuse_untrusted(runs: list[Run], trust: bool) -> None:
+    """Raise `UserError` for the first run that needs code from outside spikeproof, before anything is done with any."""
+    for run in runs if not trust else ():
+        if "model.json" in run:
+            refuse_untrusted_network(run)
+        if "data" in run.record.config:
+            from_config(run.record.config["data"], DataSet)
+
+
 def threats_of(threat: Threat | None, eps: str | None) -> tuple[Threat, ...]:
     """The threats that ``--threat`` and ``--eps`` name together, in order."""
     if eps is None:
@@ -94,17 +104,22 @@ def protocol_of(
     return protocol_in(file, trust=trust)
 
 
-def shown(ranks: Ranks, title: str) -> AbstractContextManager[Report]:
-    """The progress of what all ranks do together: rank 0 shows it."""
-    return bar(title) if ranks.first else hushed(title)
+def heard(quiet: bool) -> Report | None:
+    """Who hears of progress: nobody, or whoever looks at stderr."""
+    return silent if quiet else None
 
 
-def kept(folder: Path) -> str:
-    """What training kept in a run folder, in words."""
+def certificate_of(certificate: Certificate, **said: Any) -> Certificate:
+    """`certificate` with the fields that have options of their own; raises `UserError` for one that it has not."""
+    said = {name: value for name, value in said.items() if value is not None}
+    for name in said:
+        refuse_unknown(name, fields_of(type(certificate)), type(certificate))
+    return replace(certificate, **said) if said else certificate  # type: ignore[type-var]
+
+
+def kept(folder: Path) -> Epoch:
+    """The epoch that training kept in a run folder."""
     best = next((row for row in Run(folder).epochs if row.best), None)
     if best is None:
         raise UserError(f"{folder / 'metrics.jsonl'} names no best epoch: it is damaged; delete it and train again")
-    return (
-        f"{folder}: epoch {best.epoch} kept, validation accuracy {best.validation_accuracy:.1%}, "
-        f"under attack {best.validation_robust_accuracy:.1%}"
-    )
+    return best

@@ -18,14 +18,6 @@ from spikeproof.training import Recipe
 WIDTH = 110
 
 
-def overview(commands: dict[str, Command], about: str) -> str:
-    """What there is to do."""
-    lines = [f"  {name:9} {first_line(command)}" for name, command in commands.items()]
-    return "\n".join(
-        ["spikeproof COMMAND [--option value ...]", "", about, "", *lines, "", "spikeproof COMMAND --help"]
-    )
-
-
 def help_for(name: str, command: Command, arguments: list[str]) -> str:
     """The options of a command; of the classes that `arguments` choose, or else of those that stand there anyway."""
     words = sorted_words(name, command, arguments)

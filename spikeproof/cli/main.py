@@ -1,30 +1,31 @@
 """How does a command line become a call? Its words are understood first; a mistake ends it with a message."""
 
-import inspect
 import sys
 from typing import Any
 
-import spikeproof
 from spikeproof.choices import Advice, UserError, nearest
 from spikeproof.cli import commands
-from spikeproof.cli.helping import help_for, overview
+from spikeproof.cli.helping import help_for
 from spikeproof.cli.parsing import Command, sorted_words, understood
 from spikeproof.cli.tables import console, fail, say
 from spikeproof.distributed import is_said, speaks_first
-from spikeproof.training.memory import lacks_memory
+from spikeproof.shortage import lacks_memory
 from spikeproof.untrusted.words import brief, told
 
 COMMANDS: dict[str, Command] = {
+    "demo": commands.demo,
     "train": commands.train,
     "convert": commands.convert,
     "evaluate": commands.evaluate,
+    "certify": commands.certify,
     "probe": commands.probe,
     "compare": commands.compare,
     "report": commands.report,
+    "configs": commands.configs,
     "list": commands.list_names,
     "doctor": commands.doctor,
 }
-TOGETHER = ("train", "evaluate", "compare")  # what ranks do together; all else rank 0 does alone
+TOGETHER = ("demo", "train", "evaluate", "certify", "compare")  # what ranks do together; all else rank 0 does alone
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -51,14 +52,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> None:
     """Do what a command line asks for: run a command, or say how."""
-    name, *rest = arguments or ["--help"]
+    name, *rest = arguments
     if name not in TOGETHER and not speaks_first():
         return
-    if name == "--version":
-        say(spikeproof.__version__)
-    elif name in ("--help", "-h"):
-        say(overview(COMMANDS, inspect.getdoc(spikeproof) or ""))
-    elif "--help" in rest or "-h" in rest:
+    if "--help" in rest or "-h" in rest:
         say(help_for(name, command_named(name), [word for word in rest if word not in ("--help", "-h")]))
     else:
         command_named(name)(**options_in(arguments))

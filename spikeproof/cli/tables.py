@@ -4,16 +4,20 @@ import inspect
 import re
 import sys
 import textwrap
+from dataclasses import MISSING, asdict
+from json import dumps as json_text
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.markup import escape as without_markup
 from rich.table import Table
 
 from spikeproof.attacks import Attack, AttackLoss, Threat
-from spikeproof.choices import UserError, short
+from spikeproof.certificates import Certificate
+from spikeproof.choices import UserError, default_of, fields_of, short
 from spikeproof.conversion import Conversion
 from spikeproof.data import Augmentation, DataSet
 from spikeproof.data.published_files import data_root as folder_of_data
@@ -26,6 +30,9 @@ from spikeproof.reports import Estimate, Row
 from spikeproof.reports.reading.probing import HEADINGS, cells, probed
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run, environment
+from spikeproof.runs.certificate_files import read_certificates
+from spikeproof.runs.json_forms import as_json
+from spikeproof.runs.records import Epoch, ProbesRecord
 from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, Readout
 from spikeproof.training import Optimiser, Schedule
 from spikeproof.untrusted.words import printable, short_error
@@ -52,6 +59,7 @@ KINDS: dict[str, type] = {
     "threats": Threat,
     "attacks": Attack,
     "attack losses": AttackLoss,
+    "certificates": Certificate,
 }
 
 
@@ -64,13 +72,43 @@ def say(message: str) -> None:
     console.print(printable(message, lines=True), markup=False, highlight=False, soft_wrap=True)
 
 
-def show(rows: list[Row]) -> None:
-    """The ranking, a table for each protocol; names are folded and never cut, costs go where there is room."""
+def tell(result: Any) -> None:
+    """`result` as one line of JSON, for a program."""
+    print(json_text(result, allow_nan=False))
+
+
+def show_training(run: Path, kept: Epoch, json: bool = False) -> None:
+    """What training kept in a run folder."""
+    if json:
+        row = as_json(kept)
+        return tell({"run": str(run), "training_seconds": Run(run).record.training_seconds} | row)
+    say(
+        f"{run}: epoch {kept.epoch} kept, validation accuracy {kept.validation_accuracy:.1%}, "
+        f"under attack {kept.validation_robust_accuracy:.1%}"
+    )
+
+
+def show_line(rows: list[Row]) -> None:
+    """One network, as soon as it is evaluated."""
+    for row in rows:
+        robust = [f"{label} {_percent(share)}" for label, share in row.robust.items()] or [row.status]
+        say(", ".join([f"{row.name}: clean {_percent(row.clean)}", *robust]))
+
+
+def show(rows: list[Row], json: bool = False, report: Path | None = None) -> None:
+    """The ranking, a table for each protocol, and where its report lies.
+
+    Names are folded and never cut, costs go where there is room.
+    """
+    if json:
+        return tell({"networks": [asdict(row) for row in rows], "report": report and str(report)})
     protocols = list(dict.fromkeys(row.protocol for row in rows))
     for protocol in protocols:
         title = f"protocol {protocol}" if protocol else "not evaluated"
         _show_one([row for row in rows if row.protocol == protocol], title if len(protocols) > 1 else "")
     console.print("accuracy in %, in brackets its 95 % Wilson interval", style="italic", highlight=False)
+    if report is not None:
+        say(f"report: {report}")
 
 
 def _show_one(rows: list[Row], title: str) -> None:
@@ -102,12 +140,30 @@ def _percent(share: Estimate | None) -> str:
     return "-" if share is None else f"{100 * share.value:.1f} [{100 * share.low:.0f}-{100 * share.high:.0f}]"
 
 
-def show_probes(runs: list[Run]) -> None:
+def show_probes(runs: list[Run], json: bool = False) -> None:
     """What probes found, a line a network."""
+    if json:
+        return tell({"networks": [{"run": str(run.path)} | as_json(run.read(ProbesRecord)) for run in runs]})
     table = Table("network", *HEADINGS, box=None, header_style="bold")
-    for contender in standings(runs).contenders:
+    once = {contender.seeds[0].run.path: contender for contender in reversed(standings(runs).contenders)}
+    for contender in reversed(once.values()):
         if numbers := probed(contender):
             table.add_row(escape(contender.row.name), *cells(numbers))
+    console.print(table)
+
+
+def show_certificates(runs: list[Run]) -> None:
+    """What was certified, a line a network; radii in the norm of the certificate."""
+    heads = ("network", "right", "abstained", "mean radius", "median radius", "largest")
+    table = Table(*heads, box=None, header_style="bold", caption_justify="left")
+    for run in runs:
+        record, arrays = read_certificates(run)
+        right = np.where(arrays["prediction"] == arrays["label"], arrays["radius"], 0.0)
+        radii = (f"{radius:.4g}" for radius in (record.mean_radius, float(np.median(right)), record.largest_radius))
+        abstained = f"{record.abstained / record.images:.1%}"
+        accuracy = f"{record.accuracy.value:.1%}"
+        table.caption = f"{escape(record.certificate.label)}; radii in {escape(record.norm)}"
+        table.add_row(escape(run.name), accuracy, abstained, *radii)
     console.print(table)
 
 
@@ -122,6 +178,14 @@ def show_choices() -> None:
     for suite in SUITES.values():
         console.print(f"{suite.name}: {', '.join(map(short, suite.attacks))}", highlight=False)
     show_flags()
+
+
+def show_configs(about: dict[str, str]) -> None:
+    """The names of shipped files, and what each says about itself."""
+    table = Table(show_header=False, box=None)
+    for name, said in about.items():
+        table.add_row(name, escape(said))
+    console.print(table)
 
 
 def show_flags() -> None:
@@ -147,6 +211,8 @@ def show_installation(data_root: Path | None) -> None:
     root = folder_of_data(data_root)
     console.print(f"data root      {root.absolute()}")
     for name, kind in sorted(known(DataSet).items()):
+        if any(default_of(kind, field) is MISSING for field in fields_of(kind)):
+            continue  # data of one's own, which is where one says
         try:
             kind().part("test", data_root)
             state = "ready"

@@ -161,6 +161,64 @@ def partial_one(x: Tensor, grad: Tensor) -> Tensor:
     return grad * keep
 
 
+def noisy_by_image(x: Tensor, grad: Tensor) -> Tensor:
+    """Three times as much noise as gradient, the same each time for the same image."""
+    return grad + 3 * grad.flatten(1).std(1).view(-1, *[1] * (x.ndim - 1)) * noise_of(x)
+
+
+def mirrored_in_large_batches(x: Tensor, grad: Tensor) -> Tensor:
+    return -grad if len(grad) > 16 else grad
+
+
+class Turned(nn.Module):
+    """The gradient is mirrored for the images whose logits are as `where` says."""
+
+    def __init__(self, network: nn.Module, where: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network = network
+        self.where = where
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            turned = self.where(self.network(x)).view(-1, *[1] * (x.ndim - 1))
+        return self.network(Scrambled.apply(x, lambda _, grad: torch.where(turned, -grad, grad)))
+
+
+def undecided(logits: Tensor) -> Tensor:
+    """Whether two classes lie near each other: within half the spread of the logits."""
+    first, second = logits.topk(2, 1).values.unbind(1)
+    return first - second < logits.std(1) / 2
+
+
+class Tiring(nn.Module):
+    """The gradient is mirrored after five calls that want one; a copy begins anew."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.calls = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Tiring":
+        return Tiring(copy.deepcopy(self.network, memo)).train(self.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += torch.is_grad_enabled()
+        tired = self.calls > 5
+        return self.network(Scrambled.apply(x, lambda _, grad: -grad if tired else grad))
+
+
+class InsideOut(nn.Module):
+    """The class is the network's, and the less sure the network is of it, the surer this one."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.network(x)
+        return 100 * F.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype) - logits
+
+
 class TwoFaced(nn.Module):
     """Answers otherwise when it is attacked: `asked` says so, or, without it, an image that wants a gradient."""
 
@@ -184,11 +242,16 @@ class Keyed(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        noise = []
-        for image in x.detach():
-            key = int.from_bytes(hashlib.sha256(image.cpu().float().numpy().tobytes()).digest()[:7], "big")
-            noise.append(torch.randn(image.shape, generator=torch.Generator().manual_seed(key)))
-        return self.network(x + self.size * torch.stack(noise).to(x))
+        return self.network(x + self.size * noise_of(x))
+
+
+def noise_of(x: Tensor) -> Tensor:
+    """Normal noise like `x` that each image decides itself."""
+    noise = []
+    for image in x.detach():
+        key = int.from_bytes(hashlib.sha256(image.cpu().float().numpy().tobytes()).digest()[:7], "big")
+        noise.append(torch.randn(image.shape, generator=torch.Generator().manual_seed(key)))
+    return torch.stack(noise).to(x)
 
 
 class OfSize(nn.Module):
@@ -227,32 +290,87 @@ def forgetful(trained: Trained) -> nn.Module:
 
 
 HIDING = tuple(
-    Control(name, False, network)
-    for name, network in {
-        "a slope far too narrow": lambda trained: view(trained.plain(), gradient=Triangle(width=0.001)),
-        "thresholds out of the slope's sight": lambda trained: with_layers(trained.plain(), Amplified),
-        "a detached input": behind(Tensor.detach),
-        "a quantised input": behind(lambda x: (x * 8).round() / 8),
-        "undeclared noise": behind(lambda x: x + 0.1 * torch.randn_like(x)),
-        "noise that the image decides": lambda trained: Keyed(trained.plain(), 0.1),
-        "neurons that keep their state": lambda trained: with_layers(trained.plain(), Stateful),
-        "remembers images": lambda trained: Memory(trained.plain()),
-        "remembers images outside itself": forgetful,
-        "logits centred over the batch": lambda trained: OfTheBatch(trained.plain()),
-        "the same, said to be random": lambda trained: OfTheBatch(trained.plain(), stochastic=True),
-        "knows the size of judged batches": lambda trained: OfSize(trained.plain()),
-        "another answer where gradients are on": lambda trained: TwoFaced(trained.plain(), torch.is_grad_enabled),
-        "another answer to images that want a gradient": lambda trained: TwoFaced(trained.plain()),
-        "threshold guarding without adversarial training": lambda trained: trained.by(
-            "guarded", ThresholdGuarding(weight=2.0, distance=2.0), small()
+    Control(name, False, network, tuple(flags.split()))
+    for name, (network, flags) in {
+        "a slope far too narrow": (
+            lambda trained: view(trained.plain(), gradient=Triangle(width=0.001)),
+            "outside-window default-path-far-from-worst",
         ),
-        "labels alone, a mirrored gradient": lambda trained: Changed(trained.plain(), mirrored),
-        "labels alone, a noisy gradient": lambda trained: Changed(trained.plain(), noisy),
-        "labels alone, a shattered gradient": lambda trained: Changed(trained.plain(), shattered),
-        "labels alone, a part of the gradient": lambda trained: Changed(trained.plain(), partial_one),
-        "a mirrored gradient": lambda trained: Changed(trained.plain(), mirrored, hard=False),
-        "a noisy gradient": lambda trained: Changed(trained.plain(), noisy, hard=False),
-        "a shattered gradient": lambda trained: Changed(trained.plain(), shattered, hard=False),
-        "a part of the gradient": lambda trained: Changed(trained.plain(), partial_one, hard=False),
+        "thresholds out of the slope's sight": (
+            lambda trained: with_layers(trained.plain(), Amplified),
+            "outside-window default-path-far-from-worst",
+        ),
+        "a detached input": (behind(Tensor.detach), "zero-gradients"),
+        "a quantised input": (behind(lambda x: (x * 8).round() / 8), "zero-gradients"),
+        "undeclared noise": (behind(lambda x: x + 0.1 * torch.randn_like(x)), "undeclared-randomness"),
+        "noise that the image decides": (lambda trained: Keyed(trained.plain(), 0.1), "jumps"),
+        "neurons that keep their state": (lambda trained: with_layers(trained.plain(), Stateful), "stateful"),
+        "remembers images": (lambda trained: Memory(trained.plain()), "stateful"),
+        "remembers images outside itself": (forgetful, "stateful"),
+        "logits centred over the batch": (lambda trained: OfTheBatch(trained.plain()), "batch-dependence"),
+        "the same, said to be random": (
+            lambda trained: OfTheBatch(trained.plain(), stochastic=True),
+            "batch-dependence noise-is-none",
+        ),
+        "knows the size of judged batches": (lambda trained: OfSize(trained.plain()), "size-dependence"),
+        "another answer where gradients are on": (
+            lambda trained: TwoFaced(trained.plain(), torch.is_grad_enabled),
+            "other-logits other-logits-under-attack",
+        ),
+        "another answer to images that want a gradient": (
+            lambda trained: TwoFaced(trained.plain()),
+            "other-logits other-logits-under-attack",
+        ),
+        "threshold guarding without adversarial training": (
+            lambda trained: trained.by("guarded", ThresholdGuarding(weight=2.0, distance=2.0), small()),
+            "outside-window",
+        ),
+        "labels alone, a mirrored gradient": (
+            lambda trained: Changed(trained.plain(), mirrored),
+            "silent-scores labels-beat-gradients",
+        ),
+        "labels alone, a noisy gradient": (lambda trained: Changed(trained.plain(), noisy), "random-gradients"),
+        "labels alone, a shattered gradient": (
+            lambda trained: Changed(trained.plain(), shattered),
+            "silent-scores labels-beat-gradients",
+        ),
+        "labels alone, a part of the gradient": (
+            lambda trained: Changed(trained.plain(), partial_one),
+            "silent-scores labels-beat-gradients",
+        ),
+        "a mirrored gradient": (
+            lambda trained: Changed(trained.plain(), mirrored, hard=False),
+            "gradient-misleads gradient-turned black-box-beats-white-box holds-without-a-bound",
+        ),
+        "a noisy gradient": (lambda trained: Changed(trained.plain(), noisy, hard=False), "random-gradients"),
+        "a shattered gradient": (
+            lambda trained: Changed(trained.plain(), shattered, hard=False),
+            "gradient-misleads black-box-beats-white-box",
+        ),
+        "a part of the gradient": (
+            lambda trained: Changed(trained.plain(), partial_one, hard=False),
+            "gradient-misleads black-box-beats-white-box",
+        ),
+        "a noisy gradient that the image decides": (
+            lambda trained: Changed(trained.plain(), noisy_by_image, hard=False),
+            "unsteady-gradients",
+        ),
+        "a gradient that is mirrored in large batches": (
+            lambda trained: Changed(trained.plain(), mirrored_in_large_batches, hard=False),
+            "unsteady-gradients",
+        ),
+        "a gradient that is mirrored after some calls": (lambda trained: Tiring(trained.plain()), "unsteady-gradients"),
+        "a gradient that is mirrored for some classes": (
+            lambda trained: Turned(trained.plain(), lambda logits: logits.argmax(1) < 4),
+            "gradient-turned",
+        ),
+        "a gradient that is mirrored near another class": (
+            lambda trained: Turned(trained.plain(), undecided),
+            "gradient-turned",
+        ),
+        "confidence turned inside out": (
+            lambda trained: InsideOut(trained.plain()),
+            "scores-mislead labels-beat-gradients",
+        ),
     }.items()
 )

@@ -62,4 +62,6 @@ def judged_by(
     network = control.network(trained)
     draws = DRAWS if is_stochastic(network) else None
     protocol = Protocol(threats=(THREAT,), suite=suite, draws=draws, attack_precision=precision)
-    return Judged(control, evaluate(network, Digits().part("test").first(images), protocol, batch=batch))
+    return Judged(
+        control, evaluate(network, Digits().part("test").first(images), protocol, batch=batch, progress=silent)
+    )

@@ -11,6 +11,7 @@ from torch import nn
 from spikeproof.attacks import PGD, Linf
 from spikeproof.data import Digits
 from spikeproof.objectives import Adversarial, Objective, Standard
+from spikeproof.progress import silent
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import LIF, Network, ReLU, SmallCNN
 from spikeproof.training import SGD, Recipe, Training, train
@@ -41,7 +42,7 @@ class Trained:
             training=Training(epochs=self.epochs, batch=64, optimiser=SGD(learning_rate=0.05)),
         )
         if not (self.folder / name).exists():
-            train(recipe, self.folder / name, device=self.device)
+            train(recipe, self.folder / name, device=self.device, progress=silent)
         return load_model(self.folder / name).to(self.device)
 
     def plain(self) -> nn.Module:
@@ -62,8 +63,9 @@ def small_ann() -> Network:
 
 @dataclass(frozen=True)
 class Control:
-    """A network that must be flagged, or must not."""
+    """A network that must be flagged, or must not; `flags` are the keys of those that are there for it."""
 
     name: str
     honest: bool
     network: Callable[[Trained], nn.Module]
+    flags: tuple[str, ...] = ()

@@ -1,9 +1,10 @@
 """Is a file of the test part in the training part too, under another name? Found by its bytes, and said."""
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+
+from spikeproof.whole_files import sha256_of
 
 
 def warn_of_twins(train: Sequence[Path], test: Sequence[Path]) -> None:
@@ -23,19 +24,14 @@ def twins(train: Sequence[Path], test: Sequence[Path]) -> list[tuple[Path, Path]
     sizes: dict[int, list[Path]] = {}
     for file in train:
         sizes.setdefault(file.stat().st_size, []).append(file)
-    digests: dict[int, dict[bytes, Path]] = {}
+    digests: dict[int, dict[str, Path]] = {}
     found = []
     for file in test:
         size = file.stat().st_size
         if size not in sizes:
             continue
         if size not in digests:
-            digests[size] = {_digest(other): other for other in reversed(sizes[size])}
-        if (twin := digests[size].get(_digest(file))) is not None:
+            digests[size] = {sha256_of(other): other for other in reversed(sizes[size])}
+        if (twin := digests[size].get(sha256_of(file))) is not None:
             found.append((file, twin))
     return found
-
-
-def _digest(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()

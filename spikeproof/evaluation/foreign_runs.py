@@ -44,8 +44,11 @@ def adopt_foreign(
     with locked(run):
         if "run.json" not in run:
             run.write(_record(config, model))
-        elif run.record.config != config:
-            raise UserError(f"{out} holds another run; name another folder with --out, or delete this one")
+        elif names := [name for name in config if run.record.config.get(name) != config[name]]:
+            raise UserError(
+                f"{out} holds another run: {', '.join(names)} {'differ' if len(names) > 1 else 'differs'}; "
+                "name another folder with --out, or delete this one"
+            )
         write_foreign(run, model, how)
     return Run(out)
 

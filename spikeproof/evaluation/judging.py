@@ -1,6 +1,7 @@
 """Does an attack break an image? What it returns is projected into the threat and judged by the network itself."""
 
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,9 @@ from spikeproof.attacks.attack import Outcome
 from spikeproof.calling import device_of, is_stochastic, predict
 from spikeproof.choices import Choice, UserError, short, within
 from spikeproof.evaluation.fresh import Fresh
+from spikeproof.progress import seldom
 from spikeproof.randomness import seed_from
+from spikeproof.shortage import free, lacks_memory
 from spikeproof.snn import GradientPath, attack_view
 
 
@@ -72,13 +75,16 @@ class Judge:
         seed: int,
         index: Tensor | None = None,
         draws: int | None = None,
+        tell: Callable[[float], None] | None = None,
     ) -> Judgement:
         """What `attack` does to images `x`, of the numbers `index` in their pool (None: their places).
 
-        Its gradients are means over `draws` passes, if given.
+        Its gradients are means over `draws` passes, if given. `tell` hears now and then which share of its steps is
+        done.
         """
         index = torch.arange(len(x)) if index is None else index
-        return self.judged(self.attack(attack, x, y, threat, seed, index, draws), attack, x, y, threat, seed, index)
+        found = self.attack(attack, x, y, threat, seed, index, draws, tell)
+        return self.judged(found, attack, x, y, threat, seed, index)
 
     def judged(
         self, found: Outcome, attack: Attack, x: Tensor, y: Tensor, threat: Threat, seed: int, index: Tensor
@@ -105,20 +111,28 @@ class Judge:
         seed: int,
         index: Tensor,
         draws: int | None = None,
+        tell: Callable[[float], None] | None = None,
     ) -> Outcome:
         """What `attack` finds; that does not depend on how many images are attacked side by side."""
-        attack = attack.averaging(draws or self.draws)
+        attack, watch = attack.averaging(draws or self.draws), tell and seldom(tell)
         while True:
             try:
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                     return attack.run(
-                        self.attacked, x, y, threat, seed=seed, stop=self.stop, index=index, width=self.batch
+                        self.attacked,
+                        x,
+                        y,
+                        threat,
+                        seed=seed,
+                        stop=self.stop,
+                        index=index,
+                        width=self.batch,
+                        watch=watch,
                     )
-            except torch.OutOfMemoryError:
-                if self.batch == 1:
+            except (RuntimeError, MemoryError) as error:
+                if self.batch == 1 or not lacks_memory(error):
                     raise
+            free()  # outside of the block above: the error holds what was computed
             self.batch //= 2
             many = f"{self.batch} images are" if self.batch > 1 else "1 image is"
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
             warnings.warn(f"out of memory: from here on {many} attacked side by side", stacklevel=2)

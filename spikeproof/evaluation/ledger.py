@@ -4,7 +4,9 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
+from typing import Protocol as Interface
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from spikeproof.evaluation.judging import Judgement
 from spikeproof.evaluation.predictions import Pool
 from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.verdicts import NEVER, Verdicts
-from spikeproof.runs import Run
+from spikeproof.runs.folder import Folder
 from spikeproof.runs.weights import load_model, tensors_of
 
 STATES = "verdicts.partial*.npz"
@@ -26,10 +28,23 @@ HASHED = 256  # images at once
 ANSWERED = 64  # images whose logits tell networks apart that share their weights
 
 
-class Kept(NamedTuple):
-    """The run folder that keeps what was found so far, and the fingerprint of what it is about."""
+class Way(Interface):
+    """How something is measured: a `Protocol`, or what else numbers depend on."""
 
-    run: Run
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def sources(self) -> list[Path]: ...
+
+
+class Kept(NamedTuple):
+    """The folder that keeps what was found so far, and the fingerprint of what it is about."""
+
+    folder: Folder
     fingerprint: str
 
 
@@ -96,8 +111,8 @@ class Ledger:
 
     def _resume(self, kept: "Kept") -> None:
         """Take from all that was kept, by however many ranks, what is known of each image at its latest stage."""
-        for file in sorted(kept.run.path.glob(STATES)):
-            found = kept.run.read_arrays(file.name)
+        for file in sorted(kept.folder.path.glob(STATES)):
+            found = kept.folder.read_arrays(file.name)
             if str(found.get("settings")) == kept.fingerprint and self._is_alike(found):  # else it is of another
                 self._take(np.arange(len(self.stages)), found)
         for theirs in self.ranks.gather(self._rows()):  # who may see other disks
@@ -141,7 +156,7 @@ class Ledger:
         self.left -= len(places)
         if self.kept is not None:
             file = STATES.replace("*", f"-{self.ranks.rank}" if self.ranks.size > 1 else "")
-            self.kept.run.write_arrays(file, self._rows() | {"settings": np.array(self.kept.fingerprint)})
+            self.kept.folder.write_arrays(file, self._rows() | {"settings": np.array(self.kept.fingerprint)})
 
     def end(self) -> None:
         """All ranks learn what the others found at this stage."""
@@ -158,41 +173,46 @@ class Ledger:
         reason = f"{int(self.undefined.sum())} images under {self.verdicts.threats[eps]}"
         self.diagnosis = Diagnosis("nan", f"logits are NaN or infinite for {reason}")
 
-    def done(self) -> tuple[float, float]:
-        """Stages done, and how many there are."""
-        left = self.left / max(1, self.started)
+    def done(self, more: float = 0.0) -> tuple[float, float]:
+        """Stages done, and how many there are; `more` is what is done of images that are not noted yet."""
+        left = (self.left - more) / max(1, self.started)
         return self.stage + 1 - left, len(self.verdicts.suite.members) * len(self.verdicts.threats)
 
     def close(self) -> Verdicts:
         return replace(self.verdicts, diagnosis=self.diagnosis)
 
 
-def fingerprint_of_verdicts(model: nn.Module, pool: Pool, protocol: Protocol, batch: int, ranks: Ranks = ALONE) -> str:
+def fingerprint_of_verdicts(
+    model: nn.Module, pool: Pool, protocol: Protocol, batch: int, ranks: Ranks = ALONE, trust: bool = False
+) -> str:
     """The `fingerprint` of an evaluation; the verdicts of a deterministic network are the same for any batch."""
-    return fingerprint(model, pool, protocol, batch if is_stochastic(model) else None, ranks)
+    return fingerprint(model, pool, protocol, batch if is_stochastic(model) else None, ranks, trust)
 
 
-def fingerprint(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None, ranks: Ranks = ALONE) -> str:
+def fingerprint(
+    model: nn.Module, pool: Pool, protocol: Way, batch: int | None, ranks: Ranks = ALONE, trust: bool = False
+) -> str:
     """A digest of all that numbers depend on: the network, its weights, what it answers to the first images, images,
     labels, the networks that images are transferred from, the protocol, and, unless None, the `batch`.
 
-    Raises `UserError` where `ranks` do not agree on one of these.
+    Raises `UserError` where `ranks` do not agree on one of these, and, unless `trust` is set, where one of those
+    networks is built by code from outside spikeproof.
     """
     whole = hashlib.sha256()
     parts: dict[str, Any] = defaultdict(hashlib.sha256)
-    for name, piece in _seen(model, pool, protocol, batch):
+    for name, piece in _seen(model, pool, protocol, batch, trust):
         whole.update(piece)
         parts[name].update(piece)
     ranks.agree({name: part.hexdigest() for name, part in parts.items()})
     return whole.hexdigest()
 
 
-def _seen(model: nn.Module, pool: Pool, protocol: Protocol, batch: int | None) -> Iterator[tuple[str, bytes]]:
+def _seen(model: nn.Module, pool: Pool, protocol: Way, batch: int | None, trust: bool) -> Iterator[tuple[str, bytes]]:
     """All that numbers depend on, by name, in pieces."""
     yield "protocol or network", f"{protocol.fingerprint} {batch} {is_stochastic(model)} {model}".encode()
     first, _ = pool.batch(torch.arange(min(len(pool), ANSWERED)))
     yield "answers to the first images", _bytes(predict(model, first, seed=protocol.seed))
-    for network in (model, *(load_model(source) for source in protocol.sources)):
+    for network in (model, *(load_model(source, trust=trust) for source in protocol.sources)):
         for tensor in tensors_of(network).values():
             yield "weights", _bytes(tensor)
     for indices in torch.arange(len(pool)).split(HASHED):

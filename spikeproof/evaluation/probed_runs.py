@@ -48,7 +48,7 @@ def probe_run(
         raise UserError(f"batch must be at least 1, not {batch}")
     model, data = opened(run, "probe", device=device, trust=trust)
     chosen = protocol.part_of(data, data_root)
-    print_ = fingerprint(model, chosen, protocol, batch)
+    print_ = fingerprint(model, chosen, protocol, batch, trust=trust)
     if ProbesRecord.FILE in run and (kept := run.read(ProbesRecord)).fingerprint == print_:
         return kept
     with locked(run):

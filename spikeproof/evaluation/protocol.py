@@ -1,21 +1,18 @@
 """How is an evaluation done? A protocol: one protocol file is one leaderboard."""
 
-import hashlib
-import json
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
-
-from torch import Tensor
 
 from spikeproof.attacks import Linf, Threat, Transfer
 from spikeproof.choices import Choice, Count, Seed, UserError, short, within
 from spikeproof.configs import to_config
 from spikeproof.data import DataSet, Images, PartName
-from spikeproof.evaluation.handed_in import pair_of
+from spikeproof.evaluation.pools import part_of, pool_of
 from spikeproof.evaluation.predictions import Given
 from spikeproof.evaluation.suites import STANDARD, Suite, suite_for, suite_named
+from spikeproof.runs.protocol_names import fingerprint_of, protocol_name
 from spikeproof.untrusted.words import told
 
 __all__ = ["Protocol"]
@@ -55,7 +52,12 @@ class Protocol(Choice):
     @property
     def fingerprint(self) -> str:
         """A digest of every choice: equal for two evaluations exactly if they were done in the same way."""
-        return hashlib.sha256(json.dumps(to_config(self), sort_keys=True).encode()).hexdigest()
+        return fingerprint_of(to_config(self))
+
+    @property
+    def name(self) -> str:
+        """What its evaluations are called in run folders: suite, threat and the beginning of the fingerprint."""
+        return protocol_name(self.suite.name, type(self.threats[0]).__name__, to_config(self))
 
     @property
     def sources(self) -> list[Path]:
@@ -64,26 +66,11 @@ class Protocol(Choice):
 
     def part_of(self, data: DataSet, data_root: str | Path | None = None) -> Images:
         """The images of a data set that are judged; raises `UserError` where there are fewer."""
-        found = data.part(self.part, data_root)
-        return found if self.images is None else found.first(self._at_most(found, f"the {self.part} part has"))
+        return part_of(data, self.part, self.images, data_root)
 
     def pool(self, data: Any) -> Images | Given:
         """The images of anything that is judged: of a data set those of `part`, of what `pair_of` takes the first."""
-        if isinstance(data, DataSet):
-            return self.part_of(data)
-        if isinstance(data, Images):
-            return data if self.images is None else data.first(self._at_most(data, "there are"))
-        x, y = pair_of(data)
-        if self.images is None or not all(isinstance(each, Tensor) and each.ndim for each in (x, y)):
-            return Given(x, y)
-        count = self._at_most(x, "there are")
-        return Given(x[:count], y[:count])
-
-    def _at_most(self, found: Sized, what: str) -> int:
-        assert self.images is not None
-        if self.images > len(found):
-            raise UserError(f"{what} {len(found)} images: take 1 to {len(found)}, not {self.images}")
-        return self.images
+        return pool_of(data, self.part, self.images)
 
 
 def as_protocol(given: Any, suite: Suite | str | None = None) -> Protocol:

@@ -7,6 +7,7 @@ later attack nor at a larger eps, and the survivors are gathered into full batch
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from spikeproof.calling import check_network, is_stochastic
 from spikeproof.choices import UserError, short, whole_number
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.evaluation.diagnosis import diagnose, judged
-from spikeproof.evaluation.flags import CHECKED, CHECKS, Credited, Inspection, Trials, examine
+from spikeproof.evaluation.flags import CHECKED, CHECKS, Check, Credited, Inspection, Trials, examine
 from spikeproof.evaluation.fresh import Fresh
 from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.ledger import Kept, Ledger, fingerprint_of_verdicts
@@ -26,7 +27,7 @@ from spikeproof.evaluation.predictions import Given, Pool, predictions, taken
 from spikeproof.evaluation.protocol import Protocol, as_protocol
 from spikeproof.evaluation.suites import Suite
 from spikeproof.evaluation.verdicts import Verdicts
-from spikeproof.progress import Report, silent
+from spikeproof.progress import Report, shown, silent
 from spikeproof.randomness import seed_from
 from spikeproof.runs import Run
 from spikeproof.snn import adapt
@@ -48,8 +49,9 @@ def evaluate(
     suite: Suite | str | None = None,
     batch: int | None = None,
     state: Run | None = None,
+    trust: bool = False,
     ranks: Ranks = ALONE,
-    progress: Report = silent,
+    progress: Report | None = None,
 ) -> Verdicts:
     """Verdicts on images ``(x [N, C, H, W], y [N])``, on a part of a data set, or on the protocol's part of a data set.
 
@@ -61,9 +63,11 @@ def evaluate(
     stochastic is judged by the protocol's draws (default 16), and one that declares the contrary by one. Any other is
     judged by as many as are given (default 1). Attacks with a field `eot` left at 1 average over as many, and none
     stops at a first lucky draw. `batch` images are attacked at once (default 256). With `state`, a run folder, finished
-    batches are kept there and the same call, started again, goes on. The images are dealt to `ranks`, and each rank
+    batches are kept there and the same call, started again, goes on. `trust`: run the code from elsewhere that builds
+    the network which a `Transfer` of the suite names. The images are dealt to `ranks`, and each rank
     returns all verdicts: for a deterministic network, and for one whose noise is declared, they are those of one
-    process. Raises `UserError` for bad images, labels or logits, and for ranks that see different ones.
+    process. `progress` hears what is going on (None: it is shown on stderr; `progress.silent` shows nothing). Raises
+    `UserError` for bad images, labels or logits, and for ranks that see different ones.
     """
     if not isinstance(model, nn.Module):
         raise UserError(f"a model is a torch.nn.Module, not {model!r}; load_model reads that of a run folder")
@@ -72,9 +76,10 @@ def evaluate(
     pool = _narrowed(protocol.pool(data), model)
     check_network(model)
     fresh = Fresh(model)
-    print_ = fingerprint_of_verdicts(model, pool, protocol, batch, ranks) if state or ranks.size > 1 else ""
+    print_ = fingerprint_of_verdicts(model, pool, protocol, batch, ranks, trust) if state or ranks.size > 1 else ""
     kept = None if state is None else Kept(state, print_)
-    return evaluate_pool(model, fresh, pool, protocol, batch, kept, progress, ranks)
+    with shown(progress if ranks.first else silent, "evaluate") as report:
+        return evaluate_pool(model, fresh, pool, protocol, batch, kept, report, ranks, trust)
 
 
 def evaluate_pool(
@@ -86,6 +91,7 @@ def evaluate_pool(
     kept: Kept | None,
     progress: Report,
     ranks: Ranks = ALONE,
+    trust: bool = False,
 ) -> Verdicts:
     """`evaluate` on images that are chosen already, with a network that is adapted, and `fresh` copies of it."""
     threats, suite, draws, seed = protocol.threats, protocol.suite, protocol.draws, protocol.seed
@@ -94,10 +100,12 @@ def evaluate_pool(
         draws = DRAWS if is_stochastic(model) else 1
     elif is_stochastic(model) is False:
         draws = 1
+    progress("red flags: the network itself", 0, len(suite.members) * len(threats) + len(_asked(suite)))
     vote = suite.judged_by == "vote"
     first = taken(model, pool, torch.arange(min(len(pool), CHECKED)))
     width = min(batch, len(first[0]))
-    network = examine(Inspection(model, *first, suite.paths, width=width, seed=seed, fresh=fresh))
+    widest = min(batch, len(pool))
+    network = examine(Inspection(model, *first, suite.paths, width=width, seed=seed, fresh=fresh, widest=widest))
     # whether it keeps a state, which would make all that follows a matter of chance
     flags = [ranks.of_first(lambda: next(network))]
     logits = predictions(model, pool, batch, draws, vote, seed, ranks)
@@ -109,17 +117,29 @@ def evaluate_pool(
     flags += more
     ledger = Ledger.opened(model, pool, protocol, draws, if_stochastic, kept, logits, flags, found, ranks)
     judge = Judge(model, draws, vote, batch, protocol.attack_precision, fresh)
-    as_run, ahead = _as_run(suite, model), batch * (1 if judge.device.type == "cpu" else AHEAD)
+    as_run, ahead = _as_run(suite, model, trust), batch * (1 if judge.device.type == "cpu" else AHEAD)
     for eps, threat in enumerate(threats):
         for number, attack in enumerate(as_run):
             if attack is None or ledger.diagnosis.status != "ok":
                 continue
+            what, told = f"{threat}: {short(suite.members[number])}", partial(_told, progress, ledger)
             for index in ledger.begin(eps, number, ahead, whole=judge.by_batch(attack)):
-                judgement = judge(attack, *taken(model, pool, index), threat, seed_from(seed, eps, number), index)
-                ledger.note(index, judgement)
-                progress(f"{threat}: {short(suite.members[number])}", *ledger.done())
+                tell, numbers = partial(told, what, len(index)), seed_from(seed, eps, number)
+                ledger.note(index, judge(attack, *taken(model, pool, index), threat, numbers, index, tell=tell))
+                told(what)
             ledger.end()
     return _examined(judge, pool, ledger.close(), batch, seed, progress, ranks)
+
+
+def _told(progress: Report, ledger: Ledger, what: str, images: int = 0, share: float = 0.0) -> None:
+    """Report the stages that are done, and the `share` of the one under way for some `images`; then come the flags."""
+    done, of = ledger.done(images * share)
+    progress(f"{what}, {share:.0%}" if share else what, done, of + len(_asked(ledger.verdicts.suite)))
+
+
+def _asked(suite: Suite) -> list[Check[Trials]]:
+    """The checks that run attacks on some of the images."""
+    return [each for each in CHECKS if each.subject is Trials and (suite.examined or each.cheap)]
 
 
 def _narrowed(pool: Pool, model: nn.Module) -> Pool:
@@ -135,11 +155,11 @@ def usable(batch: int | None) -> int:
     return BATCH if batch is None else whole_number("batch", batch, 1)
 
 
-def _as_run(suite: Suite, model: nn.Module) -> list[Attack | None]:
+def _as_run(suite: Suite, model: nn.Module, trust: bool) -> list[Attack | None]:
     """What each member comes down to on this model; None for one that would only repeat another."""
     found: list[Attack | None] = []
     for member in suite.members:
-        attack = member.on(model)
+        attack = member.on(model, trust=trust)
         found.append(None if attack in found else attack)
     return found
 
@@ -160,6 +180,7 @@ def _examined(
     index = torch.from_numpy(examined)
     x, y = taken(judge.model, pool, index)
     drawn, flags = seed_from(seed, len(found.threats)), list(found.flags)
+    made, asked, stages = 0, _asked(found.suite), len(found.suite.members) * len(found.threats)
     trials = Trials(
         judge,
         x,
@@ -171,9 +192,10 @@ def _examined(
         index=index,
         ranks=ranks,
         paths=found.suite.paths,
+        tell=lambda what: progress(f"red flags: {what}", stages + made, stages + len(asked)),
     )
-    for flag in examine(trials, CHECKS if found.suite.examined else [each for each in CHECKS if each.cheap]):
-        flags.append(flag)
-        progress(f"red flags: {flag.name}", 1, 1)
+    for made, each in enumerate(asked, 1):
+        progress(f"red flags: {each.name}", stages + made, stages + len(asked))
+        flags += examine(trials, [each])
     cost = trials.gradients, trials.forwards
     return replace(found, flags=tuple(flags), spent_on_flags=cost, diagnosis=judged(flags))

@@ -2,6 +2,6 @@
 
 from spikeproof.runs.environments import environment, processor
 from spikeproof.runs.folder import Run, find_runs
-from spikeproof.runs.whole_files import sha256_of, written_whole
+from spikeproof.whole_files import sha256_of, written_whole
 
 __all__ = ["Run", "environment", "find_runs", "processor", "sha256_of", "written_whole"]

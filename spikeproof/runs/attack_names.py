@@ -67,10 +67,12 @@ def _plain(kind: str, settings: dict[str, Any]) -> str:
 
 
 def _path(config: Config) -> str:
-    """A gradient path, with its setting where it has one alone: ATan(2), and ASSG."""
+    """A gradient path, with its setting where it has one alone: ATan 2, ASSG 0.9, and ASSG for the paper's 0.8."""
     kind, settings = _parts(config)
-    numbers = [value for value in settings.values() if isinstance(value, int | float) and not isinstance(value, bool)]
-    return f"{kind} {numbers[0]:g}" if len(numbers) == len(settings) == 1 and kind != "ASSG" else kind
+    told = [value for name, value in settings.items() if name != "detach_reset"]
+    alone = len(told) == 1 and isinstance(told[0], int | float) and not isinstance(told[0], bool)
+    name = f"{kind} {told[0]:g}" if alone and (kind, told[0]) != ("ASSG", 0.8) else kind
+    return f"{name} through the reset" if settings.get("detach_reset") is False else name
 
 
 def _beside(name: str, more: str) -> str:

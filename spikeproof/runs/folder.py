@@ -6,8 +6,13 @@ A run is a folder of these files, each written beside its place and renamed, so 
 - ``metrics.jsonl``: a line an epoch
 - ``model.safetensors`` and ``model.json``: weights, and how to rebuild the network
 - ``checkpoint.safetensors``: what training needs to go on
-- ``verdicts.json`` and ``verdicts.npz``: an evaluation in sum, and image by image
-- ``probes.json``, ``examples.npz``: why the network holds or not, and pictures for the report
+- ``verdicts/SUITE-THREAT-PROTOCOL-DIGEST/``: a folder for each evaluation, which no other overwrites. Two digests of
+  eight letters name the protocol, and all that the numbers depend on. In it are ``verdicts.json`` and ``verdicts.npz``,
+  the evaluation in sum and image by image, and ``examples.npz``, pictures for the report
+- ``certificates.json`` and ``certificates.npz``: what is certified, in sum and image by image
+- ``probes.json``: why the network holds or not
+
+Before, there was one evaluation, beside ``run.json``; it is still read.
 """
 
 import json
@@ -26,19 +31,20 @@ from safetensors.torch import save_file
 from spikeproof.choices import UserError
 from spikeproof.runs.digests import digest_of_bytes_alone, digest_of_json, digest_of_tensors
 from spikeproof.runs.json_forms import as_json, from_json
-from spikeproof.runs.records import SCHEMA, AnyRecord, Epoch, Record, RunRecord
+from spikeproof.runs.records import SCHEMA, AnyRecord, Epoch, Record, RunRecord, VerdictsRecord
 from spikeproof.runs.upgrades import BEFORE_DIGESTS, BEFORE_SCHEMAS, upgraded
-from spikeproof.runs.whole_files import written_whole
 from spikeproof.untrusted.archives import arrays_in
 from spikeproof.untrusted.texts import Unreadable, json_in, json_lines_in, text_of, within_limits
 from spikeproof.untrusted.words import brief, printable
+from spikeproof.whole_files import written_whole
 
+EVALUATIONS = "verdicts"  # the folder, inside a run's, of its evaluations
 KEPT = "spikeproof"  # the name, in a file of tensors, of its digest and of the facts about them
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run folder. Reading raises `UserError` that names the damaged or missing file."""
+class Folder:
+    """A folder whose files are whole or absent. Reading raises `UserError` that names the damaged or missing file."""
 
     path: Path
 
@@ -149,21 +155,6 @@ class Run:
             raise self._damaged(kind.FILE, ValueError("it was changed after it was written"))
         return record
 
-    @cached_property
-    def record(self) -> RunRecord:
-        """``run.json``: what was chosen, where and with what it was trained, and ``finished`` once training ended."""
-        return self.read(RunRecord)
-
-    @cached_property
-    def epochs(self) -> tuple[Epoch, ...]:
-        """``metrics.jsonl``, a line an epoch."""
-        try:
-            return tuple(from_json(row, Epoch) for row in self.read_lines("metrics.jsonl"))
-        except (TypeError, ValueError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise self.unexpected("metrics.jsonl", error) from error
-
     @property
     def holds_recordings(self) -> bool:
         """Whether the data are recordings of event cameras: framed, or seen by the network as frames [T, P, H, W]."""
@@ -181,7 +172,7 @@ class Run:
     def refuse_gone(self) -> None:
         """Raise `UserError` if the folder is no longer there, so that half a run does not begin anew."""
         if not self.path.is_dir():
-            raise UserError(f"the run folder {self.path} is gone: it was moved or deleted, and nothing is written")
+            raise UserError(f"the folder {self.path} is gone: it was moved or deleted, and nothing is written")
 
     @contextmanager
     def _writing(self, file: str) -> Iterator[Path]:
@@ -228,6 +219,33 @@ class Run:
             f"{self.path / file} is damaged ({_in_a_line(error)}); "
             "delete the file and run the command that made it again"
         )
+
+
+@dataclass(frozen=True)
+class Run(Folder):
+    """One run folder: its record, its epochs and the evaluations that it holds."""
+
+    @cached_property
+    def record(self) -> RunRecord:
+        """``run.json``: what was chosen, where and with what it was trained, and ``finished`` once training ended."""
+        return self.read(RunRecord)
+
+    @cached_property
+    def epochs(self) -> tuple[Epoch, ...]:
+        """``metrics.jsonl``, a line an epoch."""
+        try:
+            return tuple(from_json(row, Epoch) for row in self.read_lines("metrics.jsonl"))
+        except (TypeError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise self.unexpected("metrics.jsonl", error) from error
+
+    @property
+    def evaluations(self) -> tuple[Folder, ...]:
+        """The folders of the finished evaluations, in order of name; one beside ``run.json`` comes first."""
+        inside = sorted(self.path.glob(f"{EVALUATIONS}/*/{VerdictsRecord.FILE}"))
+        before = (self,) if VerdictsRecord.FILE in self else ()
+        return (*before, *(Folder(file.parent) for file in inside))
 
 
 def find_runs(paths: list[Path]) -> list[Run]:

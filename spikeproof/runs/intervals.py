@@ -21,5 +21,8 @@ class Interval(NamedTuple):
         half = Z95 / (1 + square) * math.sqrt(value * (1 - value) / total + square / (4 * total))
         return Interval(value, max(0.0, min(value, centre - half)), min(1.0, max(value, centre + half)))
 
+    def __str__(self) -> str:
+        return f"{100 * self.value:.1f} % [{100 * self.low:.0f}-{100 * self.high:.0f}]"
+
     def overlaps(self, other: "Interval") -> bool:
         return self.low <= other.high and other.low <= self.high

@@ -22,12 +22,16 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """``run.json``: what was chosen, and how training went; `finished` is None until it has ended."""
+    """``run.json``: what was chosen, and how training went; `finished` is None until it has ended.
+
+    `config_sha256_before` are digests of what was chosen before it was trained for more epochs.
+    """
 
     FILE: ClassVar[str] = "run.json"
     name: str
     config: Config
     seed: int
+    config_sha256_before: tuple[str, ...] = ()
     weights_sha256: str | None = None
     parameters: int | None = None
     started: str | None = None
@@ -147,7 +151,8 @@ class VerdictsRecord:
 
     Costs are counts of gradients and of forward passes, of the suite and of the flags. `width` is how many images a
     judged batch had, and `protocol` the whole `Protocol`; None if they are not known. `network_sha256` is what the
-    weights state of themselves, and `arrays_sha256` the digest of the arrays; "" in what was written before.
+    weights state of themselves, `arrays_sha256` the digest of the arrays, and `finished` when the evaluation ended; ""
+    in what was written before.
     """
 
     FILE: ClassVar[str] = "verdicts.json"
@@ -175,6 +180,7 @@ class VerdictsRecord:
     fingerprint: str = ""
     network_sha256: str = ""
     arrays_sha256: str = ""
+    finished: str = ""
     seconds: float = 0.0
     environment: Environment = Environment()
 
@@ -241,5 +247,42 @@ class ProbesRecord:
     environment: Environment = Environment()
 
 
-Record = RunRecord | VerdictsRecord | ProbesRecord | BuiltRecord | FactoryRecord
-AnyRecord = TypeVar("AnyRecord", RunRecord, VerdictsRecord, ProbesRecord, BuiltRecord, FactoryRecord)
+@dataclass(frozen=True, kw_only=True)
+class CertificatesRecord:
+    """``certificates.json``: the summary of a certification; what holds for each image is in ``certificates.npz``.
+
+    Radii are sizes of the threat `norm`; `unit` says what they count, "" stands for pixel values in [0, 1]. `voted` is
+    whether a majority over noise is certified, and `own` whether that noise is the network's own. Images have `pixels`
+    values each. `least` is the radius below which images were given up. `mean_radius` counts wrong classes as 0.
+    """
+
+    FILE: ClassVar[str] = "certificates.json"
+    certificate: Labelled
+    norm: str
+    unit: str = ""
+    voted: bool
+    own: bool
+    images: int
+    pixels: int
+    least: float
+    accuracy: Interval
+    abstained: int
+    given_up: int
+    mean_radius: float
+    largest_radius: float
+    passes: int
+    data: Config
+    resplit: bool = False
+    part: str
+    seed: int = 0
+    fingerprint: str = ""
+    network_sha256: str = ""
+    arrays_sha256: str = ""
+    seconds: float = 0.0
+    environment: Environment = Environment()
+
+
+Record = RunRecord | VerdictsRecord | ProbesRecord | CertificatesRecord | BuiltRecord | FactoryRecord
+AnyRecord = TypeVar(
+    "AnyRecord", RunRecord, VerdictsRecord, ProbesRecord, CertificatesRecord, BuiltRecord, FactoryRecord
+)

@@ -3,7 +3,7 @@
 from spikeproof.choices import UserError
 from spikeproof.runs import Run
 from spikeproof.runs.digests import digest_of_json
-from spikeproof.runs.records import BuiltRecord, RunRecord, VerdictsRecord
+from spikeproof.runs.records import BuiltRecord, CertificatesRecord, RunRecord, VerdictsRecord
 
 MODEL, CONFIG = "model_sha256", "config_sha256"  # facts beside the weights
 WEIGHTS = "model.safetensors"
@@ -17,16 +17,15 @@ def refuse_untied(run: Run) -> None:
     _, facts = run.stated(WEIGHTS)
     if MODEL in facts and facts[MODEL] != digest_of_json(run.read_json(BuiltRecord.FILE)):
         raise _not_of(run, BuiltRecord.FILE)
-    if CONFIG in facts and RunRecord.FILE in run and facts[CONFIG] != digest_of_json(run.record.config):
+    if CONFIG not in facts or RunRecord.FILE not in run:
+        return
+    if facts[CONFIG] not in (digest_of_json(run.record.config), *run.record.config_sha256_before):
         raise _not_of(run, RunRecord.FILE)
 
 
-def refuse_verdicts_of_others(run: Run, record: VerdictsRecord) -> None:
-    """Raise `UserError` if the verdicts are of other weights than those in the folder; none there are asked nothing."""
-    if record.network_sha256 and WEIGHTS in run and run.stated(WEIGHTS)[0] != record.network_sha256:
-        raise UserError(
-            f"{run.path / record.FILE} is of other weights than {WEIGHTS} beside it: evaluate the run again"
-        )
+def are_of_others(run: Run, record: VerdictsRecord | CertificatesRecord) -> bool:
+    """Whether a record is of other weights than those in the folder; where nothing is stated, it is not."""
+    return bool(record.network_sha256) and WEIGHTS in run and run.stated(WEIGHTS)[0] != record.network_sha256
 
 
 def _not_of(run: Run, file: str) -> UserError:

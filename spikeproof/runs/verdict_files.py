@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from spikeproof.choices import UserError
-from spikeproof.runs import Run
 from spikeproof.runs.digests import digest_of_arrays
+from spikeproof.runs.folder import Folder
 from spikeproof.runs.intervals import Interval
 from spikeproof.runs.records import VerdictsRecord
 
@@ -14,19 +14,19 @@ ARRAYS = "verdicts.npz"
 NAMES = ("label", "clean_prediction", "broken_at", "broken_by", "gradients", "forwards")
 
 
-def read_verdicts(run: Run) -> tuple[VerdictsRecord, dict[str, np.ndarray]]:
-    """The summary of an evaluation, and its arrays [N].
+def read_verdicts(folder: Folder) -> tuple[VerdictsRecord, dict[str, np.ndarray]]:
+    """The summary of the evaluation in `folder`, and its arrays [N].
 
     Raises `UserError` for what no evaluation finds, and where the summary is not that of the arrays.
     """
-    record, arrays = run.read(VerdictsRecord), run.read_arrays(ARRAYS)
+    record, arrays = folder.read(VerdictsRecord), folder.read_arrays(ARRAYS)
     try:
         _refuse_impossible(record, arrays)
         _refuse_other_sums(record, arrays)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        raise run.unexpected(record.FILE, error) from error
+        raise folder.unexpected(record.FILE, error) from error
     return record, arrays
 
 

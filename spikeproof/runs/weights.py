@@ -67,9 +67,7 @@ def load_model(path: str | Path, *, trust: bool = False) -> nn.Module:
     ``model.json`` or ``run.json``, and, unless `trust` is set, for code from outside spikeproof.
     """
     run = Run(Path(path))
-    described = run.read_json("model.json")
-    foreign = isinstance(described, dict) and "factory" in described
-    how: FactoryRecord | BuiltRecord = run.read(FactoryRecord) if foreign else run.read(BuiltRecord)
+    how = _described(run)
     tensors, _ = run.read_tensors("model.safetensors")
     refuse_untied(run)
     if isinstance(how, FactoryRecord):
@@ -85,6 +83,21 @@ def load_model(path: str | Path, *, trust: bool = False) -> nn.Module:
         said = brief(" ".join(str(error).split()))
         raise UserError(f"{run.path}: model.json and model.safetensors do not fit together ({said})") from error
     return model.eval()
+
+
+def refuse_untrusted(run: Run) -> None:
+    """Raise `UserError` if the network of `run`, or a part of it, is code from outside spikeproof. None is run."""
+    how = _described(run)
+    if isinstance(how, FactoryRecord):
+        raise needs_trust(run.path, how.factory)
+    from_config(how.network, Network)
+
+
+def _described(run: Run) -> BuiltRecord | FactoryRecord:
+    """What ``model.json`` says: how the network is built, or which function builds it."""
+    described = run.read_json("model.json")
+    foreign = isinstance(described, dict) and "factory" in described
+    return run.read(FactoryRecord) if foreign else run.read(BuiltRecord)
 
 
 def load_pair(weights: Path, description: Path) -> nn.Module:

@@ -11,10 +11,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from spikeproof.choices import Choice, Pixels, Within
+from spikeproof.choices import AtLeast, Choice, Pixels, Seed, Within
+from spikeproof.randomness import Streams
 from spikeproof.snn.filters import Filter, filtered
 
-__all__ = ["RSC", "Direct", "Encoder", "Frames", "Latency", "Poisson"]
+__all__ = ["RSC", "Direct", "Encoder", "Frames", "Latency", "Poisson", "Thresholds"]
 
 
 class Encoder(Choice):
@@ -48,15 +49,22 @@ class Direct(Encoder):
 
 @dataclass(frozen=True, kw_only=True)
 class Poisson(Encoder):
-    """A spike with probability x at each step, drawn anew; the gradient passes straight through.
+    """A spike with probability m + (1 - 2 m) x at each step, drawn anew; the gradient passes straight through.
 
-    Binary input, hence not normalised. Stochastic: attacks must average over draws.
+    Binary input, hence not normalised. Stochastic: attacks must average over draws. A `margin` m above 0 lowers the
+    contrast: black pixels spike now and then, white ones pause, and one pixel tells less. Certificates grow by it.
     """
 
     stochastic: ClassVar[bool] = True
 
+    margin: Annotated[float, Within(0, 0.5, "[)")] = 0.0
+
+    def rates(self, x: Tensor) -> Tensor:
+        """The probability of a spike, of the shape of `x`."""
+        return self.margin + (1 - 2 * self.margin) * x if self.margin else x
+
     def __call__(self, x: Tensor, steps: int) -> Tensor:
-        rates = x.expand(steps, *x.shape)
+        rates = self.rates(x).expand(steps, *x.shape)
         drawn = (torch.rand_like(rates.detach().contiguous()) < rates).to(x.dtype)
         return drawn + (rates - rates.detach())
 
@@ -82,6 +90,37 @@ class RSC(Encoder):
         copies = x.expand(1 if self.variant == "I" else steps, *x.shape)
         noise = torch.randn_like(copies.detach().contiguous())
         return copies + noise * (self.sigma if self.moments == "fixed" else (x * (1 - x)).clamp(min=0).detach().sqrt())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds(Encoder):
+    """A spike where x > u, the same at every step: u = ((v + k) mod levels + 1/2) / 255, and k is drawn for each image.
+
+    v is a whole number of each pixel's own, fixed by `seed`; k is shared by all pixels, so there are `levels` codes of
+    an image and no more. A bright pixel spikes in more of them: in 255 x of `levels`. Above 255 levels contrast is
+    lower and a certificate larger. The gradient is that of the mean code. Source: Levine and Feizi, ICML 2021, whose
+    noise of split intervals it is; that it codes spikes is ours.
+    """
+
+    stochastic: ClassVar[bool] = True
+
+    levels: Annotated[int, AtLeast(255)] = 255
+    seed: Seed = 0
+
+    def codes(self, x: Tensor, k: Tensor) -> Tensor:
+        """The code number `k` ``[B]``, from 0 to levels - 1, of each image."""
+        return (x > ((self._own(x) + k.view(-1, *[1] * (x.ndim - 1))) % self.levels + 0.5) / 255).to(x.dtype)
+
+    def _own(self, x: Tensor) -> Tensor:
+        """v ``[1, C, H, W]``."""
+        return Streams.of(self.seed, torch.zeros(1, dtype=torch.int64, device=x.device)).below(
+            self.levels, *x.shape[1:]
+        )
+
+    def __call__(self, x: Tensor, steps: int) -> Tensor:
+        drawn = self.codes(x.detach(), torch.randint(self.levels, (len(x),), device=x.device))
+        mean = x * (255 / self.levels)
+        return (drawn + (mean - mean.detach())).unsqueeze(0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from spikeproof.choices import UserError
-from spikeproof.configs import differing, to_config
+from spikeproof.attacks import Along
+from spikeproof.choices import UserError, short, within
+from spikeproof.configs import to_config
 from spikeproof.conversion import convert
 from spikeproof.conversion.conversion import refuse_impossible
 from spikeproof.data import Images
@@ -15,11 +17,19 @@ from spikeproof.progress import Report
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.runs import Run, environment
 from spikeproof.runs.records import RunRecord
-from spikeproof.snn import SpikingNetwork
+from spikeproof.snn import SpikingNetwork, can_follow, has_spikes
 from spikeproof.training.recipe import Recipe
+from spikeproof.training.returns import (
+    CHECKPOINT,
+    LEFT_BY_TRAINING,
+    cleared,
+    has_not_begun,
+    lengthened,
+    others,
+    refuse_another_recipe,
+)
 
 ANN = "ann"  # the folder, inside a run's, of the ANN that it begins with
-LEFT_BY_TRAINING = ("model.safetensors", "model.json", "metrics.jsonl")
 
 
 def begun(recipe: Recipe, ann: SpikingNetwork | None, part: Images, progress: Report) -> SpikingNetwork | None:
@@ -38,10 +48,17 @@ def begun(recipe: Recipe, ann: SpikingNetwork | None, part: Images, progress: Re
 def opened(recipe: Recipe, path: Path) -> Run:
     """The run of `recipe` in the folder `path`, which is begun there if there is none; refuses that of another."""
     run, config = Run(path), to_config(recipe)["init_args"]
+    refuse_another_recipe(recipe, path)
+    if "run.json" in run and others(recipe, run):
+        if has_not_begun(run):
+            refuse_what_cannot_work(recipe)
+            cleared(run)
+        else:
+            lengthened(recipe, run)
+        run = Run(path)
     if "run.json" in run:
-        refuse_another_recipe(recipe, path)
         if run.record.finished and not all(file in run for file in LEFT_BY_TRAINING):
-            (path / "checkpoint.safetensors").unlink(missing_ok=True)  # a file was lost: train it all again
+            (path / CHECKPOINT).unlink(missing_ok=True)  # a file was lost: train it all again
             run.write(replace(run.record, finished=None, training_seconds=None))
         _refuse_changed_weights(recipe, run)
         return Run(path)
@@ -61,22 +78,13 @@ def opened(recipe: Recipe, path: Path) -> Run:
     return Run(path)
 
 
-def refuse_another_recipe(recipe: Recipe, path: Path) -> None:
-    """Raise `UserError` if the folder `path` holds a run of another recipe, and name what differs."""
-    if "run.json" not in Run(path):
-        return
-    kept = to_config(recipe) | {"init_args": Run(path).record.config}
-    if names := differing(kept, recipe):
-        said = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        raise UserError(f"{path} holds a run of another recipe: {said} differ; name another folder, or delete this one")
-
-
 def refuse_what_cannot_work(recipe: Recipe) -> None:
     """Raise `UserError` for what cannot fit together, before hours are spent and before anything is written.
 
     What a network begins with is looked at, and where it begins with an ANN its objective is tried on two images.
     """
     model = recipe.build().eval()
+    _refuse_other_paths(recipe, model)
     if recipe.weights is not None:
         recipe.weights.load_into(model)
     if recipe.ann is None:
@@ -95,6 +103,22 @@ def refuse_what_cannot_work(recipe: Recipe) -> None:
             recipe.objective.prepared(ann)(
                 model, torch.rand(2, *recipe.data.shape), torch.arange(2) % len(recipe.data.classes)
             )
+
+
+def _refuse_other_paths(recipe: Recipe, model: nn.Module) -> None:
+    """An evaluation leaves out a path that neurons cannot follow; training would go on with a weaker attack unseen."""
+    for along in within((recipe.objective, recipe.training.selection), Along):
+        for path in along.paths:
+            if not has_spikes(model):
+                raise UserError(
+                    f"the attack in {short(recipe.objective)} goes along {short(path)}, and the network has no spiking "
+                    f"neurons: give {short(along.attack)} alone"
+                )
+            if not can_follow(model, path):
+                raise UserError(
+                    f"the attack in {short(recipe.objective)} goes along {short(path)}, which "
+                    f"{type(recipe.network.neuron).__name__} cannot follow: choose ASSG, or a slope such as ATan"
+                )
 
 
 def _refuse_changed_weights(recipe: Recipe, run: Run) -> None:

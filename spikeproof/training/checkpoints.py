@@ -21,8 +21,8 @@ from spikeproof.snn import SpikingNetwork
 from spikeproof.training.batch_norm import synchronised
 from spikeproof.training.beginnings import ANN
 from spikeproof.training.recipe import Recipe
+from spikeproof.training.returns import CHECKPOINT, EPOCHS
 
-FILE = "checkpoint.safetensors"
 SECONDS_BETWEEN = 600.0  # as much of a long epoch may be lost
 
 
@@ -74,13 +74,13 @@ class State:
         for index, values in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
         facts = {"metrics": self.metrics, "recipe": to_config(recipe), "ann": self.ann, "reached": asdict(self.reached)}
-        run.write_tensors(FILE, tensors, facts)
+        run.write_tensors(CHECKPOINT, tensors, facts)
         run.write_lines("metrics.jsonl", self.metrics)
 
     def resume(self, run: Run, recipe: Recipe, ranks: Ranks = ALONE) -> None:
-        tensors, facts = ranks.of_first(lambda: run.read_tensors(FILE))
-        if differing(facts.get("recipe"), recipe):
-            raise UserError(f"{run.path / FILE} is of another recipe: delete it, or name another folder")
+        tensors, facts = ranks.of_first(lambda: run.read_tensors(CHECKPOINT))
+        if differing(facts.get("recipe"), recipe) not in ([], [EPOCHS]):  # whether it may be longer was asked before
+            raise UserError(f"{run.path / CHECKPOINT} is of another recipe: delete it, or name another folder")
         if facts.get("ann") != self.ann:
             raise UserError(
                 f"{run.path / ANN} is no longer the ANN that {run.path} began with: put it back, or name another folder"
@@ -88,7 +88,7 @@ class State:
         try:
             self._take(tensors, facts, run, ranks)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise error if isinstance(error, UserError) else run.unexpected(FILE, error) from error
+            raise error if isinstance(error, UserError) else run.unexpected(CHECKPOINT, error) from error
 
     def _take(self, tensors: dict[str, Tensor], facts: dict[str, Any], run: Run, ranks: Ranks) -> None:
         """What a checkpoint of this recipe holds; raises whatever one raises that holds something else."""

@@ -10,13 +10,14 @@ from spikeproof.configs import from_config
 from spikeproof.conversion import Conversion
 from spikeproof.distributed import ALONE
 from spikeproof.objectives import TRADES, Objective
-from spikeproof.progress import Report, silent
+from spikeproof.progress import Report
 from spikeproof.runs import Run
 from spikeproof.snn import Neuron, SpikingNetwork
-from spikeproof.training.beginnings import ANN, LEFT_BY_TRAINING, refuse_another_recipe, refuse_what_cannot_work
+from spikeproof.training.beginnings import ANN, refuse_what_cannot_work
 from spikeproof.training.loop import train
 from spikeproof.training.optimisers import SGD
 from spikeproof.training.recipe import Recipe, Training
+from spikeproof.training.returns import LEFT_BY_TRAINING, refuse_another_recipe
 
 # Ozdenizci and Legenstein, TMLR 2024, arXiv 2311.09266: CE + 2 KL, one RFGSM step on the divergence at 2/255
 FINE_TUNING = TRADES(beta=2.0, threat=Linf(2 / 255), attack=RFGSM(loss=KullbackLeibler()))
@@ -61,7 +62,7 @@ def train_converted(
     *,
     data_root: Path | None = None,
     device: str | None = None,
-    progress: Report = silent,
+    progress: Report | None = None,
 ) -> SpikingNetwork:
     """Train the `recipe` that `converted_recipe` made, in the folder `out`, with a copy of the ANN's run inside.
 

@@ -1,7 +1,7 @@
 """How is a network trained? One loop: batches, step, losses, validation, checkpoint, resume."""
 
 import time
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,20 +17,22 @@ from spikeproof.data.decoding import watched, workers_for
 from spikeproof.data.digests import digest
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.objectives.objective import Terms
-from spikeproof.progress import Report, silent
+from spikeproof.progress import Report, shown, silent
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.runs import Run, sha256_of
 from spikeproof.runs.digests import digest_of_json
 from spikeproof.runs.locks import locked
 from spikeproof.runs.records import RunRecord
 from spikeproof.runs.weights import write_model
+from spikeproof.shortage import lacks_memory
 from spikeproof.snn import SpikingNetwork
 from spikeproof.training.batches import Batches, Share
 from spikeproof.training.beginnings import ANN, begun, opened
-from spikeproof.training.checkpoints import FILE, SECONDS_BETWEEN, Reached, State
+from spikeproof.training.checkpoints import SECONDS_BETWEEN, Reached, State
 from spikeproof.training.losses import Losses
-from spikeproof.training.memory import lacks_memory, what_fits
+from spikeproof.training.memory import what_fits
 from spikeproof.training.recipe import Recipe, Training
+from spikeproof.training.returns import CHECKPOINT
 from spikeproof.training.steps import take_step
 from spikeproof.training.validation import Scores, validate
 
@@ -45,15 +47,17 @@ def train(
     device: str | torch.device | None = None,
     workers: int | None = None,
     ranks: Ranks = ALONE,
-    progress: Report = silent,
+    progress: Report | None = None,
 ) -> SpikingNetwork:
     """The network that `recipe` describes, trained, its best epoch kept in the run folder `out`.
 
     Images in files are decoded by `workers` processes (None: one a core but one); that changes no number.
 
     Killed at any time and called again it goes on after the last checkpoint, and on a CPU ends with the same
-    weights, bit for bit. Called on a finished run it returns that run's network. `ranks` share every batch of the
+    weights, bit for bit. Called on a finished run it returns that run's network; with more epochs it goes on, where
+    the schedule gives the epochs so far the same learning rates (`Constant`). `ranks` share every batch of the
     recipe, and rank 0 alone reads and writes the folder. Another number of ranks goes on as well, to other weights.
+    `progress` hears what is going on (None: it is shown on stderr; `progress.silent` shows nothing).
     Raises `UserError` if `out` holds another run, if data are missing or ranks see different ones, if the ranks cannot
     share a batch evenly, where another process writes there, and where a loss stops being finite (the last good
     checkpoint stays).
@@ -64,23 +68,25 @@ def train(
     begins = ranks.of_first(lambda: "run.json" not in Run(Path(out)))
     parts = _parts(recipe, data_root, ranks) if begins else None  # before anything is written
     run = Run(Path(out))
-    with locked(run) if ranks.first else nullcontext():
+    with locked(run) if ranks.first else nullcontext(), ExitStack() as stack:
         if ranks.of_first(lambda: opened(recipe, Path(out)).record.finished):
             return _trained(recipe, run, ranks)
         images, validation = parts or _parts(recipe, data_root, ranks)
-        ann = _ann(recipe, run, data_root, at, workers, progress, ranks)
+        report = stack.enter_context(shown(progress if ranks.first else silent, recipe.name))
+        ann = _ann(recipe, run, data_root, at, workers, report, ranks)
         terms = recipe.objective.prepared(ann)
         state = State.fresh(recipe, at, ranks)
         state.ann = ranks.of_first(lambda: sha256_of(run.path / ANN / "model.safetensors") if recipe.ann else None)
-        if ranks.of_first(lambda: FILE in run):
+        if ranks.of_first(lambda: CHECKPOINT in run):
             state.resume(run, recipe, ranks)
+            report(_resumed(state), state.epoch, recipe.training.epochs)
         else:
-            _begin(recipe, state, ann, (images, validation), run, progress, ranks)
+            _begin(recipe, state, ann, (images, validation), run, report, ranks)
         share = Share(ranks.rank, ranks.size)
         batches = Batches(images, size=recipe.training.batch, seed=recipe.seed, device=at, workers=workers, share=share)
         with closing(batches), watched():
             while state.epoch < recipe.training.epochs:
-                _epoch(recipe, terms, state, batches, validation, run, progress, ranks)
+                _epoch(recipe, terms, state, batches, validation, run, report, ranks)
         if ranks.first:
             run.write(_finished(state, run))
         return _trained(recipe, run, ranks)
@@ -183,7 +189,8 @@ def _epoch(
         if not losses.due(batches.device):
             continue
         losses.read()
-        progress(_headline(state, losses.so_far()), number + losses.done / len(batches), training.epochs)
+        done = number + losses.done / (len(batches) + 1)  # validation is as long as a step, or longer
+        progress(f"{losses.so_far()}{_validated(state, before=True)}", done, training.epochs)
         state.reached = Reached(steps=losses.done, losses=losses.sums, seconds=time.monotonic() - started)
         if ranks.first and losses.done < len(batches) and time.monotonic() - saved > SECONDS_BETWEEN:
             state.save(run, recipe)
@@ -191,6 +198,7 @@ def _epoch(
     rate = _rate(training, number, len(batches) - 1, len(batches))
     row = {"epoch": number + 1, "learning_rate": rate, "losses": losses.sums}
     _keep(recipe, state, part, run, row, started, ranks)
+    progress(f"{losses.so_far()}{_validated(state)}", number + 1, training.epochs)
 
 
 def _rate(training: Training, epoch: int, index: int, steps: int) -> float:
@@ -246,10 +254,20 @@ def _keep(
         state.save(run, recipe)
 
 
-def _headline(state: State, losses: str) -> str:
-    last = Scores.of(state.metrics[-1]) if state.metrics else None
-    known = f"; validation {last.clean:.1%}, robust {last.robust:.1%}" if last else ""
-    return f"{losses}{known}"
+def _validated(state: State, *, before: bool = False) -> str:
+    """What validation said of the last whole epoch, which was `before` the one that is told of."""
+    if not state.metrics:
+        return ""
+    row, scores = state.metrics[-1], Scores.of(state.metrics[-1])
+    which = f" of epoch {row['epoch']}" if before else ""
+    best = " (best so far)" if row["best"] else ""
+    return f"; validation{which} {scores.clean:.1%}, robust {scores.robust:.1%}{best}"
+
+
+def _resumed(state: State) -> str:
+    """Where a training goes on that was stopped, or that is longer now."""
+    inside = f" and {state.reached.steps} steps" if state.reached.steps else ""
+    return f"goes on after epoch {state.epoch}{inside}{_validated(state)}"
 
 
 def _finished(state: State, run: Run) -> RunRecord:

@@ -1,41 +1,10 @@
-"""What is done where memory runs out? Training stops and says what would fit; validation goes on in smaller batches."""
+"""What would fit where a step of training ran out of memory? It is tried, and said."""
 
-import gc
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
-
-import torch
 
 from spikeproof.choices import UserError
-
-T = TypeVar("T")
-
-SAID = ("can't allocate memory", "ALLOC_FAILED")  # by torch's allocator on a CPU, and by CUDA's libraries
-
-
-def lacks_memory(error: BaseException) -> bool:
-    """Whether the device, or the machine, had no memory left."""
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or (isinstance(error, RuntimeError) and any(said in str(error) for said in SAID))
-
-
-def unless_short(call: Callable[[], T]) -> T | None:
-    """What `call` returns; None where it ran out of memory, and what it left is cleared away."""
-    try:
-        return call()
-    except (RuntimeError, MemoryError) as error:
-        if not lacks_memory(error):
-            raise
-    free()  # outside of the block above: the error holds what was computed
-    return None
-
-
-def free() -> None:
-    """Give back what nothing refers to any more."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+from spikeproof.shortage import free, unless_short
 
 
 def what_fits(step: Callable[[int], object], images: int) -> UserError:

@@ -11,8 +11,8 @@ from spikeproof.choices import UserError
 from spikeproof.data import Images
 from spikeproof.distributed import ALONE, Ranks
 from spikeproof.randomness import seed_from
+from spikeproof.shortage import unless_short
 from spikeproof.snn import SpikingNetwork, attack_view
-from spikeproof.training.memory import unless_short
 from spikeproof.training.recipe import Selection
 
 DRAWS = 4  # passes for a stochastic network, in training alone; an evaluation takes more

@@ -15,6 +15,7 @@ import numpy as np
 from spikeproof.untrusted.texts import Unreadable
 
 FLOOR, RATIO = 64 << 20, 100
+LAST_RECORD, MOST_COUNTED = 22, 0xFFFF  # of a zip archive: its bytes, and the largest number of members it can say
 GZIP = 31  # what zlib calls its window, and the header of gzip
 
 
@@ -52,6 +53,7 @@ def arrays_in(path: Path, names: tuple[str, ...] | None = None) -> dict[str, np.
     say. Raises what `zipfile`, `zlib` and numpy raise for a damaged one.
     """
     with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        _refuse_lost_members(stream, archive)
         members = [m for m in archive.infolist() if names is None or m.filename.removesuffix(".npy") in names]
         if odd := [m for m in members if m.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)]:
             raise Unreadable(f"holds {odd[0].filename[:50]!r} is packed as numpy does not do it")
@@ -79,10 +81,21 @@ def _refuse_other_size(stream: BinaryIO, size: int, name: str) -> None:
         raise Unreadable(f"holds {name[:50]} of {size:,} bytes, where its own header says {said:,}")
 
 
+def _refuse_lost_members(stream: BinaryIO, archive: zipfile.ZipFile) -> None:
+    """Where the list of members is damaged `zipfile` may take its end for reached; the last record counts them."""
+    stream.seek(-len(archive.comment) - LAST_RECORD, io.SEEK_END)
+    last, found = stream.read(LAST_RECORD), len(archive.infolist())
+    if not last.startswith(b"PK\5\6"):
+        raise Unreadable("is a damaged archive: it goes on after its last record")
+    if (said := int.from_bytes(last[10:12], "little")) != min(found, MOST_COUNTED):
+        raise Unreadable(f"is a damaged archive: its list names {found} members of {said}")
+
+
 def refuse_damaged_zip(path: Path) -> None:
     """Raise `Unreadable` unless each member of the archive fits its checksum, and they are stored as they are."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+            _refuse_lost_members(stream, archive)
             members = archive.infolist()
             if any(m.compress_type != zipfile.ZIP_STORED for m in members) or (
                 sum(m.file_size for m in members) > path.stat().st_size

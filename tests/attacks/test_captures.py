@@ -20,6 +20,7 @@ from spikeproof.attacks.attack import Outcome
 from spikeproof.attacks.captures import EVERY, Pace, pace_on
 from spikeproof.snn import ASSG, Triangle
 from tests.attacks.test_engine import SEED, STATIC, Batch, named, small, spiking
+from tests.test_shortage import SHORT
 
 
 class Tape(TorchDispatchMode):
@@ -210,16 +211,18 @@ def test_what_a_network_draws_is_not_captured(tapes: list[Tape], monkeypatch: py
     assert (outcome.gradients == 9).all()
 
 
-def test_memory_that_runs_out_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("short", [each for each in SHORT.values() if isinstance(each, RuntimeError)], ids=str)
+def test_memory_that_runs_out_is_told_as_it_is(short: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """The evaluation goes on at half the width; going on without a graph would need no less."""
 
     def full(work: Callable[[], None]) -> Callable[[], None]:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise short
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(torch.OutOfMemoryError):
+        with pytest.raises(type(short)) as caught:
             attacked(PGD(steps=9), Linf(0.05), small(1, 4, 4), Pace(3, True, full), monkeypatch)
+    assert caught.value is short
 
 
 LAST = [

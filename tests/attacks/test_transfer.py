@@ -15,7 +15,9 @@ from spikeproof.evaluation import Protocol, Suite, evaluate
 from spikeproof.evaluation.ledger import fingerprint_of_verdicts
 from spikeproof.evaluation.predictions import Given
 from spikeproof.runs import Run
-from spikeproof.snn import Poisson, SpikingNetwork, ann_twin, view
+from spikeproof.runs.foreign import built_by
+from spikeproof.runs.weights import write_foreign
+from spikeproof.snn import Poisson, SpikingNetwork, Triangle, ann_twin, view
 
 THREAT = Linf(0.1)
 
@@ -97,14 +99,33 @@ def test_what_is_no_run_folder_is_refused(
         Transfer(file=str(tmp_path / "nowhere"))(trained, *batch, THREAT)
 
 
+def test_another_network_of_code_from_elsewhere_needs_trust(
+    trained: SpikingNetwork, batch: tuple[Tensor, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`trust` of an evaluation is that of the networks which its attacks read."""
+    (tmp_path / "elsewhere_net.py").write_text(
+        "from torch import nn\n\n\ndef build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    write_foreign(Run(tmp_path / "source"), built_by("elsewhere_net:build"), "elsewhere_net:build")
+    inside = Along(attack=Transfer(file=str(tmp_path / "source"), attack=PGD(steps=2)), paths=(Triangle(),))
+    protocol = Protocol(threats=(THREAT,), suite=Suite(name="transfer", attacks=(inside,)))
+    kept = Run(tmp_path)
+    with pytest.raises(UserError, match="code from outside spikeproof; it is only run with --trust"):
+        evaluate(trained, batch, protocol)
+    assert evaluate(trained, batch, protocol, trust=True, state=kept).gradients.max() == 2
+    with pytest.raises(UserError, match="--trust"):
+        evaluate(trained, batch, protocol, state=kept)
+
+
 def test_progress_names_the_attack_and_not_the_network_that_it_reads(
     another_run: str, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
 ) -> None:
     said: list[str] = []
     suite = Suite(name="transfer", attacks=(Transfer(file=another_run, attack=PGD(steps=2)),))
     evaluate(trained, batch, Protocol(threats=(THREAT,), suite=suite), progress=lambda what, *_: said.append(what))
-    assert said[:1] == [f"{THREAT}: Transfer(file={another_run}, attack=PGD(steps=2))"]
-    assert all(what.startswith("red flags: ") for what in said[1:])
+    assert said[1:2] == [f"{THREAT}: Transfer(file={another_run}, attack=PGD(steps=2))"]
+    assert all(what.startswith("red flags: ") for what in [*said[:1], *said[2:]])
 
 
 def test_kept_work_is_not_that_of_another_network_inside_another_attack(

@@ -4,12 +4,13 @@ import json
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.campaigns import budgets, damages
+from benchmarks.campaigns import budgets, damages, kills
 from benchmarks.campaigns.__main__ import FINE, main
 from benchmarks.campaigns.children import tried
 from benchmarks.campaigns.journal import Journal
@@ -82,6 +83,46 @@ def test_a_blow_falls_at_its_operation(tmp_path: Path, monkeypatch: pytest.Monke
         assert json.loads((tmp_path / "a.json").read_text()) == [found]
         tried(inside(tmp_path, lambda: watched(("old",), None)), 20)
         assert list(content(tmp_path)) == ["a.json"]
+
+
+def test_times_are_no_results(tmp_path: Path) -> None:
+    """Nor is the digest of a record, which holds times; other digests are."""
+    found = []
+    for number, (time_, weights) in enumerate((("1", "a"), ("2", "a"), ("2", "b"))):
+        record = {"seconds": time_, "sha256": time_, "network_sha256": weights}
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}" / "a.json").write_text(json.dumps(record))
+        found.append(content(tmp_path / f"{number}"))
+    assert found[0] == found[1] != found[2]
+
+
+def test_only_files_of_the_command_are_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "inside").mkdir()
+
+    def writes(words: list[str]) -> None:
+        for place in (Path("a"), tmp_path / "b"):
+            place.write_text("")
+            os.replace(place, place.with_suffix(".new"))
+
+    monkeypatch.setattr("benchmarks.campaigns.kills.main", writes)
+    assert tried(inside(tmp_path / "inside", lambda: watched((), None)), 20)[1] == ["replace unsynced"]
+
+
+def test_commands_are_killed_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of each, until the time is up; and what a careful writer leaves is as before."""
+
+    def writes(words: list[str]) -> None:
+        with suppress(KeyboardInterrupt), written_whole(Path("a.json")) as temporary:
+            temporary.write_text(json.dumps(words))
+
+    monkeypatch.setattr("benchmarks.campaigns.kills.main", writes)
+    monkeypatch.setattr(kills, "commands", lambda configs: {"one": kills.Command(("1",)), "two": kills.Command(("2",))})
+    journal = Journal(tmp_path / "a.json")
+    tallies = [journal.tally(f"kills of {name}", 9) for name in ("one", "two")]
+    kills.campaign(journal, 9, lambda: sum(tally.trials for tally in tallies) >= 5)
+    assert [tally.trials for tally in tallies] == [3, 2]
+    assert all(set(tally.ends) == {"as before"} for tally in tallies), [tally.failures for tally in tallies]
+    assert journal.tallies["order of writes of two"].ends == {"all synced": 1}
 
 
 def test_the_command_line_counts_and_returns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,18 +35,29 @@ def config(tmp_path):
     return write
 
 
+def verdicts(run):
+    """The summary of a run's only evaluation."""
+    (found,) = sp.Run(run).evaluations
+    return found.read_json("verdicts.json")
+
+
 def test_train_evaluate_report(config, tmp_path, capsys):
     run, page = tmp_path / "runs" / "tiny", tmp_path / "page.html"
     main(["train", "--config", config(), "--out", str(run), "--seed", "3", "--training.epochs=2"])
     assert json.loads((run / "run.json").read_text())["seed"] == 3
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
     main(["evaluate", str(run.parent), "--eps", "4/255,0.1", "--images", "40", "--suite", "quick"])
-    verdicts = json.loads((run / "verdicts.json").read_text())
-    assert [t["eps"] for t in verdicts["threats"]] == [4 / 255, 0.1]
+    found = verdicts(run)
+    assert [t["eps"] for t in found["threats"]] == [4 / 255, 0.1]
+    main(["evaluate", str(run), "--eps", "0.1", "--images", "30", "--suite", "habit"])
+    assert [len(sp.Run(run).evaluations), len(sp.Run(run).epochs)] == [2, 2]
+    capsys.readouterr()
+    main(["report", str(run), "--out", str(page), "--verdicts", "habit"])
+    assert "tiny [" not in capsys.readouterr().out
     main(["report", str(run), "--out", str(page)])
     out = capsys.readouterr().out
-    assert "tiny" in out
-    assert f"{100 * verdicts['clean_accuracy']['value']:.1f}" in out
+    assert "tiny [habit]" in out
+    assert f"{100 * found['clean_accuracy']['value']:.1f}" in out
     assert "</html>" in page.read_text()
 
 
@@ -90,7 +101,7 @@ def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(config, tmp_p
         main(command)
     assert stop.value.code == 130
     assert "goes on from here" in capsys.readouterr().out
-    assert (tmp_path / "out" / "tiny" / "verdicts.partial.npz").exists()
+    assert list((tmp_path / "out" / "tiny" / "verdicts").glob("quick-Linf-*/verdicts.partial.npz"))
     main(command)
     assert len(notes) > 2
     assert len(set(notes)) == len(notes)  # no batch twice
@@ -185,8 +196,8 @@ def test_what_would_stop_a_comparison_half_way_stops_it_at_once(config, tmp_path
 def test_a_threats_own_radius_is_used(config, tmp_path):
     out = tmp_path / "out"
     main(["compare", config(), "--out", str(out), "--images=20", "--threat=L2", "--threat.eps=0.5", "--suite=quick"])
-    verdicts = json.loads((out / "tiny" / "verdicts.json").read_text())
-    assert [(t["norm"], t["eps"]) for t in verdicts["threats"]] == [("L2", 0.5)]
+    found = verdicts(out / "tiny")
+    assert [(t["norm"], t["eps"]) for t in found["threats"]] == [("L2", 0.5)]
 
 
 def test_two_configs_of_one_name_are_refused(config, tmp_path, fails):
@@ -224,7 +235,7 @@ def test_a_users_own_suite(config, tmp_path, fails):
     suite.write_text("name: mine\nattacks:\n- {class_path: PGD, init_args: {steps: 2}}\n")
     out = tmp_path / "out"
     main(["compare", config(), "--out", str(out), "--images=20", "--eps=0.1", "--suite", str(suite)])
-    assert json.loads((out / "tiny" / "verdicts.json").read_text())["suite"]["name"] == "mine"
+    assert verdicts(out / "tiny")["suite"]["name"] == "mine"
     suite.write_text("name: mine\nattacks:\n- PGGD\n")
     assert "did you mean 'PGD'" in fails("compare", config(), "--suite", str(suite))
 
@@ -248,14 +259,15 @@ def protocol(tmp_path):
 def test_a_protocol_file_says_how_networks_are_attacked(config, protocol, tmp_path):
     out = tmp_path / "out"
     main(["compare", config(), "--out", str(out), "--protocol", str(protocol)])
-    assert sp.Run(out / "tiny").read(VerdictsRecord).protocol == to_config(
+    (found,) = sp.Run(out / "tiny").evaluations
+    assert found.read(VerdictsRecord).protocol == to_config(
         sp.Protocol(threats=[sp.L2(0.25), sp.L2(0.5)], suite=sp.suite_named("habit"), images=20, seed=3)
     )
-    width = sp.Run(out / "tiny").read(VerdictsRecord).width
+    width = found.read(VerdictsRecord).width
     assert f"width: {width}" in (out / "report.html").read_text()
-    before = (out / "tiny" / "verdicts.json").read_text()
+    before = (found.path / "verdicts.json").read_text()
     main(["evaluate", str(out / "tiny"), "--protocol", str(protocol)])
-    assert (out / "tiny" / "verdicts.json").read_text() == before  # the same evaluation, and so not done again
+    assert (found.path / "verdicts.json").read_text() == before  # the same evaluation, and so not done again
 
 
 def test_mistakes_in_a_protocol_and_options_beside_it_are_refused(config, protocol, tmp_path, fails):

@@ -7,8 +7,11 @@ from collections.abc import Callable
 import pytest
 
 import spikeproof as sp
+from spikeproof.__main__ import COMMANDS as SAID
+from spikeproof.__main__ import main as begin
 from spikeproof.cli import main
 from spikeproof.cli.main import COMMANDS
+from spikeproof.cli.tables import first_line
 
 
 @pytest.fixture
@@ -24,10 +27,11 @@ def help_of(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 def test_the_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ([], ["--help"], ["-h"]):
-        main(words)
+        begin(words)
         out = capsys.readouterr().out
         assert all(f"  {name} " in out for name in COMMANDS)
-    main(["--version"])
+    assert {name: first_line(command) for name, command in COMMANDS.items()} == SAID
+    begin(["--version"])
     assert capsys.readouterr().out.strip() == sp.__version__
 
 
@@ -64,7 +68,7 @@ def test_the_fields_of_the_class_that_is_chosen(help_of: Callable[..., str]) -> 
 def test_every_command_explains_every_option(name: str, help_of: Callable[..., str]) -> None:
     said = help_of(name)
     assert said.startswith(f"spikeproof {name}")
-    for option in ("--data-root", "--device") if name not in ("report", "list", "doctor") else ():
+    for option in ("--data-root", "--device") if name not in ("demo", "report", "configs", "list", "doctor") else ():
         assert option in said
 
 

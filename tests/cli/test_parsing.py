@@ -247,7 +247,7 @@ def test_a_class_of_ones_own_is_used_with_trust_alone(tmp_path, monkeypatch, con
     main(["train", "--config", path, "--out", "run", "--trust"])
     assert slow in fails("evaluate", "run", "--suite", str(suite))
     main(["evaluate", "run", "--suite", str(suite), "--images", "10", "--eps", "0.1", "--trust"])
-    assert slow in (tmp_path / "run" / "verdicts.json").read_text()
+    assert slow in sp.Run(tmp_path / "run").evaluations[0].path.joinpath("verdicts.json").read_text()
 
 
 @pytest.mark.parametrize(
@@ -264,4 +264,4 @@ def test_a_class_of_ones_own_is_used_with_trust_alone(tmp_path, monkeypatch, con
 def test_numbers_that_do_not_fit_are_said_and_how_they_are_written(
     fails: Callable[..., str], option: str, value: str, said: str
 ) -> None:
-    assert said in fails("train", "--config", "configs/digits/trades.yaml", option, value)
+    assert said in fails("train", "--config", "digits/trades", option, value)

@@ -33,9 +33,10 @@ def test_train_and_evaluate_print_once_and_leave_one_run(config, tmp_path):
     ended = torchrun(2, "-m", "spikeproof", "evaluate", out, *options)
     assert ended.code == 0, ended.said
     assert ended.out.count("Wilson interval") == 1
-    found = Run(out).read_json("verdicts.json")
+    (folder,) = Run(out).evaluations
+    found = folder.read_json("verdicts.json")
     assert found["images"] == 20
-    assert not list(out.glob("verdicts.partial*"))
+    assert not list(folder.path.glob("verdicts.partial*"))
 
 
 @pytest.mark.parametrize(

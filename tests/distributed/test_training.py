@@ -149,7 +149,7 @@ with joined() as ranks:
     for folder, count in (("dealt", 3), ("together", 1)):
         by.clear()
         runs = sp.compare(recipes[:count], replace(protocol, draws=None), f"{sys.argv[1]}/{folder}", ranks=ranks)
-        print([run.read_json("verdicts.json")["status"] for run in runs])
+        print([run.evaluations[0].read_json("verdicts.json")["status"] for run in runs])
         everyone = ranks.gather(list(by))
         if ranks.first:
             print(folder, sorted(sum(everyone, [])))
@@ -165,4 +165,4 @@ def test_a_comparison_deals_runs_where_there_are_more_than_ranks(tmp_path):
     assert ended.out.count("['ok', 'ok', 'ok']") == ended.out.count("['ok']") == 2  # every rank knows every run
     for folder in ("dealt", "together"):
         assert (tmp_path / "out" / folder / "report.html").exists()
-        assert not list((tmp_path / "out" / folder).glob("*/verdicts.partial*"))
+        assert not list((tmp_path / "out" / folder).rglob("verdicts.partial*"))

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,8 @@ import torch
 import spikeproof as sp
 from spikeproof.calling import width_for
 from spikeproof.evaluation import evaluate_run
+from spikeproof.evaluation.ledger import Ledger
+from spikeproof.reports import ranking
 from spikeproof.runs import Run
 
 SUITE = sp.Suite(name="small", attacks=(sp.FGSM(), sp.PGD(steps=3)))
@@ -25,11 +28,11 @@ def run(tmp_path_factory):
 
 
 def test_verdicts_arrays_and_examples_are_written(run):
-    evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=50))
+    found = evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=50))
     summary, arrays, shown = (
-        run.read_json("verdicts.json"),
-        run.read_arrays("verdicts.npz"),
-        run.read_arrays("examples.npz"),
+        found.read_json("verdicts.json"),
+        found.read_arrays("verdicts.npz"),
+        found.read_arrays("examples.npz"),
     )
     assert summary["images"] == 50 == len(arrays["label"])
     assert summary["width"] == width_for(torch.device("cpu"))
@@ -62,17 +65,18 @@ def test_a_stop_before_the_summary_leaves_no_verdict_of_two_evaluations(run, mon
     monkeypatch.setattr("spikeproof.evaluation.evaluated_runs.examples", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.2)], suite=SUITE, images=50))
-    assert "verdicts.json" not in run
+    assert {folder.read_json("verdicts.json")["threats"][0]["eps"] for folder in run.evaluations} == {0.1}
     monkeypatch.undo()
-    evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.2)], suite=SUITE, images=50))
-    assert run.read_json("verdicts.json")["threats"][0]["eps"] == 0.2
+    found = evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.2)], suite=SUITE, images=50))
+    assert found.read_json("verdicts.json")["threats"][0]["eps"] == 0.2
+    assert len(run.evaluations) == 2
 
 
 def test_a_lost_picture_comes_back_and_an_unfinished_run_is_refused(run):
-    evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=50))
-    (run.path / "examples.npz").unlink()
-    evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=50))
-    assert "examples.npz" in run
+    found = evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=50))
+    (found.path / "examples.npz").unlink()
+    assert evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=50)) == found
+    assert "examples.npz" in found
     whole = run.record
     run.write(replace(whole, finished=None))
     with pytest.raises(sp.UserError, match="has not finished"):
@@ -97,16 +101,17 @@ def test_a_converted_run_is_evaluated_as_any_other(tmp_path):
     )
     sp.train(recipe, tmp_path / "converted")
     run, ann_run = Run(tmp_path / "converted"), Run(tmp_path / "converted" / "ann")
-    for each in (run, ann_run):
-        evaluate_run(each, sp.Protocol(threats=[sp.Linf(0.05)], suite=SUITE, images=60))
-    converted, before = (each.read_arrays("verdicts.npz") for each in (run, ann_run))
+    found, of_ann = (
+        evaluate_run(each, sp.Protocol(threats=[sp.Linf(0.05)], suite=SUITE, images=60)) for each in (run, ann_run)
+    )
+    converted, before = (each.read_arrays("verdicts.npz") for each in (found, of_ann))
     assert np.array_equal(converted["clean_prediction"], before["clean_prediction"])  # one hidden layer, T = L
-    assert run.read_json("verdicts.json")["threats"][0]["robust_accuracy"] is not None
-    shown = run.read_arrays("examples.npz")
+    assert found.read_json("verdicts.json")["threats"][0]["robust_accuracy"] is not None
+    shown = found.read_arrays("examples.npz")
     spikes = [shown[name] for name in shown if name.startswith("spikes/")]
     assert len(spikes) == 2
     assert all(each.shape == (4, 24) for each in spikes)
-    assert not [name for name in ann_run.read_arrays("examples.npz") if name.startswith("spikes/")]
+    assert not [name for name in of_ann.read_arrays("examples.npz") if name.startswith("spikes/")]
 
 
 def test_an_evaluation_without_one_image_that_is_right_is_not_done_twice(run, monkeypatch):
@@ -116,8 +121,66 @@ def test_an_evaluation_without_one_image_that_is_right_is_not_done_twice(run, mo
     wrong = replace(first, labels=(seen + 1) % 10)
     monkeypatch.setattr(sp.Digits, "part", lambda *where: wrong)
     protocol = sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=1)
-    evaluate_run(run, protocol)
-    assert run.read_json("verdicts.json")["clean_accuracy"]["value"] == 0
-    assert "examples.npz" not in run
+    found = evaluate_run(run, protocol)
+    assert found.read_json("verdicts.json")["clean_accuracy"]["value"] == 0
+    assert "examples.npz" not in found
     monkeypatch.setattr("spikeproof.evaluation.evaluated_runs.evaluate_pool", lambda *a, **k: 1 / 0)
     evaluate_run(run, protocol)
+
+
+def test_no_evaluation_overwrites_another_and_what_was_written_before_is_used_again(run, tmp_path, monkeypatch):
+    protocol = sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=50)
+    copy = Run(shutil.copytree(run.path, tmp_path / "before"))
+    kept = evaluate_run(copy, protocol)
+    for file in ("verdicts.json", "verdicts.npz", "examples.npz"):
+        (kept.path / file).rename(copy.path / file)  # where they stood when a run had one evaluation
+    shutil.rmtree(copy.path / "verdicts")
+    before = (copy.path / "verdicts.json").read_bytes()
+    monkeypatch.setattr("spikeproof.evaluation.evaluated_runs.evaluate_pool", lambda *a, **k: pytest.fail("again"))
+    assert evaluate_run(copy, protocol) == copy
+    monkeypatch.undo()
+    other = evaluate_run(copy, replace(protocol, images=40))
+    assert copy.evaluations == (copy, other)
+    assert other.path.name.startswith(replace(protocol, images=40).name)
+    assert (copy.path / "verdicts.json").read_bytes() == before
+
+
+def test_a_report_shows_every_evaluation_and_chooses_by_name(run, tmp_path):
+    copy = Run(shutil.copytree(run.path, tmp_path / "mlp"))
+    shutil.rmtree(copy.path / "verdicts", ignore_errors=True)
+    habit, small = sp.Protocol(threats=sp.Linf(0.1), suite="habit", images=30), sp.Protocol(threats=sp.L2(1), images=20)
+    for protocol in (habit, small):
+        evaluate_run(copy, protocol)
+    rows = ranking([copy])
+    assert [(row.name, row.protocol) for row in rows] == [("mlp [habit]", "A"), ("mlp [quick]", "B")]
+    (row,) = ranking([copy], "quick-L2")
+    assert (row.name, list(row.robust)) == ("mlp", ["L2 1"])
+    (row,) = ranking([copy], habit.name)
+    assert list(row.robust) == ["Linf 0.1"]
+    for file in ("page.html", "table.md", "rows.json"):
+        assert "L2 1" in sp.write_report([copy], tmp_path / file).read_text()
+        assert "L2 1" not in sp.write_report([copy], tmp_path / file, verdicts="habit").read_text()
+    with pytest.raises(sp.UserError, match=f"begins with 'standard'; there are {habit.name}, {small.name}"):
+        ranking([copy], "standard")
+
+
+def test_a_stopped_evaluation_goes_on_though_another_was_made_meanwhile(run, tmp_path, monkeypatch):
+    copy = Run(shutil.copytree(run.path, tmp_path / "mlp"))
+    shutil.rmtree(copy.path / "verdicts", ignore_errors=True)
+    note, notes = Ledger.note, []
+
+    def stopping(self, *args):
+        note(self, *args)
+        notes.append((self.kept.folder.path.name, self.stage))
+        if len(notes) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Ledger, "note", stopping)
+    first, second = (sp.Protocol(threats=sp.Linf(eps), suite=SUITE, images=30) for eps in (0.1, 0.2))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_run(copy, first)
+    evaluate_run(copy, second)
+    assert len(copy.evaluations) == 1
+    evaluate_run(copy, first)
+    assert len(copy.evaluations) == 2
+    assert len(set(notes)) == len(notes) == 4  # no stage of any evaluation twice

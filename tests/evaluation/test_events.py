@@ -337,13 +337,13 @@ def test_a_run_on_recordings_from_files_to_verdicts(tmp_path: Path) -> None:
     assert torch.equal(sp.load_model(tmp_path / "run")(x), model.eval()(x))
     run = Run(tmp_path / "run")
     for threats, suite in (([sp.FrameLinf(0.2), sp.FrameLinf(0.4)], QUICK), (FLIPS, NOISE)):
-        sp.evaluate_run(run, sp.Protocol(threats=threats, suite=suite), data_root=tmp_path)
-        summary = run.read_json("verdicts.json")
+        found = sp.evaluate_run(run, sp.Protocol(threats=threats, suite=suite), data_root=tmp_path)
+        summary = found.read_json("verdicts.json")
         assert summary["status"] == "ok"
         assert summary["images"] == 24
         assert summary["resplit"] is True
         assert [threat["label"] for threat in summary["threats"]] == [str(threat) for threat in threats]
-        shown = run.read_arrays("examples.npz")
+        shown = found.read_arrays("examples.npz")
         clean, adversarial = (torch.from_numpy(shown[name]) for name in ("clean", "adversarial"))
         assert clean.shape[1:] == (STEPS, 2, SIDE, SIDE)
         assert threats[-1].contains(adversarial, clean).all()

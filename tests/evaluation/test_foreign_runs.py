@@ -1,7 +1,6 @@
 """A network that was trained elsewhere, measured from the command line and from Python, and what is refused."""
 
 import importlib
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,8 +111,8 @@ def trained_net(folder: Path, digits: tuple[Tensor, ...], monkeypatch: pytest.Mo
     return model.eval()
 
 
-def verdicts(run: str) -> dict[str, Any]:
-    return json.loads(Path(run, "verdicts.json").read_text())
+def verdicts(run: str) -> list[dict[str, Any]]:
+    return [folder.read_json("verdicts.json") for folder in Run(Path(run)).evaluations]
 
 
 def test_one_command_and_a_run_like_any_other(
@@ -124,7 +123,7 @@ def test_one_command_and_a_run_like_any_other(
 ) -> None:
     torch.save(trained_net.state_dict(), "mine.pt")
     main(["evaluate", "--model", "foreign_nets:build", "--weights", "mine.pt", *EVALUATION, "--out", "runs/mine"])
-    record, found = Run(Path("runs/mine")).record, verdicts("runs/mine")
+    record, (found,) = Run(Path("runs/mine")).record, verdicts("runs/mine")
     assert record.config["model"] == "foreign_nets:build"
     assert record.config["weights"]["init_args"] == {"file": "mine.pt"}
     assert len(record.config["weights_sha256"]) == 64
@@ -137,7 +136,7 @@ def test_one_command_and_a_run_like_any_other(
     for eps, threat in enumerate(found["threats"]):
         assert threat["robust_accuracy"]["value"] == direct.robust_accuracy(eps).value
     assert found["threats"][1]["robust_accuracy"]["value"] < found["clean_accuracy"]["value"]
-    assert "examples.npz" in Run(Path("runs/mine"))
+    assert "examples.npz" in Run(Path("runs/mine")).evaluations[0]
     assert "--trust" in fails("evaluate", "runs/mine", "--eps", "0.05,0.1", "--images", "30", "--suite", "quick")
     assert "--trust" in fails("probe", "runs/mine", "--images", "20")
     with monkeypatch.context() as patch:
@@ -146,6 +145,9 @@ def test_one_command_and_a_run_like_any_other(
         )
         main(["evaluate", "runs/mine", "--trust", "--eps", "0.05,0.1", "--images", "30", "--suite", "quick"])
         main(["evaluate", "--model", "foreign_nets:build", "--weights", "mine.pt", *EVALUATION, "--out", "runs/mine"])
+    main(["train", "--config", "demo/standard", "--training.epochs", "1", "--out", "runs/a"])
+    assert "--trust" in fails("evaluate", "runs", "--eps", "0.05", "--images", "30")  # before any is attacked
+    assert not Run(Path("runs/a")).evaluations
     main(["probe", "runs/mine", "--images", "20", "--eps", "0.1", "--trust"])
     main(["report", "runs", "--out", "page.html"])
     page = Path("page.html").read_text()
@@ -160,12 +162,16 @@ def test_one_command_and_a_run_like_any_other(
 def test_without_a_file_the_network_is_taken_as_it_was_built(folder: Path) -> None:
     command = ["evaluate", "--model", "foreign_nets:build", *EVALUATION]
     main(command)
-    before = verdicts("runs/build")
+    (before,) = verdicts("runs/build")
     assert Run(Path("runs/build")).record.config["weights"] is None
     (folder / "foreign_nets.py").write_text(NETS.replace("manual_seed(0)", "manual_seed(1234)"))
     del sys.modules["foreign_nets"]
     main(command)
-    assert verdicts("runs/build")["fingerprint"] != before["fingerprint"]
+    after = verdicts("runs/build")
+    assert len(after) == len({found["fingerprint"] for found in after}) == 2
+    assert before in after
+    main(["report", "runs/build", "--out", "page.html"])  # of the weights that are there now
+    assert "build [" not in Path("page.html").read_text()
 
 
 @pytest.mark.parametrize("kept", ["safetensors", "wrapped", "parallel"])
@@ -244,10 +250,10 @@ def test_broken_code_is_the_users_to_mend(folder: Path, fails: Callable[..., str
 
 def test_a_folder_of_another_run_is_left_alone(folder: Path, fails: Callable[..., str]) -> None:
     main(["evaluate", *MODEL, *EVALUATION, "--out", "a"])
-    before = {path.name: path.read_bytes() for path in Path("a").iterdir()}
+    before = {path: path.read_bytes() for path in Path("a").rglob("*") if path.is_file()}
     said = fails("evaluate", "--model", "foreign_nets:narrow", *EVALUATION, "--out", "a")
-    assert "a holds another run; name another folder with --out" in said
-    assert {path.name: path.read_bytes() for path in Path("a").iterdir()} == before
+    assert "a holds another run: model differs; name another folder with --out" in said
+    assert {path: path.read_bytes() for path in Path("a").rglob("*") if path.is_file()} == before
 
 
 def test_a_damaged_folder_is_said_to_be(folder: Path, fails: Callable[..., str]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Linf, Square
 from spikeproof.evaluation.judging import Judge
+from tests.test_shortage import SHORT
 
 
 class Noted(nn.Module):
@@ -15,17 +16,18 @@ class Noted(nn.Module):
 
     stochastic = False
 
-    def __init__(self, room: int = 1000) -> None:
+    def __init__(self, room: int = 1000, short: Exception | None = None) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.layer = nn.Linear(16, 4)
         self.room = room
+        self.short = short or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         self.passes: list[tuple[bool, torch.dtype, int]] = []
 
     def forward(self, x: Tensor) -> Tensor:
         wanted = torch.is_grad_enabled() and x.requires_grad
         if wanted and len(x) > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            raise self.short
         logits = self.layer(x.flatten(1))
         self.passes.append((wanted, logits.dtype, len(x)))
         return logits
@@ -63,11 +65,12 @@ def test_losses_of_a_network_in_bf16_have_32_bits() -> None:
     assert set(seen) == {torch.float32}
 
 
-def test_it_goes_on_at_half_the_width_where_memory_runs_out() -> None:
+@pytest.mark.parametrize("short", SHORT.values(), ids=SHORT)
+def test_it_goes_on_at_half_the_width_where_memory_runs_out(short: Exception) -> None:
     x, y = images()
     attack = PGD(steps=4, restarts=2)
     expected = Judge(Noted(), draws=1, vote=False, batch=3)(attack, x, y, Linf(0.1), seed=0)
-    narrow = Judge(Noted(room=3), draws=1, vote=False, batch=12)
+    narrow = Judge(Noted(room=3, short=short), draws=1, vote=False, batch=12)
     with pytest.warns(UserWarning, match="from here on . images are attacked side by side") as told:
         found = narrow(attack, x, y, Linf(0.1), seed=0)
     assert [str(one.message).split()[6] for one in told] == ["6", "3"]

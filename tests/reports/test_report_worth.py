@@ -54,7 +54,7 @@ def test_twenty_networks_look_different() -> None:
 def test_a_suite_for_development_makes_no_claim(make_run: MakeRun, report: Callable[..., Page]) -> None:
     page = report(make_run("net"))
     assert "For development, not a claim: run --suite standard." in page.text
-    assert "Of 29 red flags none were looked for." in page.text
+    assert "Of 32 red flags none were looked for." in page.text
     assert "suite quick · 100 images of Digits" in page.text
     attacks = [{"label": label, "config": attack(label)} for label in ATTACKS]
     serious = conclude(standings([make_run("net", suite={"name": "standard", "attacks": attacks})]))

@@ -56,6 +56,17 @@ def test_poisson_spikes_at_the_rate_of_the_pixel() -> None:
     assert abs(apart - 0.5) < 5 * 0.5 / steps**0.5  # a step says nothing about the next
 
 
+def test_a_margin_lowers_the_contrast_of_poisson() -> None:
+    steps, x = 20_000, torch.tensor([[0.0, 0.5, 1.0]])
+    spikes = Poisson(margin=0.1)(x, steps)
+    rates = torch.tensor([[0.1, 0.5, 0.9]])
+    assert ((spikes.mean(0) - rates).abs() <= 5 * (rates * (1 - rates) / steps).sqrt()).all()
+    (gradient,) = torch.autograd.grad(Poisson(margin=0.1)(x.requires_grad_(), 1).sum(), x)
+    torch.testing.assert_close(gradient, torch.full_like(x, 0.8))
+    with pytest.raises(UserError, match="margin of Poisson must be"):
+        Poisson(margin=0.5)
+
+
 def test_poisson_passes_the_gradient_straight_through() -> None:
     x, weights = image(2, 1, 3, 3).requires_grad_(), image(5, 2, 1, 3, 3, seed=1)
     (gradient,) = torch.autograd.grad(Poisson()(x, 5), x, weights)

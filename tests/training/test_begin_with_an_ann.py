@@ -256,7 +256,7 @@ def test_progress_says_what_is_done(tmp_path):
     train(CONVERTED, tmp_path / "a", progress=lambda text, done, total: said.append((text, done, total)))
     texts = [text for text, *_ in said]
     middle = texts.index("converting")
-    assert middle == 5 * 6  # epochs, and batches of each
+    assert middle == 5 * (6 + 1)  # epochs; batches of each, and its validation
     assert all(text.startswith("ANN: cross_entropy") for text in texts[:middle])
     assert not any(text.startswith("ANN") for text in texts[middle:])
     assert all("validation" in text for text in texts[middle + 1 :])  # epoch 0 was validated before

@@ -13,9 +13,11 @@ import torch
 
 import spikeproof as sp
 from spikeproof.objectives import Objective
+from spikeproof.reports.reading.evidence import read_evidence
 from spikeproof.runs import Run
 from spikeproof.training import train
 from spikeproof.training.checkpoints import State
+from spikeproof.training.validation import Scores
 
 
 def recipe(**changes) -> sp.Recipe:
@@ -343,3 +345,80 @@ def test_a_threat_that_fits_is_found_at_any_depth() -> None:
 def test_bad_settings_are_refused(make, says):
     with pytest.raises(sp.UserError, match=says):
         make()
+
+
+def for_epochs(epochs, schedule=sp.Constant(), **changes):
+    return recipe(training=replace(recipe().training, epochs=epochs, schedule=schedule, **changes))
+
+
+def test_trained_for_longer_it_goes_on_and_ends_as_if_it_had_been_asked_for_at_once(tmp_path):
+    train(for_epochs(4), tmp_path / "at once")
+    train(for_epochs(2), tmp_path / "longer")
+    verdicts = sp.evaluate_run(Run(tmp_path / "longer"), sp.Protocol(threats=sp.Linf(0.1), suite="habit", images=10))
+    said = []
+    train(for_epochs(4), tmp_path / "longer", progress=lambda what, done, of: said.append((what, done, of)))
+    assert said[0][0].startswith("goes on after epoch 2; validation ")
+    assert said[0][1:] == (2, 4)
+    assert same(weights(tmp_path / "at once"), weights(tmp_path / "longer"))
+    run = Run(tmp_path / "longer")
+    assert [row.epoch for row in run.epochs] == [1, 2, 3, 4]
+    assert run.record.finished
+    assert run.evaluations == (verdicts,)  # of the weights that it had
+    with pytest.raises(sp.UserError, match="was trained for 4 epochs already, not 3"):
+        train(for_epochs(3), tmp_path / "longer")
+
+
+def test_longer_training_that_finds_no_better_epoch_keeps_weights_and_verdicts(tmp_path, monkeypatch):
+    train(for_epochs(1, warm_up=0), tmp_path / "a")
+    run = Run(tmp_path / "a")
+    kept = sp.evaluate_run(run, sp.Protocol(threats=sp.Linf(0.1), suite="habit", images=10))
+    before = (run.path / "model.safetensors").read_bytes()
+    monkeypatch.setattr("spikeproof.training.loop.validate", lambda *a, **k: Scores(-0.5, 0))
+    train(for_epochs(2, warm_up=0), tmp_path / "a")
+    assert (run.path / "model.safetensors").read_bytes() == before
+    (found,) = read_evidence(Run(run.path))
+    assert found.evaluation == kept
+
+
+@pytest.mark.parametrize("schedule", [sp.Cosine(), sp.Step()], ids=["cosine", "step"])
+def test_a_schedule_that_would_have_been_another_does_not_go_on(tmp_path, schedule):
+    train(for_epochs(2, schedule), tmp_path / "a")
+    before = weights(tmp_path / "a")
+    with pytest.raises(sp.UserError, match=r"was begun for 2 epochs, and \w+ had other learning rates on the way to 4"):
+        train(for_epochs(4, schedule), tmp_path / "a")
+    assert same(before, weights(tmp_path / "a"))
+    assert Run(tmp_path / "a").record.finished
+
+
+def test_a_training_that_failed_before_its_first_epoch_does_not_block_the_corrected_one(tmp_path):
+    steep = replace(recipe().training, optimiser=sp.SGD(learning_rate=1e30), gradient_clip=None)
+    with pytest.raises(sp.UserError, match=r"in batch . of epoch 1"):
+        train(recipe(training=steep), tmp_path / "a")
+    train(recipe(), tmp_path / "a")
+    train(recipe(), tmp_path / "b")
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    with pytest.raises(sp.UserError, match=r"training\.optimiser\.learning_rate, training\.gradient_clip differ; name"):
+        train(recipe(training=steep), tmp_path / "a")
+    with pytest.raises(sp.UserError, match="another recipe: seed differs; name"):
+        train(recipe(seed=3), tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("network", "path", "said"),
+    [
+        (sp.Network(architecture=sp.MLP(), neuron=sp.ReLU(), steps=1), sp.ASSG(), "no spiking neurons"),
+        (sp.Network(architecture=sp.MLP(), neuron=sp.AdaptiveLIF(), steps=3), sp.RGA(), "AdaptiveLIF cannot follow"),
+    ],
+    ids=["an ANN", "neurons of another kind"],
+)
+@pytest.mark.parametrize("place", ["objective", "selection"])
+def test_an_inner_attack_that_the_network_cannot_follow_is_refused(tmp_path, network, path, said, place):
+    along = sp.Along(attack=sp.PGD(steps=2), paths=(path,))
+    if place == "objective":
+        odd = recipe(network=network, objective=sp.Adversarial(threat=sp.Linf(0.1), attack=along))
+    else:
+        selection = sp.Selection(threat=sp.Linf(0.1), attack=along)
+        odd = recipe(network=network, training=replace(recipe().training, selection=selection))
+    with pytest.raises(sp.UserError, match=said):
+        train(odd, tmp_path / "a")
+    assert not (tmp_path / "a").exists()

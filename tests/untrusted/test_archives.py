@@ -76,6 +76,26 @@ def test_an_array_larger_than_its_file(tmp_path):
     refused(lambda: read_events(path), r"a\.npz")
 
 
+@pytest.mark.parametrize("read", [arrays_in, refuse_damaged_zip])
+def test_a_member_that_the_list_has_lost_is_missed(tmp_path, read):
+    """The first entry of the list says that a longer comment follows: `zipfile` takes the rest of the list for it."""
+    path = tmp_path / "a.npz"
+    np.savez(path, one=np.arange(3), two=np.arange(4))
+    read(path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 32] = 60
+    path.write_bytes(content)
+    assert len(zipfile.ZipFile(path).infolist()) == 1
+    refused(lambda: read(path), "damaged archive: its list names 1 members of 2")
+
+
+def test_bytes_after_the_end_of_an_archive(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, one=np.arange(3))
+    path.write_bytes(path.read_bytes() + b"more")
+    refused(lambda: arrays_in(path), "goes on after its last record")
+
+
 def test_what_npz_holds_is_read(tmp_path):
     arrays = {"t": np.arange(5), "p": np.zeros((2, 0)), "word": np.array("text"), "f": np.asfortranarray(np.eye(3))}
     for write in (np.savez, np.savez_compressed):

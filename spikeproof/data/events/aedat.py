@@ -16,6 +16,7 @@ EVENT_2 = np.dtype([("address", ">u4"), ("t", ">i4")])
 PACKET = struct.Struct("<hhiiiiii")  # type, source, size, offset of time, overflows, capacity, number, valid
 POLARITY = 1
 TIME_BITS = 31
+AEDAT_4 = "make an .npz of it: read its events with dv-processing, and keep t, x, y, p with write_events"
 
 
 def read_aedat(path: Path, sensor: Sensor | None, *, repair: bool = False) -> Events:
@@ -31,7 +32,8 @@ def read_aedat(path: Path, sensor: Sensor | None, *, repair: bool = False) -> Ev
         return read_aedat_2(content, path, sensor, repair=repair)
     if version[1] == b"3.1":
         return read_aedat_3(content, path, sensor, repair=repair)
-    raise UserError(f"{path}: AEDAT {version[1].decode()} is not read; 2.0 and 3.1 are")
+    other = f": {AEDAT_4}" if version[1] == b"4.0" else "; 2.0 and 3.1 are"
+    raise UserError(f"{path}: AEDAT {version[1].decode()} is not read{other}")
 
 
 def read_aedat_2(content: bytes, path: Path, sensor: Sensor | None, *, repair: bool) -> Events:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from spikeproof.choices import UserError
 from spikeproof.data.events.address_events import read_bin
-from spikeproof.data.events.aedat import read_aedat
+from spikeproof.data.events.aedat import AEDAT_4, read_aedat
 from spikeproof.data.events.dat import read_dat
 from spikeproof.data.events.mat import read_mat
 from spikeproof.data.events.npz import read_npz
@@ -21,7 +21,7 @@ READERS = {
 }
 SUFFIXES = tuple(READERS)
 OTHERS = {
-    ".aedat4": "AEDAT4 of DV: export it with dv-processing, and keep t, x, y, p with write_events",
+    ".aedat4": f"AEDAT 4, which is not read: {AEDAT_4}",
     ".h5": "HDF5: SpikeFile reads SHD and SSC; of others keep t, x, y, p with write_events",
     ".hdf5": "HDF5: SpikeFile reads SHD and SSC; of others keep t, x, y, p with write_events",
     ".bag": "a bag of ROS: keep t, x, y, p with write_events",

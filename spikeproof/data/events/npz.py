@@ -7,10 +7,10 @@ import numpy as np
 from spikeproof.choices import UserError
 from spikeproof.data.events.records import whole_numbers
 from spikeproof.data.events.streams import Events, Sensor, agreed, checked
-from spikeproof.runs import written_whole
 from spikeproof.untrusted.archives import arrays_in
 from spikeproof.untrusted.texts import Unreadable
 from spikeproof.untrusted.words import brief, printable
+from spikeproof.whole_files import written_whole
 
 COLUMNS = ("t", "x", "y", "p")
 

@@ -1,86 +1,17 @@
 """Do gradients tell the truth about the network? What they promise is compared with what it answers."""
 
-from dataclasses import replace
-from typing import NamedTuple
-
 import torch
-from torch import Tensor
 
-from spikeproof.attacks import HopSkipJump, Margin
-from spikeproof.attacks.query import Answer, Query, Task
-from spikeproof.calling import as_evaluated, in_full_precision, is_stochastic, predict
+from spikeproof.attacks import HopSkipJump
+from spikeproof.calling import is_stochastic, predict
 from spikeproof.evaluation.flags.flag import Measured, check
-from spikeproof.evaluation.flags.inspection import along, fixed_shape_logits, share_changed
+from spikeproof.evaluation.flags.inspection import fixed_shape_logits, share_changed
 from spikeproof.evaluation.flags.statistics import limit, share
+from spikeproof.evaluation.flags.surroundings import probed, probed_from, rising
 from spikeproof.evaluation.flags.trials import Trials
-from spikeproof.randomness import Streams, seeded
 
-LENGTHS = (0.25, 0.5, 1.0)  # of the steps away from an image, in units of eps
-RANDOM = 7  # directions beside those of the gradients
-SAME = 1e-6  # margins nearer to each other than this, in units of the logits, are one
 SILENT = 0.5  # of the images: from so many without information in their scores on, labels alone are tried
 LABELS = HopSkipJump(steps=20, draws=50)  # some 2 700 decisions an image
-
-
-class Probe(NamedTuple):
-    """The loss (minus the margin) at a random place of each image's threat ``[B]``, and steps away from there
-    ``[B, directions, lengths]``.
-
-    `along` are directions of gradients, one a path; `beside` are random ones.
-    """
-
-    here: Tensor
-    along: Tensor
-    beside: Tensor
-    scale: Tensor  # of the logits ``[B]``
-
-    @property
-    def moved(self) -> Tensor:
-        """Which images have a margin that changes at all ``[B]``."""
-        steps = torch.cat([self.along, self.beside], 1).flatten(1)
-        return ((steps - self.here.unsqueeze(1)).abs() > SAME * self.scale.unsqueeze(1)).any(1)
-
-    @property
-    def outdone(self) -> Tensor:
-        """The share of random directions that lead as far up as the gradient does, over all lengths ``[B]``; of several
-        gradients the one that leads furthest."""
-        up, other = (losses.mean(2) for losses in (self.along, self.beside))
-        return (other >= up.amax(1, keepdim=True)).double().mean(1)
-
-
-def probed(trials: Trials) -> Probe | None:
-    """What steps along gradients and random directions lead to; None where the threat is no ball."""
-    if trials.threat.kind not in ("images", "frames"):
-        return None
-    if trials.probe is None:
-        trials.probe = Probe(*trials.shared(lambda rows: _probe(trials, rows)))
-    return trials.probe
-
-
-def _probe(trials: Trials, rows: Tensor) -> Probe:
-    """Of these rows; all parts have a row each."""
-    x, y, threat, model = trials.x[rows], trials.y[rows], trials.threat, trials.judge.attacked
-    streams = Streams.of(trials.seed, trials.index[rows].to(x.device))
-    task = Task(model, x, y, threat, streams, stop=False, width=trials.batch)
-    with seeded(trials.seed, x.device), as_evaluated(model), in_full_precision():
-        query = Query.over(task, eot=trials.judge.draws)
-        base = threat.start(x, streams)  # off the grey levels of a data set, at which a code may have its steps
-        logits = query.logits(base)
-        here = Answer.of(logits, y, Margin()(logits, y)).loss
-
-        def stepped(direction: Tensor) -> Tensor:
-            steps = [threat.project(base + length * threat.eps * direction, x) for length in LENGTHS]
-            return torch.stack([query.answer(z, Margin(), offer=False).loss for z in steps], 1)
-
-        views = along(trials.judge.model, trials.paths).values()
-        asked = [Query.over(replace(task, model=seen), eot=trials.judge.draws) for seen in views]
-        slopes = [each.gradient(base, Margin(), offer=False)[0] for each in asked]
-        ahead = torch.stack([stepped(threat.ascent(slope, base)) for slope in slopes], 1)
-        noise = [streams.normal(*x.shape[1:], like=x) for _ in range(RANDOM)]
-        beside = torch.stack([stepped(threat.ascent(direction, base)) for direction in noise], 1)
-    for each in (query, *asked):
-        trials.spend(each.slots.gradients, each.slots.forwards)
-    return Probe(here, ahead, beside, logits.abs().amax(1).clamp(min=1e-30))
 
 
 @check(
@@ -105,6 +36,35 @@ def gradient_misleads(trials: Trials) -> Measured | None:
 
 @check(
     Trials,
+    key="gradient-turned",
+    name="the gradient leads the wrong way",
+    threshold=0.25,
+    spoils=True,
+    number="share of images at which each of 7 random directions leads further than the gradient, the best path: at a "
+    "random place, or where a short climb has ended in vain",
+    meaning="At some samples every random direction leads further than the gradient does: there it is turned away from "
+    "where the network breaks.",
+    cheap=True,
+)
+def gradient_turned(trials: Trials) -> Measured | None:
+    if (probe := probed(trials)) is None:
+        return None
+    climb = trials.tools.climb(steps=trials.few)
+    z, _ = trials.returned(climb)
+    ended = probed_from(trials, z)
+    places = {"at random": (probe, probe.moved), "after a climb": (ended, ended.moved & ~trials.broken_by(climb))}
+    found = {
+        where: (share(seen.turned[those]), int(those.sum())) for where, (seen, those) in places.items() if those.any()
+    }
+    if not found:
+        return None
+    number, images = max(found.values(), key=lambda one: one[0] - limit(one[1]))
+    shares = {where: number for where, (number, _) in found.items() if number}
+    return Measured(number=number, details={"samples": images} | shares, chance=limit(images))
+
+
+@check(
+    Trials,
     key="silent-scores",
     name="scores carry no information",
     threshold=SILENT,
@@ -121,18 +81,38 @@ def silent_scores(trials: Trials) -> Measured | None:
 
 @check(
     Trials,
+    key="scores-mislead",
+    name="scores do not tell the way to another class",
+    threshold=SILENT,
+    spoils=True,
+    number="share of images whose margin is larger just before another class, on the way to another image, than at the "
+    "image",
+    meaning="The margin rises toward another class: attacks that follow scores are led away from it. Labels alone are "
+    "tried.",
+    cheap=True,
+)
+def scores_mislead(trials: Trials) -> Measured | None:
+    if (rises := rising(trials)) is None:
+        return None
+    return Measured(number=share(rises), details={"samples": len(rises)}, chance=limit(len(rises)))
+
+
+@check(
+    Trials,
     key="labels-beat-gradients",
     name="labels alone beat gradients",
     threshold=0.05,
     spoils=True,
     number="share that HopSkipJump, which sees nothing but labels, breaks and no attack with gradients does (where "
-    "scores carry no information)",
+    "scores carry no information, or mislead)",
     meaning="An attack that is told the predicted class alone breaks samples that no attack with gradients breaks.",
     cheap=True,
 )
 def labels_beat_gradients(trials: Trials) -> Measured | None:
-    probe = probed(trials)
-    if probe is None or share(~probe.moved) <= SILENT or not LABELS.knows(trials.threat):
+    probe, rises = probed(trials), rising(trials)
+    silent = probe is not None and share(~probe.moved) > SILENT
+    misled = rises is not None and share(rises) > SILENT
+    if not (silent or misled) or not LABELS.knows(trials.threat):
         return None
     broken = trials.alone_on(LABELS, ~trials.broken)
     return Measured(

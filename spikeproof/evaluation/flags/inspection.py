@@ -19,6 +19,7 @@ from spikeproof.randomness import Streams, seeded
 from spikeproof.snn import GradientPath, attack_view, view
 
 CHECKED = 64  # images that are enough for these checks
+OWN = "its own path"
 CHANGED = 1e-3  # a relative change of logits that rounding alone does not explain
 
 
@@ -41,8 +42,8 @@ class Inspection:
     """A network and images ``[B, C, H, W]`` with labels ``[B]`` to ask it about.
 
     `paths` are the gradient paths that will be attacked beside the network's own. `logits`, called with
-    ``(model, x, width, seed)``, is how the network is asked: always `width` images at once. `fresh` makes copies of the
-    network as it was before its first call (None: as it is now).
+    ``(model, x, width, seed)``, is how the network is asked: always `width` images at once. Attacks ask for up to
+    `widest`. `fresh` makes copies of the network as it was before its first call (None: as it is now).
     """
 
     model: nn.Module
@@ -53,6 +54,7 @@ class Inspection:
     seed: int = 0
     logits: Callable[[nn.Module, Tensor, int, int], Tensor] = fixed_shape_logits
     fresh: Fresh | None = None
+    widest: int = CHECKED
 
     def ask(
         self,
@@ -104,13 +106,16 @@ class Inspection:
         """Which images ``[B]`` have a zero gradient along every path."""
         return blind(self.views, self.x, self.y, self.width, self.seed)
 
-    def slopes(self, seed: int) -> Tensor:
-        """The gradients of the margin ``[B, ...]`` along the network's own path, with the random numbers of `seed`."""
-        found, seen = [], self.views["its own path"]
-        with seeded(seed, self.x.device), as_evaluated(seen):
-            for x, y in zip(self.x.split(self.width), self.y.split(self.width), strict=True):
-                task = Task(seen, x, y, Linf(0), Streams.of(seed, torch.arange(len(x), device=x.device)), stop=False)
-                found.append(Query.over(task, eot=1).gradient(x, Margin())[0])
+    def slopes(self, x: Tensor, *, seed: int | None = None, width: int | None = None) -> Tensor:
+        """The gradients of the margin ``[B, ...]`` at the first images or at others in their place, `x`, along the
+        network's own path, always asked of the same view; `width` images at once, as for logits."""
+        seed, width = self.seed if seed is None else seed, width or self.width
+        found, seen = [], self.views[OWN]
+        with seeded(seed, x.device), as_evaluated(seen):
+            for part, y in zip(x.split(width), self.y[: len(x)].split(width), strict=True):
+                rows = torch.arange(width, device=x.device) % len(part)
+                task = Task(seen, part[rows], y[rows], Linf(0), Streams.of(seed, rows), stop=False)
+                found.append(Query.over(task, eot=1).gradient(task.x, Margin())[0][: len(part)])
         return torch.cat(found)
 
     @cached_property
@@ -125,11 +130,18 @@ def share_changed(logits: Tensor, usual: Tensor) -> float:
     return share(~(same | ~usual.isfinite().all(1)))  # what is NaN already is told elsewhere
 
 
+def share_turned(slopes: Tensor, usual: Tensor) -> float:
+    """The share of images whose gradient points elsewhere than usual, of those that have one."""
+    one, other = slopes.flatten(1).double(), usual.flatten(1).double()
+    alike = torch.cosine_similarity(one, other, dim=1) > 0.99
+    return share(~alike & (other != 0).any(1))
+
+
 def along(model: nn.Module, paths: Sequence[GradientPath]) -> dict[str, nn.Module]:
     """The network as it is attacked: along its own path, and along each other that its neurons can follow."""
     attacked = attack_view(model)
     others = {short(path): view(attacked, gradient=path) for path in followed(attacked, paths)}
-    return {"its own path": attacked} | others
+    return {OWN: attacked} | others
 
 
 def blind(views: dict[str, nn.Module], x: Tensor, y: Tensor, batch: int, seed: int) -> Tensor:

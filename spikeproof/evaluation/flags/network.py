@@ -7,15 +7,17 @@ from torch import Tensor
 
 from spikeproof.calling import width_for
 from spikeproof.evaluation.flags.flag import Measured, check
-from spikeproof.evaluation.flags.inspection import Inspection, share_changed
+from spikeproof.evaluation.flags.inspection import OWN, Inspection, share_changed, share_turned
 from spikeproof.evaluation.flags.statistics import share
 from spikeproof.evaluation.fresh import grows, remembered
+from spikeproof.shortage import unless_short
 
 KEPT = 8  # images that are looked for in memory
 NEAR = 0.05  # in pixel units: of images that are taken for others' neighbours
 TINY = 1e-6  # a change of pixels that only rounding sees
 SUM = 1e-3  # as far from 1 rounding leaves the sum of a softmax
 ALONE = 4  # images that are asked about alone as well
+CALLS = 60  # in a row, after which a gradient is asked for again: more than the suite `quick` makes of a network
 
 
 @check(
@@ -160,11 +162,16 @@ def size_dependence(network: Inspection) -> Measured | None:
 def jumps(network: Inspection) -> Measured | None:
     if network.random:
         return None
-    x, generator = network.x, torch.Generator().manual_seed(network.seed)
-    # off the grey levels of a data set first, at which a code may have its steps
-    here = x + NEAR * (torch.rand(x.shape, generator=generator).to(x) - x)
-    there = here + TINY * (2 * torch.randint(0, 2, x.shape, generator=generator).to(x) - 1)
+    here, there = neighbours(network)
     return Measured(number=share_changed(network.ask(there), network.ask(here)))
+
+
+def neighbours(network: Inspection) -> tuple[Tensor, Tensor]:
+    """Places near the images, and others that nobody can tell from these."""
+    x, generator = network.x, torch.Generator().manual_seed(network.seed)
+    # off the grey levels of a data set, at which a code may have its steps
+    here = x + NEAR * (torch.rand(x.shape, generator=generator).to(x) - x)
+    return here, here + TINY * (2 * torch.randint(0, 2, x.shape, generator=generator).to(x) - 1)
 
 
 @check(
@@ -194,7 +201,7 @@ def other_logits(network: Inspection) -> Measured:
     views, x = network.views.items(), network.x
     changed = {name: share_changed(network.ask(x, model=seen), network.usual) for name, seen in views}
     if not network.random:
-        with_gradients = network.ask(x, model=network.views["its own path"], gradients=True)
+        with_gradients = network.ask(x, model=network.views[OWN], gradients=True)
         changed["with gradients"] = share_changed(with_gradients, network.usual)
     return Measured(number=max(changed.values()), details={name: number for name, number in changed.items() if number})
 
@@ -227,9 +234,36 @@ def probabilities(network: Inspection) -> Measured:
 def random_gradients(network: Inspection) -> Measured | None:
     if network.random:
         return None
-    one, other = (network.slopes(seed).flatten(1).double() for seed in (network.seed, network.seed + 1))
-    alike = torch.cosine_similarity(one, other, dim=1) > 0.99
-    return Measured(number=share(~alike & (one != 0).any(1)))
+    return Measured(number=share_turned(network.slopes(network.x, seed=network.seed + 1), network.slopes(network.x)))
+
+
+@check(
+    Inspection,
+    key="unsteady-gradients",
+    name="gradients are not steady",
+    threshold=0.2,  # of the images: a spike at its threshold may flip
+    spoils=True,
+    number="share of images whose gradient points elsewhere (cosine below 0.99) at pixels 1e-6 away, in a batch of "
+    "another size, or 60 calls later (deterministic networks)",
+    meaning="The same sample gets another gradient where nothing has changed. What an attack learns from one step is "
+    "not true at the next.",
+)
+def unsteady_gradients(network: Inspection) -> Measured | None:
+    if network.random:
+        return None
+    here, there = neighbours(network)
+    usual, few = network.slopes(here), here[:KEPT]
+    turned = {
+        "1e-6 away": share_turned(network.slopes(there), usual),
+        "alone": share_turned(network.slopes(few, width=1), usual[:KEPT]),
+    }
+    widest = unless_short(lambda: network.slopes(here, width=network.widest))
+    if widest is not None:
+        turned[f"{network.widest} at once"] = share_turned(widest, usual)
+    for _ in range(CALLS):
+        network.slopes(few[:2], width=2)
+    turned[f"{CALLS} calls later"] = share_turned(network.slopes(here), usual)
+    return Measured(number=max(turned.values()), details={name: number for name, number in turned.items() if number})
 
 
 @check(

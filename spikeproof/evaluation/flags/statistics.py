@@ -1,12 +1,14 @@
 """Which differences between attacks does chance explain?"""
 
 import math
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 LUCK = 2  # images that raise no flag, whatever the threshold
 SIGNIFICANT = 0.01
+FOUND_FIRST = 0.05  # of all images: as many may fall to a control before any gradient finds them
 
 
 def share(images: Tensor) -> float:
@@ -17,6 +19,20 @@ def share(images: Tensor) -> float:
 def limit(images: int) -> float:
     """The share of `images` that is no more than `LUCK` of them."""
     return (LUCK + 0.5) / images
+
+
+def beyond(rate: float, images: int) -> float:
+    """The share of `images` that chance explains where something is true of `rate` of all: a binomial test at 1 %."""
+    counts = range(images, -1, -1)
+    yes, no = math.log(rate), math.log1p(-rate)
+    tail = accumulate(math.exp(_ways(images, k) + k * yes + (images - k) * no) for k in counts)
+    most = max(k for k, chance in zip(counts, tail, strict=True) if chance >= SIGNIFICANT)
+    return (most + 0.5) / images
+
+
+def _ways(images: int, chosen: int) -> float:
+    """The logarithm of the number of ways to choose so many images."""
+    return math.lgamma(images + 1) - math.lgamma(chosen + 1) - math.lgamma(images - chosen + 1)
 
 
 def by_chance(one: Tensor, other: Tensor) -> float:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from spikeproof.attacks import Attack
 from spikeproof.evaluation.flags.flag import Measured, check
-from spikeproof.evaluation.flags.statistics import limit
+from spikeproof.evaluation.flags.statistics import FOUND_FIRST, beyond
 from spikeproof.evaluation.flags.trials import name_of
 
 
@@ -25,7 +25,7 @@ class Credited(NamedTuple):
     Credited,
     key="controls-beat-gradients",
     name="controls found more than gradients",
-    threshold=0.05,
+    threshold=FOUND_FIRST,
     spoils=False,
     number="share that the suite's own controls (Square, transfer) broke after all attacks with gradients",
     meaning="A black-box control alone broke these samples, after all attacks with gradients. They are counted as "
@@ -39,6 +39,6 @@ def controls_beat_gradients(suite: Credited) -> Measured | None:
     return Measured(
         number=sum(index in controls for index in suite.broken_by) / images,
         details={"samples": images},
-        chance=limit(images),
+        chance=beyond(FOUND_FIRST, images),
         ran=f"Controls: {' and '.join(names)}.",
     )

@@ -83,7 +83,8 @@ class Trials:
 
     `broken` ``[B]`` says which of them the suite's attacks with gradients break, `index` ``[B]`` their numbers in their
     data set. `paths` are the gradient paths that are attacked beside the network's own. `gradients` and `forwards`
-    count what has been spent so far, on all images together. The images are dealt to `ranks`.
+    count what has been spent so far, on all images together. The images are dealt to `ranks`. `tell` hears which attack
+    is run, and how far it is.
     """
 
     def __init__(
@@ -99,7 +100,9 @@ class Trials:
         index: Tensor | None = None,
         ranks: Ranks = ALONE,
         paths: Sequence[GradientPath] = (),
+        tell: Callable[[str], None] = lambda what: None,
     ) -> None:
+        self.tell = tell
         self.judge, self.threat = judge, threat
         self.x, self.y, self.broken = x, y, broken
         self.batch, self.seed, self.ranks = batch, seed, ranks
@@ -108,7 +111,7 @@ class Trials:
         self.tools = TOOLS[threat.kind]
         self.few, _, self.usual, self.most = self.steps = STEPS
         self.gradients = self.forwards = 0
-        self.probe: Any = None  # what `gradients` asks once for several checks
+        self.asked: dict[str, Any] = {}  # what `gradients` asks once for several checks
         self._known: dict[tuple[Attack, Threat, int | None], Tensor] = {}
         self._returned: dict[Attack, tuple[Tensor, Tensor | None]] = {}
 
@@ -125,7 +128,8 @@ class Trials:
 
     def _judged(self, attack: Attack, threat: Threat, draws: int | None, number: int, rows: Tensor) -> Tensor:
         x, y, index = self.x[rows], self.y[rows], self.index[rows]
-        judged = self.judge(attack, x, y, threat, seed_from(self.seed, number), index, draws)
+        tell = self._telling(attack)
+        judged = self.judge(attack, x, y, threat, seed_from(self.seed, number), index, draws, tell)
         self.spend(judged.gradients, judged.forwards)
         return judged.broken
 
@@ -165,11 +169,17 @@ class Trials:
     def _outcome(self, attack: Attack, number: int, rows: Tensor) -> tuple[Tensor, ...]:
         """Which images are broken, these images, and, where it is known, which the attack takes for broken."""
         x, y, index, seed = self.x[rows], self.y[rows], self.index[rows], seed_from(self.seed, number)
-        found = self.judge.attack(attack, x, y, self.threat, seed, index)
+        found = self.judge.attack(attack, x, y, self.threat, seed, index, tell=self._telling(attack))
         judged = self.judge.judged(found, attack, x, y, self.threat, seed, index)
         self.spend(judged.gradients, judged.forwards)
         believed = () if found.broken is None else (found.broken,)
         return judged.broken, self.threat.project(found.x, x), *believed
+
+    def _telling(self, attack: Attack) -> Callable[[float], None]:
+        """What is called with the share of the attack's steps that is done."""
+        name = name_of(attack)
+        self.tell(name)
+        return lambda share: self.tell(f"{name}, {share:.0%}")
 
     def alone_on(self, attack: Attack, rows: Tensor) -> Tensor:
         """Which images ``[B]`` the attack breaks, of the `rows` ``[B]`` alone."""

@@ -3,6 +3,7 @@
 import re
 from statistics import mean, stdev
 
+from spikeproof.reports.reading import proved
 from spikeproof.reports.reading.breakdowns import FEW
 from spikeproof.reports.reading.conditions import Conditions
 from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Row, Standings
@@ -17,7 +18,7 @@ def as_markdown(found: Standings) -> str:
     parts = [part for comparison in found.comparisons for part in _comparison(comparison, len(found.comparisons) > 1)]
     if found.waiting:
         parts.append(f"Not evaluated yet, and so not ranked: {listed([_safe(c.row.name) for c in found.waiting])}.")
-    parts += _probes(found.contenders)
+    parts += _certificates(found.contenders) + _probes(found.contenders)
     return "\n\n".join(parts).replace(NARROW, " ") + "\n"
 
 
@@ -99,6 +100,16 @@ def _flags(contenders: list[Contender]) -> list[str]:
 def _flag(name: str, found: Flagged, check: Check) -> str:
     weight = "spoils the number" if check.worst.spoils else "a warning"
     return "- " + _safe(f"{name}, {weight}: {found.spelled(check)}. {check.worst.meaning}")
+
+
+def _certificates(contenders: list[Contender]) -> list[str]:
+    known = [(c.row.name, one) for c in contenders for one in proved.proved(c)]
+    if not known:
+        return []
+    rows = [[_safe(name), *(_safe(cell) for cell in proved.cells(one))] for name, one in known]
+    said = [sentence for name, one in known for sentence in (*proved.faults(name, one), *proved.remarks(name, one))]
+    table = _table(["Network", *proved.HEADINGS], rows)
+    return [table, _safe(proved.promise([one for _, one in known])), *map(_safe, said)]
 
 
 def _probes(contenders: list[Contender]) -> list[str]:

@@ -13,6 +13,7 @@ from spikeproof.reports import wording
 from spikeproof.reports.examples.pictures import Gallery, gallery
 from spikeproof.reports.examples.rasters import MOST_NEURONS, Raster, rasters
 from spikeproof.reports.examples.recordings import Recordings, recordings
+from spikeproof.reports.figures.certified import certified_curves
 from spikeproof.reports.figures.climbs import climb
 from spikeproof.reports.figures.curves import accuracy_curves
 from spikeproof.reports.figures.drawings import SERIES
@@ -20,7 +21,7 @@ from spikeproof.reports.figures.learning import begins_converted, learning_curve
 from spikeproof.reports.figures.potentials import potential_courses
 from spikeproof.reports.forms.downloads import downloads
 from spikeproof.reports.forms.sentences import conclude
-from spikeproof.reports.reading import flagging, probing
+from spikeproof.reports.reading import flagging, probing, proved
 from spikeproof.reports.reading.breakdowns import Breakdown, Together, breakdowns, joined
 from spikeproof.reports.reading.classes import Classes, classes
 from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Standings
@@ -88,11 +89,14 @@ def page(found: Standings, title: str) -> str:
         name: getattr(wording, name)
         for name in ("breakable", "duration", "grouped", "images", "listed", "percent", "spelled", "words")
     } | {"yaml": _yaml, "cells": probing.cells, "told": probing.told, "by": lambda attacks, part: part.by(attacks)}
+    environment.filters |= {f"proved_{name}": getattr(proved, name) for name in ("cells", "promise")}
+    environment.globals.update(remarks=proved.remarks, faults=proved.faults)
     environment.filters |= {name: getattr(flagging, name) for name in ("because", "cautions", "figure")}
     environment.globals |= {"series": SERIES, "shapes": SHAPES}
     colours = {contender.row.name: index for index, contender in enumerate(found.contenders)}
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     portraits = [_portrait(contender, colours) for contender in found.contenders]
+    found_proved = {c.row.name: several for c in found.contenders if (several := proved.proved(c))}
     broken = {contender.row.name: breakdowns(contender) for contender in found.contenders}
     return environment.get_template("report.html").render(
         title=title,
@@ -118,6 +122,9 @@ def page(found: Standings, title: str) -> str:
         checked=any(portrait.flagged.checks for portrait in portraits),
         probe_headings=probing.HEADINGS,
         probe_settings=probing.settings([portrait.probed for portrait in portraits if portrait.probed]),
+        proved=found_proved,
+        proved_headings=proved.HEADINGS,
+        proved_curves=certified_curves(found_proved, colours),
         most_neurons=MOST_NEURONS,
         settings=_settings(found),
     )
@@ -126,7 +133,8 @@ def page(found: Standings, title: str) -> str:
 def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:
     key = f"network-{colours[contender.row.name] + 1}"
     arrays = _examples(contender)
-    with understood(contender.seeds[0].run, "examples.npz"):
+    first = contender.seeds[0]
+    with understood(first.evaluation or first.run, "examples.npz"):
         framed = arrays is not None and arrays["clean"].ndim == 5
         pictures = gallery(arrays) if arrays and not framed else None
         seen = recordings(arrays) if arrays and framed else None
@@ -134,7 +142,7 @@ def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:
     with understood(contender.seeds[0].run, "metrics.jsonl"):
         learning = learning_curves(contender, key)
     flagged = flagging.flagged(contender)
-    with understood(contender.seeds[0].run, "verdicts.json"):
+    with understood(first.evaluation or first.run, "verdicts.json"):
         climbing = climb(flagged, key, contender.row.name)
     found = probing.probed(contender)
     potentials = potential_courses(found, key, contender.row.name) if found else None
@@ -173,8 +181,8 @@ def _rows(contender: Contender, broken: list[Breakdown]) -> list[Together]:
 
 def _examples(contender: Contender) -> dict[str, np.ndarray] | None:
     """Of the first seed; seeds are not mixed in pictures."""
-    run = contender.seeds[0].run
-    return run.read_arrays("examples.npz") if "examples.npz" in run else None
+    folder = contender.seeds[0].evaluation
+    return folder.read_arrays("examples.npz") if folder and "examples.npz" in folder else None
 
 
 def _settings(found: Standings) -> list[tuple[str, str, list[tuple[str, str]], dict[str, Any]]]:

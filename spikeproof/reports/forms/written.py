@@ -24,12 +24,13 @@ def check_form(path: Path) -> str:
     return suffix
 
 
-def write_report(runs: Sequence[Run], path: str | Path, *, title: str = TITLE) -> Path:
+def write_report(runs: Sequence[Run], path: str | Path, *, title: str = TITLE, verdicts: str = "") -> Path:
     """Writes a report about `runs` to `path`, whole or not at all, and returns `path`.
 
     ``.html``, or no suffix: one self-contained page, with `title`; ``.json``: the ranking as a list of rows; ``.md``:
-    the ranking as a table. The same run folders give the same bytes. Raises `UserError` for another suffix, for no
-    runs and for a damaged run folder.
+    the ranking as a table. The same run folders give the same bytes. Every evaluation is shown, protocols apart;
+    `verdicts` chooses some, by the beginning of their protocol's name ("standard-Linf"). Raises `UserError` for another
+    suffix, for no runs, for evaluations that there are not, and for a damaged run folder.
     """
     forms: dict[str, Callable[[Standings], str]] = {
         ".html": lambda found: page(found, title),
@@ -40,7 +41,7 @@ def write_report(runs: Sequence[Run], path: str | Path, *, title: str = TITLE) -
     suffix = check_form(path)
     if not runs:
         raise UserError("no runs to report: give at least one run folder")
-    text = forms[suffix](standings(runs))
+    text = forms[suffix](standings(runs, verdicts))
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path

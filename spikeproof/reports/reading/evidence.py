@@ -13,16 +13,20 @@ from spikeproof.reports.reading.conditions import Conditions, as_tested, conditi
 from spikeproof.reports.reading.intervals import Estimate
 from spikeproof.reports.wording import Noun, counted, noun, spelled
 from spikeproof.runs import Run
+from spikeproof.runs.certificate_files import read_certificates
+from spikeproof.runs.folder import Folder
 from spikeproof.runs.intervals import Interval
-from spikeproof.runs.records import BuiltRecord, Epoch, ProbesRecord, RunRecord, VerdictsRecord
-from spikeproof.runs.ties import WEIGHTS, refuse_untied, refuse_verdicts_of_others
+from spikeproof.runs.protocol_names import name_of
+from spikeproof.runs.records import BuiltRecord, CertificatesRecord, Epoch, ProbesRecord, RunRecord, VerdictsRecord
+from spikeproof.runs.ties import WEIGHTS, are_of_others, refuse_untied
 from spikeproof.runs.verdict_files import read_verdicts
 from spikeproof.untrusted.words import printable
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """How one network stood; `broken_at` and `broken_by` [N] index the threats and attacks of `conditions`.
+    """How one network stood; `broken_at` and `broken_by` [N], beside each `label`, index threats and attacks
+    of `conditions`.
 
     `label`, `clean_prediction` and `broken_as` [N] are classes.
 
@@ -35,9 +39,9 @@ class Judged:
     met: str
     clean: Estimate
     robust: tuple[Estimate, ...]
+    label: np.ndarray
     broken_at: np.ndarray
     broken_by: np.ndarray
-    label: np.ndarray
     clean_prediction: np.ndarray
     broken_as: np.ndarray | None = None
 
@@ -47,15 +51,28 @@ class Judged:
 
 
 @dataclass(frozen=True, eq=False)
+class Certified:
+    """The certificates of one network: their summary, and arrays [N] by name."""
+
+    record: CertificatesRecord
+    arrays: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """One trained network: its record, its epochs and, if it was evaluated or probed, verdicts and probes."""
+    """One trained network: its record, its epochs, and what was found by evaluating, probing and certifying it.
+
+    `evaluation` is the folder of the verdicts. A network that was evaluated several times has as many of these.
+    """
 
     run: Run
     record: RunRecord
     epochs: tuple[Epoch, ...]
     verdicts: Judged | None
     probes: ProbesRecord | None = None
+    certificates: Certified | None = None
     recordings: bool = False
+    evaluation: Folder | None = None
 
     @property
     def name(self) -> str:
@@ -89,18 +106,35 @@ class Evidence:
         return f"{attack} within {threat}, on {where}, {found.part} part"
 
 
-def read_evidence(run: Run) -> Evidence:
-    """Everything a ranking needs of `run`; raises `UserError` that names the missing or damaged file."""
+def read_evidence(run: Run, verdicts: str = "") -> list[Evidence]:
+    """Everything a ranking needs of `run`, once for each evaluation whose protocol's name begins with `verdicts`.
+
+    Where there is none, once without one. Raises `UserError` that names the missing or damaged file.
+    """
     record, recordings = run.record, run.holds_recordings
     if WEIGHTS in run and BuiltRecord.FILE in run:
         refuse_untied(run)
     with understood(run, "run.json"):
         _ = record.config.get("data"), _seedless(record.config)
     epochs = run.epochs if "metrics.jsonl" in run else ()
-    verdicts = _read_verdicts(run) if VerdictsRecord.FILE in run else None
-    recordings = recordings or bool(verdicts and verdicts.conditions.recordings)
     probes = _read_probes(run) if ProbesRecord.FILE in run else None
-    return Evidence(run, record, epochs, verdicts, probes, recordings)
+    certificates = _read_certificates(run) if CertificatesRecord.FILE in run else None
+    found = _evaluations(run, verdicts)
+    if not found:
+        return [Evidence(run, record, epochs, None, probes, certificates, recordings)]
+    framed = recordings or any(judged.conditions.recordings for _, judged in found)
+    return [Evidence(run, record, epochs, judged, probes, certificates, framed, folder) for folder, judged in found]
+
+
+def _evaluations(run: Run, verdicts: str) -> list[tuple[Folder, Judged]]:
+    """Those of the weights that are in the folder; refused where there are only others."""
+    found = [(folder, _read_verdicts(folder)) for folder in run.evaluations]
+    chosen = [(folder, judged) for folder, judged in found if name_of(judged.record).startswith(verdicts)]
+    own = [(folder, judged) for folder, judged in chosen if not are_of_others(run, judged.record)]
+    if chosen and not own:
+        file = chosen[0][0].path / VerdictsRecord.FILE
+        raise UserError(f"{file} is of other weights than {WEIGHTS} of that run: evaluate the run again")
+    return own
 
 
 def recipe_fields(config: dict[str, Any]) -> dict[str, Any]:
@@ -116,33 +150,39 @@ def _seedless(config: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def understood(run: Run, file: str) -> Iterator[None]:
+def understood(folder: Folder, file: str) -> Iterator[None]:
     """Turns what reading an unexpected content raises into a `UserError` that names `file`."""
     try:
         yield
     except UserError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise run.unexpected(file, error) from error
+        raise folder.unexpected(file, error) from error
 
 
-def _read_verdicts(run: Run) -> Judged:
-    record, arrays = read_verdicts(run)
-    refuse_verdicts_of_others(run, record)
+def _read_verdicts(folder: Folder) -> Judged:
+    record, arrays = read_verdicts(folder)
     robust = [threat.robust_accuracy for threat in record.threats] if record.status == "ok" else []
-    with understood(run, VerdictsRecord.FILE):
+    with understood(folder, VerdictsRecord.FILE):
         return Judged(
             record,
             conditions(record, arrays["label"]),
             images_met(record, arrays["label"]),
             _estimate(record.clean_accuracy),
             tuple(_estimate(interval) for interval in robust if interval is not None),
+            arrays["label"],
             arrays["broken_at"],
             arrays["broken_by"],
-            arrays["label"],
             arrays["clean_prediction"],
             arrays.get("broken_as"),
         )
+
+
+def _read_certificates(run: Run) -> Certified:
+    record, arrays = read_certificates(run)
+    if are_of_others(run, record):
+        raise UserError(f"{run.path / record.FILE} is of other weights than {WEIGHTS} beside it: certify the run again")
+    return Certified(record, arrays)
 
 
 def _read_probes(run: Run) -> ProbesRecord:

@@ -4,6 +4,7 @@ import string
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from spikeproof.choices import UserError
 from spikeproof.reports.reading.conditions import Conditions
 from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Row, Standings
 from spikeproof.reports.reading.evidence import Evidence, read_evidence
@@ -11,17 +12,24 @@ from spikeproof.reports.reading.intervals import over_seeds
 from spikeproof.reports.reading.objectives import learned_by
 from spikeproof.reports.wording import spelled
 from spikeproof.runs import Run
+from spikeproof.runs.protocol_names import name_of
+from spikeproof.runs.records import VerdictsRecord
+from spikeproof.untrusted.words import told
 
 
-def ranking(runs: Sequence[Run]) -> list[Row]:
-    """The rows of the table, best first within each protocol; raises `UserError` for a damaged run folder."""
-    return [contender.row for contender in standings(runs).contenders]
+def ranking(runs: Sequence[Run], verdicts: str = "") -> list[Row]:
+    """The rows of the table, best first within each protocol; raises `UserError` for a damaged run folder.
+
+    `verdicts` chooses evaluations, by the beginning of their protocol's name.
+    """
+    return [contender.row for contender in standings(runs, verdicts).contenders]
 
 
-def standings(runs: Sequence[Run]) -> Standings:
+def standings(runs: Sequence[Run], verdicts: str = "") -> Standings:
     """Seeds of one network joined, networks of one protocol compared, protocols kept apart."""
     distinct = {run.path.resolve(): run for run in runs}
-    contenders = _named(_repetitions([read_evidence(run) for run in distinct.values()]))
+    _refuse_unknown(list(distinct.values()), verdicts)
+    contenders = _named(_repetitions([one for run in distinct.values() for one in read_evidence(run, verdicts)]))
     by_conditions: dict[Conditions, list[Contender]] = {}
     for contender in contenders:
         if shared := contender.seeds[0].conditions:
@@ -32,6 +40,16 @@ def standings(runs: Sequence[Run]) -> Standings:
         for index, (shared, members) in enumerate(largest_first)
     ]
     return Standings(comparisons, [c for c in contenders if not c.seeds[0].conditions])
+
+
+def _refuse_unknown(runs: list[Run], verdicts: str) -> None:
+    """Raise `UserError` where no run has an evaluation of that name, and tell those that there are."""
+    if not verdicts:
+        return
+    names = sorted({name_of(folder.read(VerdictsRecord)) for run in runs for folder in run.evaluations})
+    if not any(name.startswith(verdicts) for name in names):
+        there = f"there are {', '.join(names)}" if names else "no run was evaluated"
+        raise UserError(f"no evaluation has a name that begins with {told(verdicts)}; {there}")
 
 
 def _repetitions(evidence: list[Evidence]) -> list[tuple[Evidence, ...]]:
@@ -47,16 +65,24 @@ def _repetitions(evidence: list[Evidence]) -> list[tuple[Evidence, ...]]:
 
 
 def _named(groups: list[tuple[Evidence, ...]]) -> list[Contender]:
-    """Rows without rank; a name that several rows share is followed by its folder, and that by a number."""
+    """Rows without rank; a name that several rows share is followed by folder or protocol, and that by a number."""
     names = [group[0].name for group in groups]
     taken: dict[str, int] = {}
     contenders = []
     for group, name in zip(groups, names, strict=True):
-        shown = name if names.count(name) == 1 else f"{name} [{group[0].run.name}]"
+        shown = name if names.count(name) == 1 else f"{name} [{_told_apart(group[0], groups)}]"
         taken[shown] = taken.get(shown, 0) + 1
         unique = shown if taken[shown] == 1 else f"{shown} #{taken[shown]}"
         contenders.append(Contender(_row(unique, group), group))
     return contenders
+
+
+def _told_apart(one: Evidence, groups: list[tuple[Evidence, ...]]) -> str:
+    """What tells a row from others of its name: the folder of its run, and the suite where it has several rows."""
+    folders = [group[0].run.path for group in groups if group[0].name == one.name]
+    suite = [one.conditions.suite] if one.conditions and folders.count(one.run.path) > 1 else []
+    folder = [one.run.name] if len(set(folders)) > 1 or not suite else []
+    return ", ".join(folder + suite)
 
 
 def _row(name: str, group: tuple[Evidence, ...]) -> Row:

@@ -4,13 +4,14 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import spikeproof as sp
 from spikeproof.evaluation import flags
 from spikeproof.evaluation.flags import CHECKS, Flag, Inspection, Measured, Trials, check, examine, rows
-from spikeproof.evaluation.flags.statistics import by_chance, limit
+from spikeproof.evaluation.flags.statistics import beyond, by_chance, limit
 from spikeproof.reports.reading.flagging import FLAGS
 
 DOCS = Path(__file__).parents[3] / "docs" / "evaluation.md"
@@ -106,6 +107,19 @@ def test_what_chance_allows_is_a_sign_test():
 @pytest.mark.parametrize("images", [10, 64])
 def test_two_images_are_luck_and_three_are_not(images):
     assert 2 / images < limit(images) < 3 / images
+
+
+@pytest.mark.parametrize("images", [16, 52, 500])
+def test_few_images_may_hold_more_of_a_kind_than_all_do(images):
+    """At most one drawing in a hundred goes beyond it; and the more images there are, the nearer it is to the rate."""
+    counts = np.random.default_rng(0).binomial(images, 0.05, 200_000)
+    above = (counts / images > beyond(0.05, images)).mean()
+    assert 0.001 < above < 0.01
+    assert 0.05 < beyond(0.05, 4 * images) < beyond(0.05, images)
+
+
+def test_many_images_are_counted_too():
+    assert 0.05 < beyond(0.05, 50_000) < 0.053
 
 
 def test_checks_that_are_not_asked_for_cost_nothing(trained, images):

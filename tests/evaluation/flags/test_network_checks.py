@@ -99,7 +99,7 @@ def test_noise_with_a_seed_of_its_own_is_met_by_place(trained, images):
     def noisy(x):
         return x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
 
-    assert raised(Outside(trained, noisy), images) == {"place-dependence", "size-dependence"}
+    assert raised(Outside(trained, noisy), images) == {"place-dependence", "size-dependence", "unsteady-gradients"}
 
 
 def test_a_network_is_asked_about_as_many_images_each_time(trained, images):

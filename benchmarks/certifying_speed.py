@@ -1,0 +1,82 @@
+"""How long does certifying take, beside the loop that one writes first? In pairs, on the same network and images.
+
+The naive loop is Cohen et al.'s: one image at a time, batches of 256 passes, noise added to the image, every time step
+computed from the image on. It has the same weights, in our network and in snnTorch's.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.contestants import SnnTorch
+from benchmarks.measure import alternate, keep_freed_memory
+from spikeproof.attacks import L2, Threat
+from spikeproof.certificates import GaussianSmoothing, certify
+from spikeproof.data import Digits
+from spikeproof.runs import Run
+from spikeproof.runs.weights import load_model
+from spikeproof.snn import Direct, Encoder, view
+
+PASSES = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeated(Encoder):
+    """The image, once a step: nothing is known to be constant in time."""
+
+    normalised: ClassVar[bool] = True
+
+    def __call__(self, x: Tensor, steps: int) -> Tensor:
+        return x.unsqueeze(0).repeat(steps, *[1] * x.ndim)
+
+
+@torch.no_grad()
+def naive(model: nn.Module, x: Tensor, sigma: float, first: int, n: int) -> list[Tensor]:
+    """The votes of each image: of the first sample, and of the second."""
+    found = []
+    for image in x:
+        for count in (first, n):
+            votes = torch.zeros(10, dtype=torch.int64)
+            for begin in range(0, count, PASSES):
+                batch = image.repeat(min(PASSES, count - begin), 1, 1, 1)
+                answer = model(batch + sigma * torch.randn_like(batch))
+                votes += torch.bincount(answer.argmax(1), minlength=len(votes))
+            found.append(votes)
+    return found
+
+
+def speed(run: Run, images: int, n: int, rounds: int) -> dict[str, Any]:
+    """How many times longer the naive loop takes, of a run of RSC-I."""
+    keep_freed_memory()
+    model = load_model(run.path)
+    certificate = GaussianSmoothing(sigma=model.encoder.sigma, n=n)
+    x, y = Digits().part("test").batch(torch.arange(images))
+    direct = view(model, encoder=Direct()).eval()
+    at: Threat = L2(0.5 * certificate.sigma)
+    calls = {
+        "certify": lambda: certify(model, (x, y), certificate),
+        "certify, --at": lambda: certify(model, (x, y), certificate, at=at),
+        "naive, our network": lambda: naive(view(direct, encoder=Repeated()), x, certificate.sigma, 100, n),
+        "naive, snnTorch": lambda: naive(Peer(SnnTorch().attacked(direct), direct), x, certificate.sigma, 100, n),
+    }
+    for call in calls.values():
+        call()  # kernels are compiled
+    times = alternate(calls, rounds, torch.device("cpu"))
+    seconds = {name: sorted(took)[len(took) // 2] for name, took in times.seconds.items()}
+    ratios = {
+        f"{slow} / {fast}": asdict(times.ratio(slow, fast)) for slow in list(calls)[2:] for fast in list(calls)[:2]
+    }
+    return {"images": images, "n": n, "rounds": rounds, "at": str(at), "seconds": seconds, "ratios": ratios}
+
+
+class Peer(nn.Module):
+    """A peer's network of our weights, behind our normalisation."""
+
+    def __init__(self, network: nn.Module, model: nn.Module) -> None:
+        super().__init__()
+        self.network, self.normalise = network, model.normalise
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(self.normalise(x))

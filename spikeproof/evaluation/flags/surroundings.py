@@ -1,0 +1,133 @@
+"""What does a network answer round its images: along its gradients, at random, and on the way to another class?"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from spikeproof.attacks import Margin
+from spikeproof.attacks.query import Answer, Query, Task, per_image
+from spikeproof.calling import as_evaluated, in_full_precision, predict
+from spikeproof.evaluation.flags.inspection import OWN, along
+from spikeproof.evaluation.flags.trials import Trials
+from spikeproof.randomness import Streams, seeded
+
+LENGTHS = (0.25, 0.5, 1.0)  # of the steps away from an image, in units of eps
+RANDOM = 7  # directions beside those of the gradients
+SAME = 1e-6  # margins nearer to each other than this, in units of the logits, are one
+HALVINGS = 12  # of the way to another class
+
+
+class Probe(NamedTuple):
+    """The loss (minus the margin) at a place of each image's threat ``[B]``, and steps away from there
+    ``[B, directions, lengths]``.
+
+    `along` are directions of gradients, one a path; `beside` are random ones.
+    """
+
+    here: Tensor
+    along: Tensor
+    beside: Tensor
+    scale: Tensor  # of the logits ``[B]``
+
+    @property
+    def moved(self) -> Tensor:
+        """Which images have a margin that changes at all ``[B]``."""
+        steps = torch.cat([self.along, self.beside], 1).flatten(1)
+        return ((steps - self.here.unsqueeze(1)).abs() > SAME * self.scale.unsqueeze(1)).any(1)
+
+    @property
+    def up(self) -> Tensor:
+        """How far up the gradient leads, the mean over all lengths ``[B, 1]``; of several gradients the best."""
+        return self.along.mean(2).amax(1, keepdim=True)
+
+    @property
+    def outdone(self) -> Tensor:
+        """The share of random directions that lead as far up as the gradient does ``[B]``."""
+        return (self.beside.mean(2) >= self.up).double().mean(1)
+
+    @property
+    def turned(self) -> Tensor:
+        """Where every random direction leads further up than the gradient does ``[B]``."""
+        return (self.beside.mean(2) > self.up).all(1)
+
+
+def probed(trials: Trials) -> Probe | None:
+    """What steps along gradients and random directions lead to, from a random place of each threat; None where the
+    threat is no ball."""
+    if trials.threat.kind not in ("images", "frames"):
+        return None
+    if "probe" not in trials.asked:
+        trials.asked["probe"] = probed_from(trials, None)
+    found: Probe = trials.asked["probe"]
+    return found
+
+
+def probed_from(trials: Trials, places: Tensor | None) -> Probe:
+    """The same from these `places` ``[B, C, H, W]`` (None: random ones)."""
+    return Probe(*trials.shared(lambda rows: _probe(trials, rows, places)))
+
+
+def _probe(trials: Trials, rows: Tensor, places: Tensor | None) -> Probe:
+    """Of these rows; all parts have a row each."""
+    x, y, threat, model = trials.x[rows], trials.y[rows], trials.threat, trials.judge.attacked
+    streams = Streams.of(trials.seed, trials.index[rows].to(x.device))
+    task = Task(model, x, y, threat, streams, stop=False, width=trials.batch)
+    with seeded(trials.seed, x.device), as_evaluated(model), in_full_precision():
+        query = Query.over(task, eot=trials.judge.draws)
+        # off the grey levels of a data set, at which a code may have its steps
+        base = threat.start(x, streams) if places is None else places[rows]
+        logits = query.logits(base)
+        here = Answer.of(logits, y, Margin()(logits, y)).loss
+
+        def stepped(direction: Tensor) -> Tensor:
+            steps = [threat.project(base + length * threat.eps * direction, x) for length in LENGTHS]
+            return torch.stack([query.answer(z, Margin(), offer=False).loss for z in steps], 1)
+
+        # along its own path what was attacked, and not another copy of it
+        views = along(trials.judge.model, trials.paths) | {OWN: model}
+        asked = [Query.over(replace(task, model=seen), eot=trials.judge.draws) for seen in views.values()]
+        slopes = [each.gradient(base, Margin(), offer=False)[0] for each in asked]
+        ahead = torch.stack([stepped(threat.ascent(slope, base)) for slope in slopes], 1)
+        noise = [streams.normal(*x.shape[1:], like=x) for _ in range(RANDOM)]
+        beside = torch.stack([stepped(threat.ascent(direction, base)) for direction in noise], 1)
+    for each in (query, *asked):
+        trials.spend(each.slots.gradients, each.slots.forwards)
+    return Probe(here, ahead, beside, logits.abs().amax(1).clamp(min=1e-30))
+
+
+def rising(trials: Trials) -> Tensor | None:
+    """Whether an image's margin is larger just before another class than at the image ``[B]``; None where all are of
+    one class, or the threat is no ball. The way leads to another image, and is halved until the class changes."""
+    if trials.threat.kind not in ("images", "frames") or (trials.y == trials.y[0]).all():
+        return None
+    if "rising" not in trials.asked:
+        (trials.asked["rising"],) = trials.shared(lambda rows: (_rising(trials, rows),))
+    found: Tensor = trials.asked["rising"]
+    return found
+
+
+def _rising(trials: Trials, rows: Tensor) -> Tensor:
+    """Of these rows."""
+    x, y, model, draws = trials.x[rows], trials.y[rows], trials.judge.fresh(), trials.judge.draws
+    others = (trials.y.roll(-1) != trials.y).nonzero().squeeze(1)  # each has an image of another class after it
+    last = others[torch.searchsorted(others, rows.to(others)) % len(others)]
+    goal = trials.x[(last + 1) % len(trials.x)]
+
+    def logits_at(z: Tensor) -> Tensor:
+        return predict(model, z, draws=draws, seed=trials.seed).to(x.device)
+
+    def loss(logits: Tensor) -> Answer:
+        return Answer.of(logits, y, Margin()(logits, y))
+
+    clean = logits_at(x)
+    first = loss(clean).loss
+    before, near, far = first.clone(), torch.zeros_like(first), torch.ones_like(first)
+    for _ in range(HALVINGS):
+        middle = (near + far) / 2
+        there = loss(logits_at(x + per_image(middle, x) * (goal - x)))
+        before = torch.where(there.broken, before, there.loss)
+        near, far = torch.where(there.broken, near, middle), torch.where(there.broken, middle, far)
+    trials.spend(torch.zeros(len(x)), torch.full((len(x),), draws * (HALVINGS + 1)))
+    return first - before > SAME * clean.abs().amax(1)
