@@ -100,6 +100,7 @@ def test_what_cannot_be_measured_is_told_apart_from_what_cannot_be_believed(make
     assert conclusion.remarks == [
         "silent could not be measured and so was given no robust accuracy; the table says why.",
         "one and two were given no robust accuracy, because their numbers cannot be trusted; red flags say why.",
+        "Of 32 red flags none were looked for.",
     ]
     assert because(only(runs[0])) == "No neuron fires."
 

@@ -40,7 +40,7 @@ def test_equal_networks_share_a_rank(make_run: MakeRun) -> None:
     assert [(row.name, row.rank) for row in ranking(runs)] == [("a", 1), ("b", 1), ("c", 3)]
     (conclusion,) = conclude(standings(runs))
     assert conclusion.lede.startswith("a and b come first together: each keeps 40.0")
-    assert conclusion.remarks == ["Of 29 red flags none were looked for."]
+    assert conclusion.remarks == ["Of 32 red flags none were looked for."]
 
 
 @pytest.mark.parametrize("status", ["silent", "constant", "nan", "zero_gradient"])

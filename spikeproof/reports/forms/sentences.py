@@ -104,12 +104,12 @@ def _lede(comparison: Comparison) -> str:
         return f"None of the networks attacked on {where} {how} gave a robust accuracy that can be trusted."
     best, main = comparison.ranked[0], shared.threats[-1].label
     held = f"keeps {with_interval(best.worst)} of {where} right under {main}, attacked {how}"
-    if len(comparison.contenders) == 1:
-        return f"The one network evaluated, {best.row.name}, {held}."
     tied = [contender.row.name for contender in comparison.ranked if contender.row.rank == 1]
     if best.worst.low <= comparison.chance:
         guess = f"guessing keeps {percent(comparison.chance)}"
         return f"None holds: nobody is above chance. {listed(tied)}, which comes first, {held}; {guess}."
+    if len(comparison.contenders) == 1:
+        return f"The one network evaluated, {best.row.name}, {held}."
     if len(tied) > 1:
         return f"{listed(tied)} come first together: each {held}."
     if level := [c.row.name for c in comparison.ranked[1:] if _is_level(best, c, len(shared.threats) - 1)]:
