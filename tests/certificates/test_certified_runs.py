@@ -95,7 +95,10 @@ def test_certificates_of_other_weights_are_refused_by_the_report(run, tmp_path):
         (["--alpha", "0.6"], "alpha of GaussianSmoothing must be"),
         (["--certificate", "SharedThresholds", "--n", "50"], "SharedThresholds has no field 'n'"),
         (["--certificate", "RateCodingL1"], "is about the encoder Poisson, and the network has RSC"),
-        (["--certificate", "Gausian"], "there is no Certificate 'Gausian'; did you mean 'GaussianSmoothing'?"),
+        (
+            ["--certificate", "GausianSmoothing"],
+            "there is no Certificate 'GausianSmoothing'; did you mean 'GaussianSmoothing'?",
+        ),
         (["--sigma", "0.5"], "the network draws noise of its own, sigma=0.25"),
         (["--threat", "Linf"], "--threat says what --at is a size of"),
         (["--at", "3", "--n", "50"], "no image can be certified against L2 3"),

@@ -102,7 +102,7 @@ def test_poisson_networks_are_certified_and_their_votes_are_theirs():
     assert found.own
     assert found.certificate.threat is sp.L1
     linf = sp.certify(build(sp.Poisson(margin=0.2)), (X, Y), sp.RateCodingLinf(margin=0.2, **FEW))
-    assert (linf.radius < 0.1).all()
+    assert ((linf.radius > 0) & (linf.radius < 0.11)).all()  # 16 pixels, 3 steps: far more than of a picture
 
 
 def test_a_smoothed_network_passes_the_gradient():
