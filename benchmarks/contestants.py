@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.goals import COMPILED, EAGER, OURS, SNNTORCH
-from spikeproof.snn import LIF, SpikingNetwork, attack_view
+from spikeproof.snn import LIF, SpikingNetwork, Triangle, attack_view, view
 from spikeproof.snn.layers import MeanPool, PerStep
 from spikeproof.snn.neurons import SpikingLayer
 
@@ -56,7 +56,8 @@ class Ours(Contestant):
         return model.to(memory_format=model.memory_format)
 
     def attacked(self, model: SpikingNetwork) -> nn.Module:
-        return attack_view(self.network(model))
+        attacked = attack_view(self.network(model))
+        return attacked if self.detach_reset else view(attacked, gradient=Triangle(detach_reset=False))
 
 
 class SpikingJelly(Contestant):

@@ -93,11 +93,12 @@ class Shares:
     def __init__(self, networks: int, report: Report) -> None:
         self.networks, self.report = networks, report
         self.seconds: dict[bool, list[float]] = {True: [], False: []}  # of training, and of attacks
+        self.shares: dict[int, float] = {}  # of a network's work that its training is taken for, from its start on
 
     @contextmanager
     def of(self, number: int, what: str, *, before: bool = False) -> Iterator[Report]:
         """The progress of training network `number`, which comes `before` its evaluation, or of the latter."""
-        share, started, heard = self._training(), time.monotonic(), False
+        share, started, heard = self.shares.setdefault(number, self._training()), time.monotonic(), False
         first, size = (number, share) if before else (number + share, 1 - share)
 
         def report(text: str, done: float, of: float) -> None:

@@ -31,11 +31,11 @@ class Part:
 PARTS = (
     Part("ceilings", ceilings.rows, 0.03, 5),
     Part("kernels", equality.rows, 0.10, 10),
-    Part("steps", steps.rows, 0.25, 20),
-    Part("verdict", verdict.rows, 0.25, 30),
+    Part("steps", steps.rows, 0.23, 20),
+    Part("verdict", verdict.rows, 0.23, 30),
     Part("training", robust_training.rows, 0.12, 30),
     Part("certify", certify.rows, 0.06, 20),
-    Part("controls", controls.rows, 0.13, 30),
+    Part("controls", controls.rows, 0.11, 30),
     Part("peers", peers.rows, 0.12, 40),
 )
 

@@ -6,7 +6,7 @@ back-propagation through time is exact: through the reset too, or with the reset
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -68,7 +68,7 @@ class ThroughTime(GradientPath):
     directly, and with the other sign. So the gradient of an attack along it is nearly noise.
     """
 
-    detach_reset: bool | None = None
+    detach_reset: bool | None = field(default=None, repr=False)
 
     def detaches(self, own: bool) -> bool:
         return own if self.detach_reset is None else self.detach_reset

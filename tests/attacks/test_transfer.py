@@ -16,6 +16,7 @@ from spikeproof.evaluation.ledger import fingerprint_of_verdicts
 from spikeproof.evaluation.predictions import Given
 from spikeproof.runs import Run
 from spikeproof.runs.foreign import built_by
+from spikeproof.runs.records import FactoryRecord
 from spikeproof.runs.weights import write_foreign
 from spikeproof.snn import Poisson, SpikingNetwork, Triangle, ann_twin, view
 
@@ -107,7 +108,8 @@ def test_another_network_of_code_from_elsewhere_needs_trust(
         "from torch import nn\n\n\ndef build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    write_foreign(Run(tmp_path / "source"), built_by("elsewhere_net:build"), "elsewhere_net:build")
+    how = FactoryRecord(factory="elsewhere_net:build")
+    write_foreign(Run(tmp_path / "source"), built_by(how.factory), how)
     inside = Along(attack=Transfer(file=str(tmp_path / "source"), attack=PGD(steps=2)), paths=(Triangle(),))
     protocol = Protocol(threats=(THREAT,), suite=Suite(name="transfer", attacks=(inside,)))
     kept = Run(tmp_path)

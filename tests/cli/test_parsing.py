@@ -198,7 +198,7 @@ def test_a_mistake_gets_the_same_lines_everywhere(fields, words, call, says, con
         (["evaluate", "run", "--part=tests"], "--part must be 'train' or 'validation' or 'test' or None, not 'tests'"),
         (
             ["evaluate", "run", "--threat.eps", "0.1"],
-            "say by its name (class_path) which Threat is meant: EventEdits, ",
+            "say by its name (class_path) which Threat is meant: DelayL1, DelayL2, EventEdits, ",
         ),
         (["convert"], "convert needs run: a path"),
         (["convert", "a", "b"], "convert does not know what to do with 'b'"),

@@ -12,6 +12,7 @@ from spikeproof.attacks import FrameLinf
 from spikeproof.choices import UserError
 from spikeproof.configs import from_config, to_config
 from spikeproof.data import (
+    Arrays,
     DataSet,
     Digits,
     EventFolder,
@@ -31,7 +32,8 @@ from spikeproof.training import Recipe, Selection, Training
 from tests.data.event_files import Event, bin_bytes
 
 SETS = [getattr(data, name) for name in data.__all__ if isinstance(getattr(data, name), type)]
-SETS = [kind for kind in SETS if issubclass(kind, DataSet) and kind is not DataSet and len(kind().shape) == 4]
+SETS = [kind for kind in SETS if issubclass(kind, DataSet) and kind not in (DataSet, Arrays)]
+SETS = [kind for kind in SETS if len(kind().shape) == 4]
 every_set = pytest.mark.parametrize("kind", SETS)
 
 SENSOR = Sensor(height=10, width=10)

@@ -9,11 +9,23 @@ import torch
 from spikeproof import data
 from spikeproof.choices import UserError
 from spikeproof.configs import from_config, to_config
-from spikeproof.data import CIFAR10, MNIST, Cutout, DataSet, Digits, HorizontalFlip, ImageFolder, ImageNet, RandomCrop
+from spikeproof.data import (
+    CIFAR10,
+    MNIST,
+    Arrays,
+    Cutout,
+    DataSet,
+    Digits,
+    HorizontalFlip,
+    ImageFolder,
+    ImageNet,
+    RandomCrop,
+)
 from spikeproof.data.published_files import data_root
 
 SETS = [getattr(data, name) for name in data.__all__ if isinstance(getattr(data, name), type)]
-SETS = [kind for kind in SETS if issubclass(kind, DataSet) and kind is not DataSet and len(kind().shape) == 3]
+SETS = [kind for kind in SETS if issubclass(kind, DataSet) and kind not in (DataSet, Arrays)]
+SETS = [kind for kind in SETS if len(kind().shape) == 3]
 SETS.remove(ImageFolder)  # which nobody has published
 
 

@@ -148,7 +148,10 @@ def test_no_evaluation_overwrites_another_and_what_was_written_before_is_used_ag
 def test_a_report_shows_every_evaluation_and_chooses_by_name(run, tmp_path):
     copy = Run(shutil.copytree(run.path, tmp_path / "mlp"))
     shutil.rmtree(copy.path / "verdicts", ignore_errors=True)
-    habit, small = sp.Protocol(threats=sp.Linf(0.1), suite="habit", images=30), sp.Protocol(threats=sp.L2(1), images=20)
+    habit, small = (
+        sp.Protocol(threats=sp.Linf(0.1), suite="habit", images=30),
+        sp.Protocol(threats=sp.L2(1), suite="quick", images=20),
+    )
     for protocol in (habit, small):
         evaluate_run(copy, protocol)
     rows = ranking([copy])

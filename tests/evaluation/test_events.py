@@ -108,7 +108,7 @@ class NeverAsked(nn.Module):
 @pytest.mark.parametrize(
     ("threat", "suite"),
     [
-        (sp.EventFlips(3), QUICK),
+        (sp.EventFlips(3), sp.Suite(name="images", attacks=(sp.FGSM(),))),
         (sp.Retiming(1), sp.Suite(name="pgd", attacks=(sp.UniformNoise(), sp.PGD()))),
         (sp.EventEdits(3), sp.Suite(name="along", attacks=(sp.UniformNoise(), sp.Along(attack=sp.PGD())))),
         (sp.EventFlips(3), sp.Suite(name="targeted", attacks=(sp.Targeted(),))),

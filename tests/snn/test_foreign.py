@@ -355,7 +355,7 @@ def test_any_other_module_stays_as_it_is() -> None:
     model = adapt(JellyNetwork("s"))
     assert adapt(model) is model
     assert isinstance(view(JellyNetwork("s"), gradient=Triangle()), Foreign)
-    assert attack_view(model) is model
+    assert attack_view(plain) is plain
 
 
 def test_other_networks_of_the_same_library_keep_their_state(x: Tensor) -> None:

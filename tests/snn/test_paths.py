@@ -30,7 +30,9 @@ def gradient(path: sp.GradientPath, x: torch.Tensor, onward: torch.Tensor, const
 
 def firing(steps: int) -> sp.SpikingNetwork:
     """A network, not trained, whose thresholds are low enough for spikes."""
-    network = sp.Network(architecture=sp.SmallCNN(widths=(4, 5, 6)), neuron=sp.LIF(threshold=0.2), steps=steps)
+    network = sp.Network(
+        architecture=sp.SmallCNN(widths=(4, 5, 6)), neuron=sp.LIF(threshold=0.2, detach_reset=True), steps=steps
+    )
     return network.build((1, 8, 8), 5).eval()
 
 

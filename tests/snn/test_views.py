@@ -85,7 +85,9 @@ def mixed_modes(model: nn.Module) -> None:
 
 @pytest.mark.parametrize("architecture", SMALL, ids=short)
 @pytest.mark.parametrize(
-    "neuron", [LIF(threshold=0.2, gradient=ATan()), PLIF(threshold=0.2, learn_threshold=True), ReLU()], ids=short
+    "neuron",
+    [LIF(threshold=0.2, detach_reset=True, gradient=ATan()), PLIF(threshold=0.2, detach_reset=True), ReLU()],
+    ids=short,
 )
 def test_the_attack_view_is_the_same_function(architecture: Architecture, neuron: Neuron) -> None:
     steps = 1 if isinstance(neuron, ReLU) else 3

@@ -8,7 +8,7 @@ import torch
 import spikeproof as sp
 from spikeproof.objectives import Objective
 from spikeproof.runs import Run
-from spikeproof.training import checkpoints, loop, losses
+from spikeproof.training import loop, losses, returns
 from spikeproof.training.checkpoints import Reached, State
 from spikeproof.training.losses import Losses
 from tests.training.test_training_loop import recipe, same, weights
@@ -129,8 +129,8 @@ def test_a_checkpoint_from_before_there_were_places_inside_an_epoch_is_read(tmp_
     sp.train(recipe(), tmp_path / "a")
     run = Run(tmp_path / "a")
     before = weights(tmp_path / "a")
-    tensors, facts = run.read_tensors(checkpoints.FILE)
-    run.write_tensors(checkpoints.FILE, tensors, {k: v for k, v in facts.items() if k != "reached"})
+    tensors, facts = run.read_tensors(returns.CHECKPOINT)
+    run.write_tensors(returns.CHECKPOINT, tensors, {k: v for k, v in facts.items() if k != "reached"})
     run.write(replace(run.record, finished=None))
     sp.train(recipe(), tmp_path / "a")
     assert same(before, weights(tmp_path / "a"))

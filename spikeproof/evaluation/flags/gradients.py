@@ -6,7 +6,7 @@ from spikeproof.attacks import HopSkipJump
 from spikeproof.calling import is_stochastic, predict
 from spikeproof.evaluation.flags.flag import Measured, check
 from spikeproof.evaluation.flags.inspection import fixed_shape_logits, share_changed
-from spikeproof.evaluation.flags.statistics import limit, share
+from spikeproof.evaluation.flags.statistics import beyond, limit, share
 from spikeproof.evaluation.flags.surroundings import probed, probed_from, rising
 from spikeproof.evaluation.flags.trials import Trials
 
@@ -94,7 +94,7 @@ def silent_scores(trials: Trials) -> Measured | None:
 def scores_mislead(trials: Trials) -> Measured | None:
     if (rises := rising(trials)) is None:
         return None
-    return Measured(number=share(rises), details={"samples": len(rises)}, chance=limit(len(rises)))
+    return Measured(number=share(rises), details={"samples": len(rises)}, chance=beyond(SILENT, len(rises)))
 
 
 @check(

@@ -19,6 +19,8 @@ from spikeproof.snn.foreign.snntorch import SnnTorch
 from spikeproof.snn.foreign.spikes import ForeignSpike, takes
 from spikeproof.snn.foreign.spikingjelly import SpikingJelly
 from spikeproof.snn.gradients import GradientPath
+from spikeproof.snn.network import SpikingNetwork
+from spikeproof.snn.neurons import SpikingLayer
 from spikeproof.snn.wrappers import unwrapped
 
 LIBRARIES: tuple[Library, ...] = (SpikingJelly(), SnnTorch(), Norse())
@@ -53,13 +55,18 @@ def adapt(
         raise UserError("this network is adapted already: hand in the one that was given to adapt")
     jelly = any(map(SpikingJelly().made, model.modules()))  # it resets them all
     own = [] if jelly else with_reset(model, lambda module: any(library.made(module) for library in LIBRARIES))
-    if libraries(model) or own or not interface.plain or _precision(model) == torch.float64:
+    double = _precision(model) == torch.float64 and not any(map(_is_ours, model.modules()))  # ours take any type
+    if libraries(model) or own or not interface.plain or double:
         return Foreign(model, interface, own)
     return model
 
 
 def _numbers(given: Sequence[float] | float) -> tuple[float, ...]:
     return (given,) if isinstance(given, int | float) else tuple(given)
+
+
+def _is_ours(module: nn.Module) -> bool:
+    return isinstance(module, SpikingLayer | SpikingNetwork)
 
 
 def _precision(model: nn.Module) -> torch.dtype | None:

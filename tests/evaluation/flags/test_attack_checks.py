@@ -205,7 +205,9 @@ def test_a_climb_is_run_once_for_all_checks(trained, images, monkeypatch):
     ran = []
     original = Judge.attack
     monkeypatch.setattr(
-        Judge, "attack", lambda self, attack, *rest: ran.append(attack) or original(self, attack, *rest)
+        Judge,
+        "attack",
+        lambda self, attack, *rest, **named: ran.append(attack) or original(self, attack, *rest, **named),
     )
     attacked(trained, images)
     assert len(ran) == len(set(ran)) > 5
