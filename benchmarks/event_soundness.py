@@ -5,22 +5,16 @@ and counts the cases in which a certificate says more than is true: there must b
 `closest` is how much of the majority was left where least was: 0 where the certificate is tight.
 """
 
-import argparse
-import json
 import math
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations, product
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from scipy.special import ndtr, ndtri
 
-from benchmarks.soundness import TINY, Checked, worst_mass
+from benchmarks.soundness import TINY, Checked, check_all, options_of, worst_mass
 from spikeproof.attacks import EventEdits, EventFlips, Retiming
 from spikeproof.certificates import (
     CellAblation,
@@ -35,8 +29,6 @@ from spikeproof.certificates import (
 from spikeproof.certificates.edit_smoothing import EditSmoothing
 from spikeproof.certificates.event_bounds import SURE, ablation_least, deletion_least, flip_least, masses
 from spikeproof.data import Framing, Sensor
-from spikeproof.runs import environment, written_whole
-from spikeproof.runs.json_forms import as_json
 
 ABOVE = 1e-7  # what is certified is above the least probability, by so little here
 NONE = torch.zeros(0)
@@ -287,24 +279,8 @@ CHECKS: dict[str, Callable[[int], Checked]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=1_000_000, help="of each check")
-    parser.add_argument("--check", action="append", choices=tuple(CHECKS), help="this one alone; may be repeated")
-    parser.add_argument("--out", type=Path, help="JSON file; what is there of other checks stays")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    kept: dict[str, Any] = {}
-    if options.out and options.out.exists():
-        kept = json.loads(options.out.read_text(encoding="utf-8"))["checks"]
-    for name in options.check or CHECKS:
-        started = time.process_time()
-        found = CHECKS[name](options.cases)
-        kept[name] = found._asdict() | {"processor_seconds": round(time.process_time() - started, 1)}
-        Console(width=120).print(f"{name}: {kept[name]}", markup=False, highlight=False)
-        if options.out:
-            with written_whole(options.out) as path:
-                record = {"checks": kept, "environment": as_json(environment())}
-                path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    options = options_of(__doc__, CHECKS).parse_args()
+    check_all({name: CHECKS[name] for name in options.check or CHECKS}, options.cases, options.out)
 
 
 if __name__ == "__main__":

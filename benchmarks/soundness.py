@@ -9,7 +9,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -246,31 +246,42 @@ CHECKS: dict[str, Callable[[int], Checked]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options_of(doc: str | None, checks: Iterable[str]) -> argparse.ArgumentParser:
+    """What every command of such checks can be told."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=1_000_000, help="of each check")
-    parser.add_argument("--check", action="append", choices=tuple(CHECKS), help="this one alone; may be repeated")
+    parser.add_argument("--check", action="append", choices=tuple(checks), help="this one alone; may be repeated")
     parser.add_argument("--out", type=Path, help="JSON file; what is there of other checks stays")
+    return parser
+
+
+def check_all(checks: Mapping[str, Callable[[int], Checked]], cases: int, out: Path | None) -> None:
+    """Runs the checks, says what each found, and writes it down after each."""
+    torch.set_num_threads(1)
+    kept: dict[str, Any] = {}
+    if out and out.exists():
+        kept = json.loads(out.read_text(encoding="utf-8"))["checks"]
+    for name, check in checks.items():
+        started = time.process_time()
+        found = check(cases)
+        kept[name] = found._asdict() | {"processor_seconds": round(time.process_time() - started, 1)}
+        Console(width=120).print(f"{name}: {kept[name]}", markup=False, highlight=False)
+        if out:
+            with written_whole(out) as path:
+                record = {"checks": kept, "environment": as_json(environment())}
+                path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = options_of(__doc__, CHECKS)
     parser.add_argument("--runs", type=Path, nargs="+", help="certified run folders, to be attacked")
     parser.add_argument("--images", type=int, default=100, help="of each run")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    kept: dict[str, Any] = {}
-    if options.out and options.out.exists():
-        kept = json.loads(options.out.read_text(encoding="utf-8"))["checks"]
     chosen = {name: CHECKS[name] for name in options.check or CHECKS}
     if options.runs:
         runs = {run.name: run for run in find_runs(options.runs)}
         chosen = {f"attacked: {name}": lambda _, run=run: attacked(run, options.images) for name, run in runs.items()}
-    for name, check in chosen.items():
-        started = time.process_time()
-        found = check(options.cases)
-        kept[name] = found._asdict() | {"processor_seconds": round(time.process_time() - started, 1)}
-        Console(width=120).print(f"{name}: {kept[name]}", markup=False, highlight=False)
-        if options.out:
-            with written_whole(options.out) as path:
-                record = {"checks": kept, "environment": as_json(environment())}
-                path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    check_all(chosen, options.cases, options.out)
 
 
 if __name__ == "__main__":

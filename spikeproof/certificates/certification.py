@@ -1,7 +1,5 @@
 """Which images are certified, and how far? One certificate, image by image; stopped, it goes on where it was."""
 
-import hashlib
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from spikeproof.evaluation.pools import pool_of
 from spikeproof.evaluation.predictions import Pool, taken
 from spikeproof.progress import Report, silent
 from spikeproof.runs import Run
+from spikeproof.runs.protocol_names import fingerprint_of
 from spikeproof.snn import adapt
 
 __all__ = ["certify"]
@@ -48,7 +47,7 @@ class Certification(Choice):
 
     @property
     def fingerprint(self) -> str:
-        return hashlib.sha256(json.dumps(to_config(self), sort_keys=True).encode()).hexdigest()
+        return fingerprint_of(to_config(self))
 
     @property
     def sources(self) -> list[Path]:

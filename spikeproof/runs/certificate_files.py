@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from spikeproof.choices import UserError
 from spikeproof.runs import Run
 from spikeproof.runs.digests import digest_of_arrays
 from spikeproof.runs.intervals import Interval
@@ -18,13 +17,9 @@ def read_certificates(run: Run) -> tuple[CertificatesRecord, dict[str, np.ndarra
     Raises `UserError` for what no certification finds, and where the summary is not that of the arrays.
     """
     record, arrays = run.read(CertificatesRecord), run.read_arrays(ARRAYS)
-    try:
+    with run.understood(record.FILE):
         _refuse_impossible(record, arrays)
         _refuse_other_sums(record, arrays)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise run.unexpected(record.FILE, error) from error
     return record, arrays
 
 

@@ -200,6 +200,16 @@ class Folder:
             raise UserError(f"{self.path} has no {file}: not a run folder, or its command has not got so far yet")
         return path
 
+    @contextmanager
+    def understood(self, file: str) -> Iterator[None]:
+        """Turns what reading an unexpected content raises into a `UserError` that names `file`."""
+        try:
+            yield
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise self.unexpected(file, error) from error
+
     def unexpected(self, file: str, error: Exception) -> UserError:
         """What is said of a whole file with a content that cannot be."""
         return UserError(

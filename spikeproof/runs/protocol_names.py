@@ -20,7 +20,7 @@ def protocol_name(suite: str, threat: str, protocol: Config | None) -> str:
 
 
 def fingerprint_of(protocol: Config) -> str:
-    """The digest of all that a protocol, written down, chooses."""
+    """The digest of all that a protocol, or a way to certify, written down, chooses."""
     return hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()
 
 

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-from spikeproof.choices import UserError
 from spikeproof.runs.digests import digest_of_arrays
 from spikeproof.runs.folder import Folder
 from spikeproof.runs.intervals import Interval
@@ -20,13 +19,9 @@ def read_verdicts(folder: Folder) -> tuple[VerdictsRecord, dict[str, np.ndarray]
     Raises `UserError` for what no evaluation finds, and where the summary is not that of the arrays.
     """
     record, arrays = folder.read(VerdictsRecord), folder.read_arrays(ARRAYS)
-    try:
+    with folder.understood(record.FILE):
         _refuse_impossible(record, arrays)
         _refuse_other_sums(record, arrays)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise folder.unexpected(record.FILE, error) from error
     return record, arrays
 
 

@@ -25,7 +25,6 @@ from spikeproof.reports.reading import flagging, probing, proved
 from spikeproof.reports.reading.breakdowns import Breakdown, Together, breakdowns, joined
 from spikeproof.reports.reading.classes import Classes, classes
 from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Standings
-from spikeproof.reports.reading.evidence import understood
 from spikeproof.reports.reading.origins import origin, origin_in_full
 from spikeproof.reports.wording import grouped
 from spikeproof.runs.json_forms import as_json as to_json
@@ -134,15 +133,15 @@ def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:
     key = f"network-{colours[contender.row.name] + 1}"
     arrays = _examples(contender)
     first = contender.seeds[0]
-    with understood(first.evaluation or first.run, "examples.npz"):
+    with (first.evaluation or first.run).understood("examples.npz"):
         framed = arrays is not None and arrays["clean"].ndim == 5
         pictures = gallery(arrays) if arrays and not framed else None
         seen = recordings(arrays) if arrays and framed else None
         spikes = rasters(arrays) if arrays else []
-    with understood(contender.seeds[0].run, "metrics.jsonl"):
+    with contender.seeds[0].run.understood("metrics.jsonl"):
         learning = learning_curves(contender, key)
     flagged = flagging.flagged(contender)
-    with understood(first.evaluation or first.run, "verdicts.json"):
+    with (first.evaluation or first.run).understood("verdicts.json"):
         climbing = climb(flagged, key, contender.row.name)
     found = probing.probed(contender)
     potentials = potential_courses(found, key, contender.row.name) if found else None

@@ -1,8 +1,6 @@
 """What does one run folder say about its network?"""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +112,7 @@ def read_evidence(run: Run, verdicts: str = "") -> list[Evidence]:
     record, recordings = run.record, run.holds_recordings
     if WEIGHTS in run and BuiltRecord.FILE in run:
         refuse_untied(run)
-    with understood(run, "run.json"):
+    with run.understood("run.json"):
         _ = record.config.get("data"), _seedless(record.config)
     epochs = run.epochs if "metrics.jsonl" in run else ()
     probes = _read_probes(run) if ProbesRecord.FILE in run else None
@@ -149,21 +147,10 @@ def _seedless(config: dict[str, Any]) -> dict[str, Any]:
     return kept | ({"ann": _seedless(kept["ann"])} if kept.get("ann") else {})
 
 
-@contextmanager
-def understood(folder: Folder, file: str) -> Iterator[None]:
-    """Turns what reading an unexpected content raises into a `UserError` that names `file`."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise folder.unexpected(file, error) from error
-
-
 def _read_verdicts(folder: Folder) -> Judged:
     record, arrays = read_verdicts(folder)
     robust = [threat.robust_accuracy for threat in record.threats] if record.status == "ok" else []
-    with understood(folder, VerdictsRecord.FILE):
+    with folder.understood(VerdictsRecord.FILE):
         return Judged(
             record,
             conditions(record, arrays["label"]),
@@ -187,7 +174,7 @@ def _read_certificates(run: Run) -> Certified:
 
 def _read_probes(run: Run) -> ProbesRecord:
     record = run.read(ProbesRecord)
-    with understood(run, ProbesRecord.FILE):
+    with run.understood(ProbesRecord.FILE):
         for layer, course in record.potential_perturbation.items():
             if not course.adversarial or len(course.adversarial) != len(course.random):
                 raise ValueError(f"layer {layer} has {len(course.adversarial)} and {len(course.random)} time steps")
