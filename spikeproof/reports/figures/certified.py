@@ -1,10 +1,11 @@
-"""How far is each network certified, and what did attacks leave? The truth lies between the two curves."""
+"""How far is each network certified, and what did attacks leave? Of one network, the truth lies between the two."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
+from spikeproof.reports.figures.curves import SIZE
 from spikeproof.reports.figures.drawings import drawn, series
 from spikeproof.reports.reading.proved import Proved
 
@@ -37,7 +38,7 @@ def _figure(norm: str, found: dict[str, list[Proved]], colours: dict[str, int]) 
     heard = [f"{name}: certified at a mean radius of {one.radius.mean():.3g}" for name, one in shown]
     return drawn(
         plot,
-        size=(6.4, 3.4),
+        size=SIZE,
         key=f"{norm.lower()}-certified",
         title=f"Certified accuracy against the radius in {norm}",
         description="; ".join(heard) + ".",
