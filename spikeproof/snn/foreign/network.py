@@ -161,7 +161,9 @@ def detach_reset(model: nn.Module) -> nn.Module:
     """`model`, or a view of it whose neurons hold the reset constant, where its library's neurons let it through."""
     if not any(library.fires(m) and library.resets(m) for library in LIBRARIES for m in model.modules()):
         return model
-    other = (model if isinstance(model, Foreign) else Foreign(model)).twin()
+    adapted = adapt(model)
+    assert isinstance(adapted, Foreign)  # it has neurons of a library
+    other = adapted.twin()
     for module in other.modules():
         for library in LIBRARIES:
             if library.fires(module) and library.resets(module):
