@@ -6,7 +6,6 @@ one of `--seeds`.
 """
 
 import argparse
-import json
 import logging
 import time
 import warnings
@@ -18,11 +17,12 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from benchmarks.records import write_json
 from spikeproof.attacks import APGD, DLR, FAB, PGD, Attack, Linf, Square, Targeted, TargetedDLR
 from spikeproof.configs import from_config
 from spikeproof.data import DataSet
 from spikeproof.evaluation import predict
-from spikeproof.runs import Run, environment, written_whole
+from spikeproof.runs import Run, environment
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import attack_view
@@ -154,8 +154,7 @@ def main() -> None:
     ]
     if options.out:
         record = {"networks": rows, "environment": as_json(environment())}
-        with written_whole(options.out) as path:
-            path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, record)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from spikeproof.runs import environment, written_whole
+from benchmarks.records import write_json
+from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 
 OURS = Path(__file__).parents[1]
@@ -143,8 +144,7 @@ def main() -> None:
         else attacks(other, options)
     )
     if options.out:
-        with written_whole(options.out) as file:
-            file.write_text(json.dumps(record, indent=1) + "\n")
+        write_json(options.out, record)
 
 
 def attacks(other: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Each network is attacked too, in L2. Run folders are under `--folder`; stopped, 
 """
 
 import argparse
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +16,13 @@ import torch
 from rich.console import Console
 
 from benchmarks.certifying_speed import speed
+from benchmarks.records import write_json
 from spikeproof.attacks import L2
 from spikeproof.certificates import GaussianSmoothing, certify_run
 from spikeproof.data import CIFAR10, DataSet, Digits, FashionMNIST
 from spikeproof.evaluation import Protocol, evaluate_run, suite_named
 from spikeproof.progress import bar
-from spikeproof.runs import Run, environment, written_whole
+from spikeproof.runs import Run, environment
 from spikeproof.runs.certificate_files import read_certificates
 from spikeproof.runs.inscribed import inscribed
 from spikeproof.runs.json_forms import as_json
@@ -165,8 +165,7 @@ def main() -> None:
         Console(width=200).print(table(found), markup=False, highlight=False)
     if options.out:
         record = {"data": options.data, "images": options.images, "rows": found, "environment": as_json(environment())}
-        with written_whole(options.out) as path:
-            path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, record)
 
 
 if __name__ == "__main__":

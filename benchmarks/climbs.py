@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from benchmarks.records import write_json
 from spikeproof.attacks import (
     APGD,
     DLR,
@@ -36,7 +37,7 @@ from spikeproof.attacks.losses import AttackLoss
 from spikeproof.configs import from_config
 from spikeproof.data import DataSet
 from spikeproof.evaluation import predict, suite_named
-from spikeproof.runs import Run, environment, written_whole
+from spikeproof.runs import Run, environment
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import ASSG, BPTR, HART, AsANN, ATan, GradientPath, Triangle, attack_view
@@ -152,9 +153,8 @@ def main() -> None:
         if (run.name, eps, options.images) in done:
             continue
         found.append(compared(run, eps, options.images, options.queries, Console()))
-        with written_whole(options.out) as path:
-            record = {"networks": found, "environment": as_json(environment())}
-            path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        record = {"networks": found, "environment": as_json(environment())}
+        write_json(options.out, record)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from spikeproof.runs import environment, written_whole
+from benchmarks.records import write_json
+from spikeproof.runs import environment
 from spikeproof.snn.layers import conv
 
 CAPABILITIES = ("", "avx2", "default")  # ATEN_CPU_CAPABILITY, for torch's own kernels; "" is what the processor has
@@ -143,9 +144,8 @@ def main(arguments: list[str] | None = None) -> None:
         scans.append(setting | {"faults": faults(setting, options.channels)})
     settings: dict[str, Any] = {"channels": options.channels, "threads": 1}
     settings["shapes"] = [named(*shape) for shape in SHAPES]
-    with written_whole(options.out) as temporary:
-        record = {"environment": environment(), "settings": settings, "scans": scans}
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
+    record = {"environment": environment(), "settings": settings, "scans": scans}
+    write_json(options.out, record)
     show(scans)
     Console().print(f"written to {options.out}")
 

@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 from torch.nn.functional import cross_entropy
 
+from benchmarks.records import write_json
 from spikeproof.attacks import SCG, EventEdits, Retiming, SteepestRetiming, Threat, UniformNoise
 from spikeproof.certificates import Certificates, DeletionSmoothing, FlipSmoothing, Smoothed, certify
 from spikeproof.certificates.edit_smoothing import EditSmoothing
@@ -174,8 +175,7 @@ def main() -> None:
         if options.out:
             kept = {key: value for key, value in vars(options).items() if key not in ("noise", "folder", "out")}
             record = kept | {"rows": list(rows.values()), "environment": as_json(environment())}
-            with written_whole(options.out) as path:
-                path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            write_json(options.out, record)
 
 
 if __name__ == "__main__":

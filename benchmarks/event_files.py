@@ -6,7 +6,6 @@ there are any. Files come from the memory of the operating system, and are check
 
 import argparse
 import io
-import json
 import os
 import struct
 import tempfile
@@ -18,12 +17,13 @@ import numpy as np
 import scipy.io
 import torch
 
+from benchmarks.records import write_json
 from spikeproof.data import Framing
 from spikeproof.data.events.files import read_events
 from spikeproof.data.events.hdf5 import SpikeFile
 from spikeproof.data.events.npz import write_npz
 from spikeproof.data.events.streams import Events, Sensor, checked
-from spikeproof.runs import environment, written_whole
+from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 
 SENSOR = Sensor(height=128, width=128)
@@ -149,10 +149,7 @@ def main() -> None:
             speeds[name] = speed(read) / 1e6
             print(f"{name:36} {speeds[name]:8.1f} million events a second")
     if options.out:
-        with written_whole(options.out) as path:
-            path.write_text(
-                json.dumps({"million_events_a_second": speeds, "environment": as_json(environment())}, indent=1) + "\n"
-            )
+        write_json(options.out, {"million_events_a_second": speeds, "environment": as_json(environment())})
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from torch import nn
 
 from benchmarks.contestants import Ours
 from benchmarks.measure import alternate, keep_freed_memory, saved_bytes
+from benchmarks.records import write_json
 from benchmarks.workloads import Problem, Setting, inference, pgd_step, train_step
 from spikeproof.snn import VGG, Architecture, SmallCNN, SpikingNetwork, WideResNet
 from spikeproof.snn.layers import MeanPool, Norm
-from spikeproof.whole_files import written_whole
 
 NETWORKS: dict[str, tuple[Architecture, int]] = {  # and images in a batch
     "SmallCNN (16, 32, 64)": (SmallCNN(widths=(16, 32, 64)), 64),
@@ -101,8 +101,7 @@ def main() -> None:
                 found[name].append(row)
                 print(json.dumps({"network": name} | row), flush=True)
     if options.out:
-        with written_whole(options.out) as file:
-            file.write_text(json.dumps({"settings": vars(options) | {"out": None}, "found": found}, indent=1) + "\n")
+        write_json(options.out, {"settings": vars(options) | {"out": None}, "found": found})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ bytes. Seconds are of the processor, of all processes, so other programs on the 
 import argparse
 import hashlib
 import io
-import json
 import os
 import resource
 import statistics
@@ -22,9 +21,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.records import write_json
 from spikeproof.data.decoding import Decoder
 from spikeproof.data.image_files import Crop, Images, images_in_files
-from spikeproof.runs import environment, written_whole
+from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 
 SIZE = (500, 375)
@@ -150,9 +150,8 @@ def main() -> None:
             f"memory {epoch.memory_mib[1]:.0f} MiB, {half:.0f} half way, {epoch.memory_mib[-1]:.0f} at the end"
         )
     if options.out:
-        with written_whole(options.out) as path:
-            kept = {"size": SIZE, "kib": kib, "batch": BATCH, "epochs": [asdict(epoch) for epoch in epochs]}
-            path.write_text(json.dumps(kept | {"environment": as_json(environment())}, indent=1) + "\n")
+        kept = {"size": SIZE, "kib": kib, "batch": BATCH, "epochs": [asdict(epoch) for epoch in epochs]}
+        write_json(options.out, kept | {"environment": as_json(environment())})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ backward.
 """
 
 import argparse
-import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Spread, alternate, keep_freed_memory, peak_bytes, saved_bytes
+from benchmarks.records import write_json
 from benchmarks.workloads import CPU, CUDA, QUICK, Problem, Setting
 from spikeproof.attacks import PGD, RFGSM, KullbackLeibler
 from spikeproof.objectives import (
@@ -32,7 +32,7 @@ from spikeproof.objectives import (
     StablePotential,
     Standard,
 )
-from spikeproof.runs import environment, written_whole
+from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 from spikeproof.snn import Network, ReLU, SmallCNN
 
@@ -125,8 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     settings |= {"architecture": str(problem.architecture), "time_steps": problem.steps, "batch": problem.batch}
     show(found)
     where = as_json(environment()) | {"command": "python -m benchmarks.objective_costs"}
-    with written_whole(options.out) as temporary:
-        temporary.write_text(json.dumps({"environment": where, "settings": settings} | found, indent=1) + "\n")
+    write_json(options.out, {"environment": where, "settings": settings} | found)
     Console().print(f"written to {options.out}")
 
 

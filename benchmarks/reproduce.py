@@ -14,13 +14,14 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.records import write_json
 from spikeproof.attacks import FGSM, PGD, Along, Attack, Linf
 from spikeproof.choices import UserError
 from spikeproof.cli.files import recipe_in
 from spikeproof.cli.shipped import SHIPPED
 from spikeproof.evaluation import Protocol, Suite, evaluate
 from spikeproof.progress import bar
-from spikeproof.runs import Run, environment, sha256_of, written_whole
+from spikeproof.runs import Run, environment, sha256_of
 from spikeproof.runs.json_forms import as_json
 from spikeproof.training import Recipe, train
 
@@ -88,9 +89,8 @@ def main(arguments: list[str] | None = None) -> None:
     rows: dict[str, Any] = kept["rows"] if kept.get("settings") == settings else {}
     for path in options.configs:
         rows[path.stem] = row(path, options, rows.get(path.stem, {}))
-        with written_whole(options.out) as temporary:
-            facts = {"environment": as_json(environment()), "settings": settings, "rows": rows}
-            temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        facts = {"environment": as_json(environment()), "settings": settings, "rows": rows}
+        write_json(options.out, facts)
         shown = ", ".join(f"{k} {100 * v:.1f}" for k, v in rows[path.stem]["accuracy"].items() if v is not None)
         Console().print(f"{path.stem}: {shown}", highlight=False, soft_wrap=True)
 

@@ -15,13 +15,14 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.records import write_json
 from spikeproof import Linf, Protocol, Recipe, evaluate, suite_named, train
 from spikeproof.attacks import PGD
 from spikeproof.cli.files import recipe_in
 from spikeproof.evaluation import Verdicts
 from spikeproof.objectives import Adversarial
 from spikeproof.progress import bar
-from spikeproof.runs import environment, written_whole
+from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import IF, LIF, Neuron, ReLU, Triangle
@@ -139,8 +140,7 @@ def main() -> None:
                 continue
             runs.append(judged(known[name], options, seed))
             whole = asked | {"networks": record, "environment": as_json(environment())}
-            with written_whole(options.out) as path:
-                path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+            write_json(options.out, whole)
     Console(width=160).print(table(record), markup=False, highlight=False)
 
 

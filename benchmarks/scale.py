@@ -23,8 +23,9 @@ import torch
 
 import spikeproof as sp
 from benchmarks.measure import Spread, keep_freed_memory
+from benchmarks.records import write_json
 from spikeproof.distributed import Ranks, joined
-from spikeproof.runs import environment, written_whole
+from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 
 WORKS = ("evaluate", "train")
@@ -133,8 +134,7 @@ def main() -> None:
     record |= {work: summary(rows, work) for work in WORKS} | {"environment": around}
     print(json.dumps(record, indent=1))
     if options.out:
-        with written_whole(options.out) as file:
-            file.write_text(json.dumps(record, indent=1) + "\n")
+        write_json(options.out, record)
 
 
 if __name__ == "__main__":

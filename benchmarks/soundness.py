@@ -21,6 +21,7 @@ from scipy.special import ndtr
 from scipy.stats import binom
 from torch import Tensor, nn
 
+from benchmarks.records import write_json
 from spikeproof.attacks import APGD, PGD, Margin
 from spikeproof.certificates import Certificate, GaussianSmoothing, RateCodingL1, RateCodingLinf, Smoothed
 from spikeproof.certificates.shared_thresholds import Enumeration
@@ -28,7 +29,7 @@ from spikeproof.certificates.voting import Voted, lower_bound
 from spikeproof.configs import from_config
 from spikeproof.data import DataSet
 from spikeproof.evaluation.pools import part_of
-from spikeproof.runs import Run, environment, find_runs, written_whole
+from spikeproof.runs import Run, environment, find_runs
 from spikeproof.runs.certificate_files import read_certificates
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
@@ -267,9 +268,8 @@ def check_all(checks: Mapping[str, Callable[[int], Checked]], cases: int, out: P
         kept[name] = found._asdict() | {"processor_seconds": round(time.process_time() - started, 1)}
         Console(width=120).print(f"{name}: {kept[name]}", markup=False, highlight=False)
         if out:
-            with written_whole(out) as path:
-                record = {"checks": kept, "environment": as_json(environment())}
-                path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            record = {"checks": kept, "environment": as_json(environment())}
+            write_json(out, record)
 
 
 def main() -> None:

@@ -6,17 +6,17 @@ of its own under `--folder`; stopped, the command goes on where it was.
 """
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from benchmarks.records import write_json
 from spikeproof.attacks import Linf
 from spikeproof.evaluation import Protocol, evaluate_run, suite_named
 from spikeproof.progress import bar
-from spikeproof.runs import Run, environment, written_whole
+from spikeproof.runs import Run, environment
 from spikeproof.runs.json_forms import as_json
 
 SUITES = ("quick", "habit", "autoattack", "standard", "ensemble19")
@@ -85,8 +85,7 @@ def main() -> None:
             "naive_ensemble": NAIVE,
             "environment": as_json(environment()),
         }
-        with written_whole(options.out) as path:
-            path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(options.out, record)
 
 
 if __name__ == "__main__":

@@ -6,19 +6,19 @@ read. Stopped, the command goes on where it was; what was found is in `--out`, a
 """
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from benchmarks.records import write_json
 from benchmarks.robust_neurons import STANDARD, unbroken
 from spikeproof import Linf, Protocol, Recipe, UserError, evaluate, train
 from spikeproof.choices import fields_of
 from spikeproof.configs import from_config
 from spikeproof.progress import bar
-from spikeproof.runs import environment, written_whole
+from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
 from spikeproof.untrusted.settings import yaml_in
@@ -73,8 +73,7 @@ def main() -> None:
         for seed in range(options.seeds):
             found.setdefault(f"{weight:g}", []).append(judged(recipe, weight, options, seed))
             whole = asked | {"weights": found, "environment": as_json(environment())}
-            with written_whole(options.out) as path:
-                path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+            write_json(options.out, whole)
     console = Console(width=120)
     for name, runs in found.items():
         told = ", ".join(f"{run['robust']:.1f} (clean {run['clean']:.1f})" for run in runs)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from spikeproof.runs import environment, written_whole
+from benchmarks.records import write_json
+from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 
 SHOWN = 12  # failures that are kept in words
@@ -52,5 +53,4 @@ class Journal:
         campaigns = {
             name: vars(tally) | {"ends": dict(sorted(tally.ends.items()))} for name, tally in self.tallies.items()
         }
-        with written_whole(self.path) as temporary:
-            temporary.write_text(json.dumps(about | {"campaigns": campaigns}, indent=1) + "\n", encoding="utf-8")
+        write_json(self.path, about | {"campaigns": campaigns})

@@ -1,7 +1,6 @@
 """The command line: `python -m benchmarks.gpu [--part NAME] [--network FILE] [--minutes 8] [--out FILE]`."""
 
 import argparse
-import json
 import re
 import warnings
 from collections.abc import Callable
@@ -14,7 +13,8 @@ import torch
 from benchmarks.gpu.clock import Clock
 from benchmarks.gpu.parts import PARTS, Row, run
 from benchmarks.gpu.scene import Scene
-from spikeproof.runs import environment, written_whole
+from benchmarks.records import write_json
+from spikeproof.runs import environment
 from spikeproof.runs.environments import processor, version
 from spikeproof.runs.json_forms import as_json
 
@@ -52,8 +52,7 @@ def writer(out: Path, scene: Scene) -> Callable[[dict[str, Row]], None]:
 
     def write(found: dict[str, Row]) -> None:
         say(*list(found.items())[-1])
-        with written_whole(out) as temporary:
-            temporary.write_text(json.dumps(about | {"parts": found}, indent=1) + "\n", encoding="utf-8")
+        write_json(out, about | {"parts": found})
 
     return write
 
