@@ -14,6 +14,7 @@ COMMANDS = {
     "certify": "Prove radii that no attack can break, and write them into the run folders of trained networks.",
     "probe": "Look inside trained networks",
     "compare": "Train every configuration, attack all in the same way, and write one report.",
+    "export": "Write the network of a run as a NIR graph, for another library or for hardware.",
     "report": "Write a report from run folders",
     "configs": "List the configurations and suites that come with spikeproof, or copy some.",
     "list": "Everything that a configuration can name.",

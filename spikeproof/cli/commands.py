@@ -27,11 +27,13 @@ from spikeproof.data import DataSet, PartName
 from spikeproof.data import download as fetch
 from spikeproof.distributed import ALONE, joined, speaks_first
 from spikeproof.evaluation import evaluate_run, probe_run
+from spikeproof.exchange import Simulation, export_nir
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar, shown, silent
 from spikeproof.reports import ranking, write_report
 from spikeproof.reports.forms.written import check_form
 from spikeproof.runs import Run, find_runs, written_whole
+from spikeproof.runs.weights import load_model
 from spikeproof.snn import Neuron
 from spikeproof.snn.foreign import Reduction
 from spikeproof.training import Recipe, Training
@@ -91,6 +93,7 @@ def evaluate(
     mean: str | None = None,
     std: str | None = None,
     reduce: Reduction | None = None,
+    simulation: Simulation | None = None,
     protocol: Path | None = None,
     threat: Threat | None = None,
     eps: str | None = None,
@@ -113,7 +116,8 @@ def evaluate(
 
     Args:
         runs: run folders, or folders of run folders
-        model: package.module:function that builds a network trained elsewhere, and takes no arguments
+        model: package.module:function that builds a network trained elsewhere, and takes no arguments; or a NIR
+            graph, a file that ends in .nir
         weights: its state dict, safetensors or what torch.save wrote (default: the weights that it is built with)
         data: the data set that it is tested on
         out: its run folder (default: runs/FUNCTION)
@@ -121,6 +125,7 @@ def evaluate(
         std: what they were divided by after that
         reduce: how outputs [T, B, K] over time become logits; of a pair (spikes, membrane) the mean or the sum of
             the spikes, or the last membrane
+        simulation: how a NIR graph is run (default: as its metadata say)
         protocol: a YAML file that says how it is done, in the place of the next options but --batch
         threat: what the adversary may do (default: Linf)
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
@@ -141,7 +146,9 @@ def evaluate(
     """
     others = {"part": part, "images": images, "draws": draws, "seed": seed, "attack_precision": attack_precision}
     done = protocol_of(protocol, threat, eps, suite, trust, **others)
-    elsewhere = FromElsewhere(model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce)
+    elsewhere = FromElsewhere(
+        model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce, simulation=simulation
+    )
     with joined(device) as ranks:
         at = ranks.device_of(device)
         found = ranks.of_first(lambda: runs_of(runs or [], elsewhere, at))
@@ -181,6 +188,7 @@ def certify(
     mean: str | None = None,
     std: str | None = None,
     reduce: Reduction | None = None,
+    simulation: Simulation | None = None,
     data: DataSet | None = None,
     out: Path | None = None,
     data_root: Path | None = None,
@@ -204,12 +212,14 @@ def certify(
         part: which part of the data
         batch: passes computed at once (default: 500 on a CPU, else 2000)
         seed: for the draws
-        model: package.module:function that builds a network trained elsewhere, and takes no arguments
+        model: package.module:function that builds a network trained elsewhere, and takes no arguments; or a NIR
+            graph, a file that ends in .nir
         weights: its state dict, safetensors or what torch.save wrote (default: the weights that it is built with)
         mean: what was taken from its training images, of pixels in [0, 1]: a number, or one a channel, with commas
         std: what they were divided by after that
         reduce: how outputs [T, B, K] over time become logits; of a pair (spikes, membrane) the mean or the sum of
             the spikes, or the last membrane
+        simulation: how a NIR graph is run (default: as its metadata say)
         data: the data set that it is tested on
         out: its run folder (default: runs/FUNCTION)
         data_root: folder of the data sets
@@ -218,7 +228,9 @@ def certify(
         quiet: show no progress
     """
     chosen = certificate_of(certificate, sigma=sigma, n=n, alpha=alpha)
-    elsewhere = FromElsewhere(model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce)
+    elsewhere = FromElsewhere(
+        model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce, simulation=simulation
+    )
     if threat is not None and at is None:
         raise UserError("--threat says what --at is a size of: give both, or neither")
     size = replace(threat or chosen.threat(), eps=at) if at is not None else None  # type: ignore[type-var]
@@ -462,6 +474,26 @@ def configs(wanted: list[Path] | None = None, out: Path | None = None) -> None:
         with written_whole(out / name) as temporary:
             copyfile(file, temporary)
         tables.say(str(out / name))
+
+
+def export(
+    run: Path, nir: Path | None = None, for_: str = "nir", trust: bool = False, quiet: bool = False, json: bool = False
+) -> None:
+    """Write the network of a run as a NIR graph, for another library or for hardware.
+
+    What NIR cannot say of it is printed, and stands in the graph's metadata.
+
+    Args:
+        run: run folder of a spiking network
+        nir: the file (default: RUN.nir, in the current folder)
+        for_: who is to read it: spikingjelly, snntorch, norse, or nir for any other
+        trust: use code from outside spikeproof that the run names
+        quiet: print nothing
+        json: print the result as one line of JSON
+    """
+    found = export_nir(load_model(run, trust=trust), nir or Path(f"{run.resolve().name}.nir"), for_)
+    if json or not quiet:
+        tables.show_export(found, json)
 
 
 def report(

@@ -13,13 +13,16 @@ from spikeproof.cli.files import protocol_in, suite_of
 from spikeproof.configs import from_config
 from spikeproof.data import DataSet
 from spikeproof.evaluation import Protocol
-from spikeproof.evaluation.foreign_runs import adopt_foreign
+from spikeproof.evaluation.foreign_runs import adopt_foreign, adopt_graph
+from spikeproof.exchange import Simulation
 from spikeproof.progress import Report, silent
 from spikeproof.reports.wording import listed
 from spikeproof.runs import Run, find_runs
 from spikeproof.runs.records import Epoch, FactoryRecord
 from spikeproof.runs.weights import refuse_untrusted as refuse_untrusted_network
 from spikeproof.untrusted.words import told
+
+NIR = ".nir"  # the end of a graph's name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,7 @@ class FromElsewhere:
     mean: str | None
     std: str | None
     reduce: str | None
+    simulation: Simulation | None = None
 
     @property
     def how(self) -> FactoryRecord:
@@ -56,8 +60,25 @@ def runs_of(runs: list[Path], elsewhere: FromElsewhere, device: torch.device) ->
         raise UserError(f"--model names a network from elsewhere, and {runs[0]} has its own: give one or the other")
     if data is None:
         raise UserError("say with --data what the network is tested on, for example --data CIFAR10")
+    if model.endswith(NIR):
+        return [_run_of_graph(Path(model), elsewhere, data, device)]
+    if elsewhere.simulation is not None:
+        raise UserError(f"--simulation says how a NIR graph is run, and {model} names a function that builds a network")
     out = elsewhere.out or Path("runs") / model.rpartition(":")[2]
     return [adopt_foreign(elsewhere.how, elsewhere.weights, data, out, device=device)]
+
+
+def _run_of_graph(file: Path, elsewhere: FromElsewhere, data: DataSet, device: torch.device) -> Run:
+    """The run folder that a NIR graph gets."""
+    if elsewhere.weights is not None:
+        raise UserError(f"--weights: {file} holds its weights")
+    if elsewhere.reduce is not None:
+        raise UserError(
+            "--reduce: what makes logits of a graph's outputs is --simulation.readout, MeanCurrent if not said"
+        )
+    out = elsewhere.out or Path("runs") / file.stem
+    mean, std = (numbers_of(name, getattr(elsewhere, name)) for name in ("mean", "std"))
+    return adopt_graph(file, elsewhere.simulation, data, out, mean=mean, std=std, device=device)
 
 
 def numbers_of(name: str, text: str | None) -> tuple[float, ...]:

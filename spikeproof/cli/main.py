@@ -20,6 +20,7 @@ COMMANDS: dict[str, Command] = {
     "certify": commands.certify,
     "probe": commands.probe,
     "compare": commands.compare,
+    "export": commands.export,
     "report": commands.report,
     "configs": commands.configs,
     "list": commands.list_names,

@@ -24,6 +24,7 @@ from spikeproof.data.published_files import data_root as folder_of_data
 from spikeproof.evaluation import SUITES
 from spikeproof.evaluation.flags import rows
 from spikeproof.evaluation.told import LOW
+from spikeproof.exchange import Exported
 from spikeproof.objectives import Objective
 from spikeproof.registry import known
 from spikeproof.reports import Estimate, Row
@@ -150,6 +151,15 @@ def show_probes(runs: list[Run], json: bool = False) -> None:
         if numbers := probed(contender):
             table.add_row(escape(contender.row.name), *cells(numbers))
     console.print(table)
+
+
+def show_export(found: Exported, json: bool = False) -> None:
+    """What was written into a NIR graph, and what stays outside it."""
+    if json:
+        return tell(as_json(found) | {"file": str(found.file)})
+    nodes = ", ".join(f"{count} {kind}" for kind, count in found.nodes.items())
+    say(f"{found.file}, for {found.target}: {nodes}")
+    say("\n".join(["outside the graph:", *(f"  {line}" for line in found.outside)]))
 
 
 def show_certificates(runs: list[Run]) -> None:

@@ -83,6 +83,21 @@ class FactoryRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GraphRecord:
+    """``model.json`` of a network that came as a NIR graph, which lies beside it in ``graph.nir``.
+
+    `simulation` says how the graph is run; `mean` and `std` are what pixels were normalised by in its training.
+    """
+
+    FILE: ClassVar[str] = "model.json"
+    graph_sha256: str
+    simulation: Config
+    shape: tuple[int, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Epoch:
     """A line of ``metrics.jsonl``; epoch 0 is a network that did not begin at random, before any training."""
 
@@ -282,7 +297,14 @@ class CertificatesRecord:
     environment: Environment = Environment()
 
 
-Record = RunRecord | VerdictsRecord | ProbesRecord | CertificatesRecord | BuiltRecord | FactoryRecord
+Record = RunRecord | VerdictsRecord | ProbesRecord | CertificatesRecord | BuiltRecord | FactoryRecord | GraphRecord
 AnyRecord = TypeVar(
-    "AnyRecord", RunRecord, VerdictsRecord, ProbesRecord, CertificatesRecord, BuiltRecord, FactoryRecord
+    "AnyRecord",
+    RunRecord,
+    VerdictsRecord,
+    ProbesRecord,
+    CertificatesRecord,
+    BuiltRecord,
+    FactoryRecord,
+    GraphRecord,
 )
