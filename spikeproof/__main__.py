@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "Attack trained networks, and write the verdicts into their run folders.",
     "certify": "Prove radii that no attack can break, and write them into the run folders of trained networks.",
     "probe": "Look inside trained networks",
+    "energy": "Count the operations of trained networks, and how far an attack raises them.",
     "compare": "Train every configuration, attack all in the same way, and write one report.",
     "export": "Write the network of a run as a NIR graph, for another library or for hardware.",
     "report": "Write a report from run folders",

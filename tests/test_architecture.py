@@ -76,6 +76,7 @@ MAY_KNOW = {
 }
 EXCEPTIONS = {
     "attacks/adaptive.py": {"snn"},  # it changes gradient paths
+    "attacks/energy.py": {"snn"},  # it counts operations
     "runs/foreign.py": {"registry"},  # it imports what a user named, as choices of a user are imported
     "runs/weights.py": {"snn", "exchange"},  # it builds the network that the weights belong to
     "attacks/transfer.py": {"snn", "runs"},  # it attacks another network
@@ -143,9 +144,9 @@ NAMES = set(
     AttackLoss Augmentation BPTR BackgroundActivity CIFAR10 CIFAR100 CIFAR10DVS Calibration CarliniWagner
     CellAblation Certificate Certificates Constant Conversion ConvexCombination CornerPattern Cosine
     CrossEntropy Cutout DLIF DLR DSR DVS128Gesture DashPattern DataSet DeepFool DelayL1 DelayL2
-    DeletionSmoothing Diagnosis Digits Direct Distillation Encoder EventDeletion EventDrop EventEdits
-    EventFlips EventFolder Events Exponential Exported FAB FGSM FashionMNIST Filter FilteredNetwork FirstSpike
-    FlipSmoothing FrameFlips FrameL2 FrameLinf FramePattern Framed Frames Framing Gaussian GaussianNoise
+    DeletionSmoothing Diagnosis Digits Direct Distillation Encoder Energy EnergyAttack EventDeletion EventDrop
+    EventEdits EventFlips EventFolder Events Exponential Exported FAB FGSM FashionMNIST Filter FilteredNetwork
+    FirstSpike FlipSmoothing FrameFlips FrameL2 FrameLinf FramePattern Framed Frames Framing Gaussian GaussianNoise
     GaussianRetiming GaussianSmoothing GradedIF GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels
     IF ImageFolder ImageNet Images Internals Interval KullbackLeibler L1 L2 LIF LastPotential Latency
     LearnedBounds Linf MART MLP MNIST Margin MeanCurrent Memory Mixture NCaltech101 NDA NMNIST Network Neuron
@@ -158,10 +159,10 @@ NAMES = set(
     TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin Threat ThresholdBalancing ThresholdGuarding
     Thresholds TinyImageNet Training Transfer Triangle TwinTransfer UniformNoise UniformRetiming UserError VGG
     Verdicts Weights WideResNet adapt ann_twin attack_view augment background_activity can_follow certify
-    certify_run compare convert data_in diagnose download evaluate evaluate_run export_nir has_spikes hot_pixels
-    import_nir load_model potential_perturbation predict probe probe_run qte quantised_activity read_events read_gestures
-    recall record remembered rewritten suite_named told_apart train usual_recipes view without_statistics
-    write_events write_report
+    certify_run compare convert data_in diagnose download energy energy_of_run evaluate evaluate_run export_nir has_spikes
+    hot_pixels import_nir load_model potential_perturbation predict probe probe_run qte quantised_activity
+    read_events read_gestures recall record remembered rewritten suite_named told_apart train usual_recipes view
+    without_statistics write_events write_report
     """.split()  # noqa: SIM905
 )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Annotated, Literal
 
-from spikeproof.attacks import EventFlips, Linf, Threat
+from spikeproof.attacks import Attack, EnergyAttack, EventFlips, Linf, Threat
 from spikeproof.certificates import Certificate, GaussianSmoothing, certify_run
 from spikeproof.choices import AtLeast, Count, Seed, Steps, UserError
 from spikeproof.cli import tables
@@ -26,7 +26,7 @@ from spikeproof.conversion import Calibration, Conversion
 from spikeproof.data import DataSet, PartName
 from spikeproof.data import download as fetch
 from spikeproof.distributed import ALONE, joined, speaks_first
-from spikeproof.evaluation import evaluate_run, probe_run
+from spikeproof.evaluation import energy_of_run, evaluate_run, probe_run
 from spikeproof.exchange import Simulation, export_nir
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar, shown, silent
@@ -361,6 +361,61 @@ def probe(
                 trust=trust,
             )
     tables.show_probes([Run(run.path) for run in found], json)
+
+
+def energy(
+    runs: list[Path],
+    threat: Threat | None = None,
+    eps: str | None = None,
+    attack: Attack = EnergyAttack(),
+    images: Count = 256,
+    part: PartName = "test",
+    batch: Count = 64,
+    seed: Seed = 0,
+    data_root: Path | None = None,
+    device: str | None = None,
+    trust: bool = False,
+    quiet: bool = False,
+    json: bool = False,
+) -> None:
+    """Count the operations of trained networks, and how far an attack raises them.
+
+    Args:
+        runs: run folders, or folders of run folders
+        threat: what the adversary may do (default: Linf)
+        eps: its radius in pixel units (default: the threat's own, 8/255 for Linf)
+        attack: what raises the operations
+        images: how many images, from the first on
+        part: which part of the data
+        batch: images looked at at once
+        seed: for the random perturbation
+        data_root: folder of the data sets
+        device: cpu, cuda, cuda:1, ...
+        trust: use code from outside spikeproof that a run or an option names
+        quiet: show no progress
+        json: print the result as one line of JSON
+    """
+    (allowed, *others) = threats_of(threat or Linf(), eps)
+    if others:
+        raise UserError(f"the energy is measured at one eps, not {eps}")
+    found = find_runs(runs)
+    refuse_untrusted(found, trust)
+    with shown(heard(quiet), "energy") as report:
+        for number, run in enumerate(found):
+            report(run.name, number, len(found))
+            energy_of_run(
+                run,
+                allowed,
+                attack=attack,
+                images=images,
+                part=part,
+                batch=batch,
+                seed=seed,
+                data_root=data_root,
+                device=device,
+                trust=trust,
+            )
+    tables.show_energy([Run(run.path) for run in found], json)
 
 
 def compare(

@@ -19,6 +19,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": commands.evaluate,
     "certify": commands.certify,
     "probe": commands.probe,
+    "energy": commands.energy,
     "compare": commands.compare,
     "export": commands.export,
     "report": commands.report,

@@ -1,6 +1,7 @@
 """What do the tests of NIR graphs share? Small networks whose layers fire, and graphs made by hand."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def graph(tmp_path: Path) -> Callable[..., Path]:
         listed |= {f"{type(node).__name__.lower()}_{number}": node for number, node in enumerate(nodes)}
         listed["output"] = nir.Output({"output": np.array([out])})
         names = list(listed)
-        edges = more.pop("edges", list(zip(names, names[1:], strict=False)))
+        edges = more.pop("edges", list(pairwise(names)))
         file = tmp_path / "made.nir"
         nir.write(file, nir.NIRGraph(listed, edges, **more))
         return file

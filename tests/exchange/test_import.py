@@ -96,7 +96,7 @@ def test_a_node_that_cannot_be_simulated_is_named(node: Any, says: str, graph: W
 
 def test_what_is_no_graph_of_a_classifier_is_refused(graph: Write, tmp_path: Path) -> None:
     cycle = [("input", "affine_0"), ("affine_0", "lif_1"), ("lif_1", "affine_0"), ("lif_1", "output")]
-    with pytest.raises(sp.UserError, match="its nodes form a cycle, .*affine_0"):
+    with pytest.raises(sp.UserError, match=r"its nodes form a cycle, .*affine_0"):
         sp.import_nir(graph(affine(4), lif(), out=4, edges=cycle))
     with pytest.raises(sp.UserError, match="there is no file"):
         sp.import_nir(tmp_path / "none.nir")
