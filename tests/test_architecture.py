@@ -159,8 +159,8 @@ NAMES = set(
     TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin Threat ThresholdBalancing ThresholdGuarding
     Thresholds TinyImageNet Training Transfer Triangle TwinTransfer UniformNoise UniformRetiming UserError VGG
     Verdicts Weights WideResNet adapt ann_twin attack_view augment background_activity can_follow certify
-    certify_run compare convert data_in diagnose download energy energy_of_run evaluate evaluate_run export_nir has_spikes
-    hot_pixels import_nir load_model potential_perturbation predict probe probe_run qte quantised_activity
+    certify_run compare convert data_in diagnose download energy energy_of_run evaluate evaluate_run export_nir
+    has_spikes hot_pixels import_nir load_model potential_perturbation predict probe probe_run qte quantised_activity
     read_events read_gestures recall record remembered rewritten suite_named told_apart train usual_recipes view
     without_statistics write_events write_report
     """.split()  # noqa: SIM905

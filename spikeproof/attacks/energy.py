@@ -14,6 +14,7 @@ from spikeproof.choices import Count, Positive
 from spikeproof.snn import GradientPath, Triangle, can_follow, has_spikes, view
 from spikeproof.snn.operations import Call, weights_called
 
+SMALL = 0.1  # an activation of an ANN of this size counts a half
 LOAD = 0  # the first answer of a `Loaded` network; its classes follow
 
 
@@ -23,7 +24,7 @@ class EnergyAttack(Attack):
 
     With `keep_class` the class stays `y`, so `y` should be what the network says of the image. What is climbed is the
     sum of what enters each layer of weights but the first, which sees the image, times its fan-out. Its gradient goes
-    through the spikes along `gradient` (None: the network's own path). Activations of an ANN count by their size.
+    through the spikes along `gradient` (None: the network's own path). Activations a of an ANN count as a / (a + 0.1).
     `relative_step` is the step size in units of eps (default 2.5 / steps). The image itself is the start, and the
     first candidate. Source of the idea: Shumailov et al., EuroS&P 2021 (sponge examples), and for spiking networks
     Krithivasan et al., DAC 2022.
@@ -82,8 +83,8 @@ class Loaded(nn.Module):
             if call.name == calls[0].name:
                 continue
             fan_out, whole = self._fan_out(call)
-            load = load + call.per_image(call.input.abs(), fan_out.to(logits.dtype), len(x))
-            most += whole * call.rows / len(x)
+            load = load + call.per_image(_size(call), fan_out.to(logits.dtype), len(x))
+            most += whole * (call.pooled or 1) * call.rows / len(x)
         return torch.cat([load.unsqueeze(1) / (most or 1), logits - logits.detach().amax(1, keepdim=True) - 1], 1)
 
     def _fan_out(self, call: Call) -> tuple[Tensor, float]:
@@ -92,3 +93,9 @@ class Loaded(nn.Module):
             found = call.fan_out()
             self.fan_outs[key] = found, float(found.sum())
         return self.fan_outs[key]
+
+
+def _size(call: Call) -> Tensor:
+    """For each entry of the input, how many spikes it stands for; or nearly 1 for a large activation of an ANN."""
+    size = call.input.abs()
+    return size / (size + SMALL) if call.pooled is None else size * call.pooled
