@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks.gpu.costs import seconds_an_epoch
-from benchmarks.gpu.record import TINY, trained_for
+from benchmarks.gpu.record import TINY, trained_and_judged
 from benchmarks.gpu.scene import Scene
-from benchmarks.gpu.three_suites import verdicts
 from spikeproof.attacks import Linf, Threat
 from spikeproof.choices import Choice, fields_of
 from spikeproof.cli.files import recipe_in
-from spikeproof.training import Recipe, train
+from spikeproof.training import Recipe
 
 SYSTEMS = ("sparse_gradient", "sparse_gradient_adversarial", "stable_potential", "converted", "rsc")
 RADIUS = Linf(6 / 255)  # what trains on adversarial images trains at this
@@ -24,12 +23,7 @@ def rows(scene: Scene) -> Iterator[dict[str, Any]]:
     """For each system what training took, and a verdict of each suite."""
     for system in ("tiny",) if scene.tiny else SYSTEMS:
         recipe = TINY if scene.tiny else within(BUDGET, alike(recipe_in(Path("cifar10", f"wrn16_{system}"))), scene)
-        folder = scene.runs / system
-        model = train(recipe, folder, data_root=scene.data_root, device=scene.device, progress=scene.clock.check)
-        ann = {"ann_seconds": trained_for(folder / "ann")} if recipe.ann else {}
-        epochs = {"epochs": recipe.training.epochs} | ({"ann_epochs": recipe.ann.training.epochs} if recipe.ann else {})
-        yield {"system": system, "training_seconds": trained_for(folder)} | ann | epochs
-        yield from verdicts(system, model.to(scene.device), recipe.data, scene)
+        yield from trained_and_judged(system, recipe, scene)
 
 
 def alike(recipe: Recipe) -> Recipe:
