@@ -9,9 +9,9 @@ from spikeproof.choices import UserError
 
 
 class Graph(nn.Module):
-    """Layers ``[T, B, ...]`` by name, and `before`, the layers whose sum each takes; the first takes the input.
+    """Layers ``[T, B, ...]`` by name, and `before`, the layers whose sum each takes, in the order of computation.
 
-    `before` is in the order of computation. The last is the output.
+    The first takes the input, and the last gives the output.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module], before: Mapping[str, tuple[str, ...]]) -> None:

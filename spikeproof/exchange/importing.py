@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from spikeproof.choices import UserError
@@ -42,7 +41,8 @@ def import_nir(
     graph = _read(file)
     how = simulation or _said(graph, file, trust)
     try:
-        body, inputs, classes = _body(graph, how, shape)
+        classes = _classes(graph)
+        body, inputs = _fitted(graph, how, shape and tuple(shape))
     except UserError as error:
         raise UserError(f"{file}: {error}") from error
     channels = inputs[-3]
@@ -80,28 +80,47 @@ def _said(graph: Any, file: Path, trust: bool) -> Simulation:
         raise UserError(f"{file}: the simulation in its metadata cannot be read: {said}") from error
 
 
-def _body(graph: Any, how: Simulation, shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...], int]:
-    """The graph's layers, the shape of its images, and its number of classes."""
-    kinds = {name: type(node).__name__ for name, node in graph.nodes.items()}
-    first, last = ([name for name, kind in kinds.items() if kind == wanted] for wanted in ("Input", "Output"))
-    if len(first) != 1 or len(last) != 1:
-        raise UserError(f"it has {len(first)} inputs and {len(last)} outputs, and a network has one of each")
+def _body(graph: Any, how: Simulation) -> Graph:
+    """The layers of the graph's nodes, under names that torch allows."""
     layers = {name: layer_of(name, node, how) for name, node in graph.nodes.items()}
-    before = ordered(layers, graph.edges)
-    if loose := [name for name, sources in before.items() if not sources and name != first[0]]:
-        raise UserError(f"no edge leads to {', '.join(map(repr, loose))}")
+    before = ordered(layers, graph.edges)  # nir itself gives whatever is loose an input and an output
     plain = {name: f"{number}_{name}".replace(".", "_") for number, name in enumerate(before)}
     named = {plain[name]: tuple(plain[source] for source in sources) for name, sources in before.items()}
-    body: nn.Module = Graph({plain[name]: layers[name] for name in before}, named)
-    wanted = tuple(int(n) for n in np.atleast_1d(graph.nodes[first[0]].input_type["input"]))
-    inputs = tuple(shape or (wanted if len(wanted) == 3 else (1, 1, *wanted)[-3:]))
-    if inputs[-3:] != wanted:
-        if math.prod(inputs[-3:]) != math.prod(wanted) or len(wanted) != 1:
-            raise UserError(f"it takes {list(wanted)}, and the images are {list(inputs[-3:])}")
-        body = nn.Sequential(PerStep(nn.Flatten()), body)
-    if how.encoder.framed and len(inputs) == 3:
-        inputs = (how.steps, *inputs)
-    outputs = graph.nodes[last[0]].output_type["output"]
+    return Graph({plain[name]: layers[name] for name in before}, named)
+
+
+def _only(graph: Any, kind: str) -> str:
+    """The name of the one node of this kind."""
+    found = [name for name, node in graph.nodes.items() if type(node).__name__ == kind]
+    if len(found) != 1:
+        raise UserError(f"it has {len(found)} nodes of kind {kind}, and a network has one")
+    return found[0]
+
+
+def _fitted(graph: Any, how: Simulation, shape: tuple[int, ...] | None) -> tuple[nn.Module, tuple[int, ...]]:
+    """The body for data of `shape`, which a graph of flat inputs takes too, and that shape."""
+    wanted = _axes(graph.nodes[_only(graph, "Input")].input_type["input"])
+    body = _body(graph, how)
+    if shape is None:
+        shape = wanted if len(wanted) == 3 else (1, 1, *wanted)[-3:]
+        return _flat_first(body, wanted), (how.steps, *shape) if how.encoder.framed else shape
+    if shape[-3:] == wanted:
+        return body, shape
+    if len(wanted) != 1 or math.prod(shape[-3:]) != wanted[0]:
+        raise UserError(f"it takes {list(wanted)}, and the images are {list(shape[-3:])}")
+    return _flat_first(body, wanted), shape
+
+
+def _flat_first(body: nn.Module, wanted: tuple[int, ...]) -> nn.Module:
+    return body if len(wanted) > 1 else nn.Sequential(PerStep(nn.Flatten()), body)
+
+
+def _classes(graph: Any) -> int:
+    outputs = _axes(graph.nodes[_only(graph, "Output")].output_type["output"])
     if len(outputs) != 1:
-        raise UserError(f"its output is {list(map(int, outputs))}, and logits are one number a class")
-    return body, inputs, int(torch.as_tensor(outputs)[0])
+        raise UserError(f"its output is {list(outputs)}, and logits are one number a class")
+    return outputs[0]
+
+
+def _axes(shape: Any) -> tuple[int, ...]:
+    return tuple(int(size) for size in np.atleast_1d(shape))

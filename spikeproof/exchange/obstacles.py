@@ -47,6 +47,10 @@ def _reasons(layer: nn.Module, consumer: Consumer) -> Iterator[str]:
         yield from _of_neurons(layer, consumer)
     if isinstance(layer, nn.Conv2d):
         yield from _of_convolutions(layer, consumer)
+    if isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size not in (1, (1, 1)):
+        yield "a pooling to another size than 1x1 has no node in NIR; one with a fixed kernel has"
+    if isinstance(layer, nn.AvgPool2d) and (layer.ceil_mode or layer.divisor_override or not layer.count_include_pad):
+        yield "NIR's pooling rounds sizes down and counts the padding; this one does not"
     if isinstance(layer, BRANCHED) and not consumer.branches:
         yield (
             f"{consumer.title} adds the branches of a residual block before both are computed (nirtorch.load); "

@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
 import torch
@@ -12,8 +13,6 @@ from torch import nn
 
 import spikeproof as sp
 from spikeproof.randomness import seeded
-
-nir = pytest.importorskip("nir")
 
 ARCHITECTURES = {
     "MLP": sp.MLP(hidden=(24, 24)),
@@ -54,10 +53,10 @@ def images() -> torch.Tensor:
 def graph(tmp_path: Path) -> Callable[..., Path]:
     """Writes the nodes, one behind the other, between an input and an output; returns the file."""
 
-    def write(*nodes: Any, shape: tuple[int, ...] = (4,), out: int = 3, **more: Any) -> Path:
+    def write(*nodes: Any, shape: tuple[int, ...] = (4,), out: int | list[int] = 3, **more: Any) -> Path:
         listed = {"input": nir.Input({"input": np.array(shape)})}
         listed |= {f"{type(node).__name__.lower()}_{number}": node for number, node in enumerate(nodes)}
-        listed["output"] = nir.Output({"output": np.array([out])})
+        listed["output"] = nir.Output({"output": np.atleast_1d(out)})
         names = list(listed)
         edges = more.pop("edges", list(pairwise(names)))
         file = tmp_path / "made.nir"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+import nir
 import pytest
 from torch import nn
 
@@ -12,8 +13,6 @@ import spikeproof as sp
 from spikeproof.cli import main
 from spikeproof.snn.layers import PerStep
 from tests.exchange.conftest import Made
-
-nir = pytest.importorskip("nir")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +49,25 @@ def test_all_reasons_are_told_at_once(network: Made, tmp_path: Path) -> None:
     reasons = ("no pooling by the maximum", "a soft reset cannot be said", "a charge of 0.5", "takes no leak of 0")
     assert len(said) == 5
     assert all(any(reason in line for line in said) for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        (nn.AdaptiveAvgPool2d(2), "a pooling to another size than 1x1"),
+        (nn.AvgPool2d(2, ceil_mode=True), "rounds sizes down"),
+        (nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular"), "not by 'circular'"),
+        (nn.Conv2d(2, 2, 1, groups=2), "takes no convolution in groups, and this one has 2"),
+        (nn.Softmax(1), "Softmax has no node in NIR"),
+    ],
+)
+def test_a_layer_of_one_s_own_that_cannot_be_said_is_named(
+    layer: nn.Module, says: str, network: Made, tmp_path: Path
+) -> None:
+    model = network()
+    model.body.insert(0, PerStep(layer))
+    with pytest.raises(sp.UserError, match=f"body.0.0: .*{says}"):
+        sp.export_nir(model, tmp_path / "graph.nir", "spikingjelly")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nir
 import numpy as np
 import pytest
 import torch
@@ -14,7 +15,6 @@ from spikeproof.exchange.importing import simulation_in
 from spikeproof.runs import Run
 from tests.exchange.conftest import Made
 
-nir = pytest.importorskip("nir")
 Write = Callable[..., Path]
 EVALUATION = ("--data", "Digits", "--suite", "quick", "--eps", "0.05", "--images", "20", "--quiet")
 
@@ -98,6 +98,14 @@ def test_what_is_no_graph_of_a_classifier_is_refused(graph: Write, tmp_path: Pat
     cycle = [("input", "affine_0"), ("affine_0", "lif_1"), ("lif_1", "affine_0"), ("lif_1", "output")]
     with pytest.raises(sp.UserError, match=r"its nodes form a cycle, .*affine_0"):
         sp.import_nir(graph(affine(4), lif(), out=4, edges=cycle))
+    loose = [("input", "affine_0"), ("affine_0", "output"), ("lif_1", "output")]
+    with pytest.raises(sp.UserError, match="it has 2 nodes of kind Input, and a network has one"):
+        sp.import_nir(graph(affine(4), lif(), out=4, edges=loose, type_check=False))
+    nowhere = [("input", "affine_0"), ("affine_0", "output"), ("input", "lif_1")]
+    with pytest.raises(sp.UserError, match="it has 2 nodes of kind Output, and a network has one"):
+        sp.import_nir(graph(affine(4), lif(), out=4, edges=nowhere, type_check=False))
+    with pytest.raises(sp.UserError, match=r"its output is \[1, 2, 2\], and logits are one number a class"):
+        sp.import_nir(graph(nir.Scale(np.ones((1, 2, 2), np.float32)), shape=(1, 2, 2), out=[1, 2, 2]))
     with pytest.raises(sp.UserError, match="there is no file"):
         sp.import_nir(tmp_path / "none.nir")
     (tmp_path / "text.nir").write_text("no graph")

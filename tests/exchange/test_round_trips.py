@@ -82,6 +82,19 @@ def test_what_our_export_says_is_read_again(network: Made, images: torch.Tensor,
     torch.testing.assert_close(other(images), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_event_frames_go_the_same_way(tmp_path: Path) -> None:
+    chosen = sp.Network(architecture=ARCHITECTURES["SmallCNN"], neuron=NEURONS["IF"], encoder=sp.Frames())
+    model = chosen.build((3, 2, 8, 8), 5).eval()
+    sp.export_nir(model, tmp_path / "graph.nir")
+    other = sp.import_nir(tmp_path / "graph.nir")
+    frames = torch.poisson(torch.full((4, 3, 2, 8, 8), 0.4), generator=torch.Generator().manual_seed(0))
+    assert other.shape == (3, 2, 8, 8)
+    assert model(frames).std() > 0
+    torch.testing.assert_close(other(frames), model(frames), rtol=1e-4, atol=1e-5)
+    with pytest.raises(sp.UserError, match="3 time steps"):
+        sp.import_nir(tmp_path / "graph.nir", shape=(5, 2, 8, 8))(frames.repeat(1, 2, 1, 1, 1)[:, :5])
+
+
 def test_its_gradient_is_that_of_the_network(network: Made, images: torch.Tensor, tmp_path: Path) -> None:
     model = network("WideResNet")
     sp.export_nir(model, tmp_path / "graph.nir")
