@@ -37,6 +37,7 @@ from spikeproof.runs.records import Epoch, ProbesRecord
 from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, Readout
 from spikeproof.training import Optimiser, Schedule
 from spikeproof.untrusted.words import printable, short_error
+from spikeproof.zoo import Card
 
 NORMALISATION = "Images lie in [0, 1]; if the network was trained on normalised images,"
 
@@ -201,6 +202,19 @@ def show_configs(about: dict[str, str]) -> None:
     table = Table(show_header=False, box=None)
     for name, said in about.items():
         table.add_row(name, escape(said))
+    console.print(table)
+
+
+def show_zoo(found: tuple[Card, ...], json: bool = False) -> None:
+    """The networks of a zoo: what they are, and what they reached."""
+    if json:
+        return tell({"networks": [as_json(card) for card in found]})
+    table = Table("network", "", "clean", "robust", "images", "kB", box=None, header_style="bold")
+    for card in found:
+        robust = [f"{label}: {share.value:.1%}" for label, share in card.robust_accuracy.items()] or [card.status]
+        size = f"{card.bytes / 1000:.0f}"
+        clean = f"{card.clean_accuracy.value:.1%}"
+        table.add_row(escape(card.name), escape(card.about), clean, escape(", ".join(robust)), str(card.images), size)
     console.print(table)
 
 
