@@ -14,7 +14,7 @@ from spikeproof.reports import wording
 from spikeproof.reports.figures.drawings import SERIES
 from spikeproof.reports.leaderboard.boards import Board, Refused, boards_of
 from spikeproof.reports.leaderboard.entries import as_listed
-from spikeproof.whole_files import written_whole
+from spikeproof.runs import written_whole
 
 FORMS = Path(__file__).parents[1] / "forms"
 
