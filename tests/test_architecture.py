@@ -155,8 +155,8 @@ NAMES = set(
     Schedule Selection Sensor SharedThresholds Sigmoid Slope SmallCNN Smoothed SparseAttack SparseGradient
     SpikeFile SpikeFool SpikeRetiming SpikingNetwork SpikingResNet Square StablePotential Standard
     StatefulNeuron SteepestRetiming Step StraightThrough Suite SynapticLIF TRADES Targeted
-    TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin Threat ThresholdBalancing ThresholdGuarding
-    Thresholds TinyImageNet Training Transfer Triangle TwinTransfer UniformNoise UniformRetiming UserError VGG
+    TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin TensorBoard Threat ThresholdBalancing ThresholdGuarding
+    Thresholds TinyImageNet Tracked Training Transfer Triangle TwinTransfer UniformNoise UniformRetiming UserError VGG
     Verdicts Weights WideResNet adapt ann_twin attack_view augment background_activity can_follow cards certify
     certify_run compare convert data_in diagnose download evaluate evaluate_run has_spikes hot_pixels
     load load_model potential_perturbation predict probe probe_run qte quantised_activity read_events read_gestures

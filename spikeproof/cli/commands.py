@@ -36,7 +36,7 @@ from spikeproof.reports.leaderboard import write_leaderboard
 from spikeproof.runs import Run, find_runs, written_whole
 from spikeproof.snn import Neuron
 from spikeproof.snn.foreign import Reduction
-from spikeproof.training import Recipe, Training
+from spikeproof.training import Recipe, TensorBoard, Training
 from spikeproof.training import train as train_recipe
 from spikeproof.training.converted_runs import FINE_TUNED, FINE_TUNING, converted_recipe, train_converted
 from spikeproof.zoo import cards, write_zoo
@@ -52,6 +52,7 @@ def train(
     download: bool = False,
     device: str | None = None,
     workers: Annotated[int, AtLeast(0)] | None = None,
+    tensorboard: Path | None = None,
     trust: bool = False,
     quiet: bool = False,
     json: bool = False,
@@ -65,6 +66,7 @@ def train(
         download: fetch the data set where it is missing
         device: cpu, cuda, cuda:1, ... (default: cuda where there is one)
         workers: processes that decode images in files (default: one a core, but for one)
+        tensorboard: folder for the curves of TensorBoard
         trust: use code from outside spikeproof that the recipe names
         quiet: show no progress
         json: print the result as one line of JSON
@@ -72,6 +74,7 @@ def train(
     if download and speaks_first():
         fetch(recipe.data, data_root)
     folder = out or Path("runs") / recipe.name
+    tracker = None if tensorboard is None else TensorBoard(tensorboard)
     with joined(device) as ranks:
         train_recipe(
             recipe,
@@ -81,6 +84,7 @@ def train(
             workers=workers,
             ranks=ranks,
             progress=heard(quiet),
+            tracker=tracker,
         )
         if ranks.first:
             tables.show_training(folder, kept(folder), json)
