@@ -188,13 +188,11 @@ def test_damage_is_never_another_error(layout: Layout, tmp_path: Path) -> None:
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
-    assert SUFFIXES == (".bin", ".aedat", ".dat", ".npz", ".mat", ".raw")
+    assert SUFFIXES == (".bin", ".aedat", ".dat", ".npz", ".mat", ".raw", ".aedat4", ".hdf5")
     for suffix in SUFFIXES:
         refused(tmp_path / f"nowhere{suffix}", "there is no such file", NMNIST)
-    refused(tmp_path / "a.rar", r"unknown suffix '.rar'; recordings are .bin, .aedat, .dat, .npz, .mat, .raw")
-    refused(tmp_path / "a.aedat4", r"it is AEDAT 4, which is not read: make an .npz of it: .* with dv-processing")
-    refused(saved(tmp_path / "a.aedat", b"#!AER-DAT4.0\r\n"), r"AEDAT 4.0 is not read: make an .npz of it")
-    refused(saved(tmp_path / "b.aedat", b"#!AER-DAT3.0\r\n"), r"AEDAT 3.0 is not read; 2.0 and 3.1 are")
+    refused(tmp_path / "a.rar", r"unknown suffix '.rar'; recordings are .bin, .aedat, .dat, .npz, .mat, .raw, .aedat4")
+    refused(saved(tmp_path / "b.aedat", b"#!AER-DAT3.0\r\n"), r"AEDAT 3.0 is not read; 2.0, 3.1 and 4.0 are")
     refused(tmp_path / "a.csv", "it is a table: read it with numpy.loadtxt")
 
 
