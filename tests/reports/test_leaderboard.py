@@ -66,6 +66,7 @@ def test_each_protocol_has_a_page_the_best_first(sent: Path, tmp_path: Path) -> 
     assert "A. Strong, ICLR 2027" in page.text
     assert ("a", "href", "https://example.org/a") in page.attributes
     assert "No gradient." in " ".join(page.row("blind"))
+    assert "The suite quick is weaker than standard" in page.text
     index = Page(tmp_path / "site" / "index.html")
     assert {f"{board.name}.html" for board in boards} < {
         value for tag, name, value in index.attributes if name == "href"
@@ -160,6 +161,13 @@ def test_only_what_was_evaluated_by_the_protocol_that_is_asked_for(
     asked = ["--protocol", str(tmp_path / "protocol.yaml"), "--out", str(tmp_path / "none")]
     assert "there is nothing to list, of 3 records" in fails("leaderboard", str(tmp_path / "sent"), *asked)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_suite_for_a_claim_has_no_warning(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("claimed", folder="sent/claimed")
+    reread(run, "verdicts.json", suite=run.read_json("verdicts.json")["suite"] | {"name": "standard"})
+    (board,), _ = write_leaderboard([tmp_path / "sent"], tmp_path / "site")
+    assert "is weaker than" not in Page(tmp_path / "site" / f"{board.name}.html").text
 
 
 def test_pages_are_self_contained_and_each_table_has_a_caption(sent: Path, tmp_path: Path) -> None:

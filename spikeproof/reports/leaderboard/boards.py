@@ -17,6 +17,7 @@ from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run
 from spikeproof.runs.ties import WEIGHTS
 
+STRONG = ("standard", "exhaustive", "events_standard")  # of our suites, those for a claim
 BESIDE = (Submission.FILE, "index.json", "entries.json", "package.json")  # JSON files that are no records
 
 
@@ -39,6 +40,11 @@ class Board:
     def labels(self) -> list[str]:
         """Of the threats, from the smallest on; all in one where no network has a number."""
         return next((list(entry.robust) for entry in self.entries if entry.robust), [self.facets[THREATS]])
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether the suite is one for a claim, by its name."""
+        return self.facets[SUITE] in STRONG
 
     @property
     def name(self) -> str:
