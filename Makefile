@@ -18,13 +18,14 @@ compare-all: .venv/ready
 	$(BIN)/spikeproof compare digits --suite quick --eps 0.05,0.1,0.15 --out runs/digits
 
 # Every number of docs/results.md: two networks at a time, one thread each. Stopped, it goes on where it was.
-COMPARED := standard adversarial rat converted rsc stable_potential sparse_gradient sparse_gradient_adversarial
-SETTINGS := --draws 4 --suite three_slopes
+COMPARED := ann standard adversarial rat converted rsc stable_potential sparse_gradient sparse_gradient_adversarial \
+	soft_reset
+SETTINGS := --draws 4 --images 500 --seeds 3
 
 results: results/cifar10_small.json results/fashion_mnist.json
 
-results/cifar10_small.json: MEASURED := 2/255,4/255,8/255 --images 500 --seeds 3
-results/fashion_mnist.json: MEASURED := 0.05,0.1 --images 200 --seeds 2
+results/cifar10_small.json: MEASURED := 8/255
+results/fashion_mnist.json: MEASURED := 0.1
 results/%.json: .venv/ready
 	printf '%s\n' $(COMPARED:%=$*/%) | OMP_NUM_THREADS=1 xargs -P 2 -I{} \
 		$(BIN)/spikeproof compare {} --out runs/$* --eps $(MEASURED) $(SETTINGS)

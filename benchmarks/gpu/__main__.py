@@ -29,9 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device here: --device cpu --tiny shows that every part runs")
     warnings.filterwarnings("ignore", module="torch|spikingjelly|snntorch")
-    chosen = [part for part in PARTS if part.name in (options.part or [part.name])]
+    chosen = [part for part in PARTS if (part.name in options.part if options.part else part.usual)]
     clock = Clock(60 * options.minutes)
-    scene = Scene(device, clock, options.tiny, options.network, options.data_root)
+    scene = Scene(device, clock, options.tiny, options.network, options.data_root, options.runs)
     out = options.out or Path("results", "gpu", f"{card(device)}-{datetime.now(UTC):%Y-%m-%d}.json")
     found = run(chosen, scene, writer(out, scene))
     print(f"written to {out}, after {clock.passed:.0f} s")
@@ -88,7 +88,12 @@ def versions() -> dict[str, str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description="what is true of spikeproof on a GPU")
     names = [part.name for part in PARTS]
-    parser.add_argument("--part", action="append", choices=names, help="only this one; may be given several times")
+    parser.add_argument(
+        "--part",
+        action="append",
+        choices=names,
+        help="only this one; may be given several times (record and seeds run only if named)",
+    )
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, ..., or cpu")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes: does every part run? (no meaningful numbers)")
     parser.add_argument(
@@ -96,6 +101,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--network", type=Path, metavar="FILE", help="weights of a robust network for CIFAR-10, FILE.json beside them"
+    )
+    parser.add_argument(
+        "--runs", type=Path, metavar="FOLDER", default=Scene.runs, help="where networks that are trained stay"
     )
     parser.add_argument("--data-root", type=Path, metavar="FOLDER", help="the data sets (default: SPIKEPROOF_DATA)")
     parser.add_argument(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.gpu import ceilings, certify, controls, equality, peers, robust_training, steps, verdict
+from benchmarks.gpu import ceilings, certify, controls, equality, peers, record, robust_training, seeds, steps, verdict
 from benchmarks.gpu.clock import OutOfTime
 from benchmarks.gpu.scene import Scene
 from spikeproof.choices import UserError
@@ -19,13 +19,15 @@ SURPLUS = 0.05  # of the time is kept for a last row that takes longer than was 
 class Part:
     """What `rows` measures. `share` of the time is its own, and what the parts before it left.
 
-    `least` are the seconds that it needs at full size before it can say anything.
+    `least` are the seconds that it needs at full size before it can say anything. What is not `usual` wants all of the
+    time, and runs only where it is named.
     """
 
     name: str
     rows: Callable[[Scene], Iterator[Row]]
     share: float
     least: float
+    usual: bool = True
 
 
 PARTS = (
@@ -37,6 +39,8 @@ PARTS = (
     Part("certify", certify.rows, 0.06, 20),
     Part("controls", controls.rows, 0.11, 30),
     Part("peers", peers.rows, 0.12, 40),
+    Part("record", record.rows, 1.0, 60, usual=False),
+    Part("seeds", seeds.rows, 1.0, 60, usual=False),
 )
 
 
@@ -48,8 +52,8 @@ def run(parts: Sequence[Part], scene: Scene, keep: Callable[[dict[str, Row]], No
     for part in parts:
         until += part.share / total * clock.seconds * (1 - SURPLUS)
         clock.deadline = until
-        for record in watched(part, scene):
-            found[part.name] = record
+        for row in watched(part, scene):
+            found[part.name] = row
             keep(found)
     return found
 

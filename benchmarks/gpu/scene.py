@@ -19,6 +19,7 @@ class Scene:
     tiny: bool = False
     network: Path | None = None  # weights of a robust network, its model.json beside them
     data_root: Path | None = None
+    runs: Path = Path("runs", "gpu")  # where networks that are trained stay, to go on with
 
     @cached_property
     def ceilings(self) -> Ceilings:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from benchmarks.agreement import Disagreement
-from benchmarks.gpu import equality, robust_training, verdict
+from benchmarks.gpu import costs, equality, record, robust_training, seeds, verdict
 from benchmarks.gpu.__main__ import card, main
 from benchmarks.gpu.ceilings import Ceilings
 from benchmarks.gpu.clock import Clock, OutOfTime
@@ -21,6 +22,7 @@ from benchmarks.gpu.floors import Work, floor, work_of
 from benchmarks.gpu.parts import PARTS, Part, plain, run
 from benchmarks.gpu.scene import Scene
 from spikeproof.choices import UserError
+from spikeproof.cli.files import recipe_in
 from spikeproof.data import Digits
 from spikeproof.runs import Run
 from spikeproof.runs.weights import write_model
@@ -52,7 +54,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, network: Path) -> dict[str
 
 def test_every_part_runs(results: dict[str, Any]) -> None:
     parts = results["parts"]
-    assert list(parts) == [part.name for part in PARTS]
+    assert list(parts) == [part.name for part in PARTS if part.usual]
     assert {name: part["status"] for name, part in parts.items() if part["status"] != "done"} in (
         {},
         {"peers": "skipped"},  # where no peer is installed
@@ -159,7 +161,7 @@ def test_no_folder_is_named() -> None:
 
 
 def test_shares_of_the_time_are_all_of_it() -> None:
-    assert sum(part.share for part in PARTS) == pytest.approx(1)
+    assert sum(part.share for part in PARTS if part.usual) == pytest.approx(1)
 
 
 def test_a_device_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,6 +182,50 @@ def test_parts_are_chosen_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert list(found) == ["ceilings", "verdict"]
     assert found["verdict"]["status"] == "skipped"  # no network was named
     assert "--network weights.safetensors" in capsys.readouterr().out
+
+
+# Networks that are trained only where it is asked for.
+
+
+@pytest.mark.parametrize("part", ["record", "seeds"])
+def test_networks_are_trained_and_attacked(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPIKEPROOF_COMPILE", "0")
+    out = tmp_path / "found.json"
+    where = ("--runs", str(tmp_path / "runs"), "--out", str(out))
+    assert main(["--device", "cpu", "--tiny", "--part", part, *where]) == 0
+    rows = json.loads(out.read_text())["parts"][part]["rows"]
+    names = {"record": ["record", "record_ann"], "seeds": ["tiny"]}[part]
+    assert [row["network"] for row in rows if "training_seconds" in row] == names
+    judged = [row for row in rows if "suite" in row]
+    assert [row["network"] for row in judged] == names
+    assert all(0 <= row["clean_accuracy"] <= 1 and row["seconds"] > 0 for row in judged)
+
+
+def test_the_record_without_a_gpu_says_how_long_it_would_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    days = 86400 / (20 + 20)  # seconds an epoch that make it one day
+    monkeypatch.setattr(record, "seconds_an_epoch", lambda recipe, device, batch: days)
+    with pytest.raises(UserError, match="wants a GPU: here it would take about 1 days"):
+        next(record.rows(scene(tiny=False)))
+
+
+def test_the_systems_are_trained_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeds, "seconds_an_epoch", lambda recipe, device: 10.0)
+    for system in seeds.SYSTEMS:
+        recipe = seeds.within(60, seeds.alike(recipe_in(Path("cifar10", f"wrn16_{system}"))), scene())
+        assert recipe.network.steps == 4
+        assert recipe.training.batch == 256
+        assert (recipe.training.epochs, recipe.ann and recipe.ann.training.epochs) in ((6, None), (4, 2))
+        threat = getattr(recipe.objective, "threat", None) or seeds.RADIUS
+        assert threat == seeds.RADIUS
+        if recipe.ann:
+            assert recipe.ann.network.steps == 1
+
+
+def test_the_seconds_of_an_epoch_are_those_of_its_steps() -> None:
+    data = Digits(train_images=40)
+    network = Network(architecture=SmallCNN(widths=(2, 2, 2)), neuron=LIF(), steps=2)
+    recipe = replace(record.TINY, data=data, network=network)
+    assert 0 < costs.seconds_an_epoch(recipe, CPU, batch=20) < 60
 
 
 # What is measured.
