@@ -1,6 +1,7 @@
 """Does a zoo give back the network that was put in, and nothing that its index does not name?"""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -204,8 +205,22 @@ def test_those_that_are_installed_are_what_their_cards_say(digits) -> None:
 
 
 def test_one_that_is_installed_is_evaluated_by_name(tmp_path: Path, monkeypatch, capsys) -> None:
+    """The evaluation itself takes minutes and has its own tests: what it is given is looked at."""
+    given: list[sp.Run] = []
     monkeypatch.chdir(tmp_path)
-    main(["evaluate", "zoo:digits-trades", "--eps", "0.1", "--images", "20", "--suite", "quick", "--quiet"])
-    assert "TRADES" in capsys.readouterr().out
-    suites = [folder.read(VerdictsRecord).suite.name for folder in sp.Run("runs/digits-trades").evaluations]
-    assert sorted(suites) == ["quick", "standard"]
+    monkeypatch.setattr("spikeproof.cli.commands.evaluate_run", lambda run, *_, **__: given.append(run))
+    main(["evaluate", "zoo:digits-trades", "--eps", "0.05,0.1", "--suite", "standard"])
+    assert [run.path for run in given] == [Path("runs/digits-trades")]
+    assert sp.load_model(given[0].path)(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+    (card,) = [card for card in sp.cards() if card.name == "digits-trades"]
+    assert f"{100 * card.robust_accuracy['Linf 0.1'].value:.1f}" in capsys.readouterr().out
+
+
+def test_the_example_of_the_page_runs(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("SPIKEPROOF_COMPILE", "0")  # to compile takes longer than the attack
+    page = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text()
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})
+    said = capsys.readouterr().out
+    clean, attacked = map(float, re.search(r"right: ([\d.]+)%, under PGD-10: ([\d.]+)%", said).groups())
+    assert clean > attacked > 50
+    assert "digits-standard" in said
