@@ -36,7 +36,7 @@ results/%.json: .venv/ready
 
 # The documentation site with its leaderboards, in build/site; a warning is an error.
 docs: .venv/ready-for-docs
-	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/site
+	$(BIN)/sphinx-build -W --keep-going -q -b html -d build/doctrees docs build/site
 
 test: .venv/ready-for-tests lint
 	$(BIN)/pytest -n 2 --cov=spikeproof --cov-report=term:skip-covered
