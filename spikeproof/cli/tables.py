@@ -209,7 +209,10 @@ def show_zoo(found: tuple[Card, ...], json: bool = False) -> None:
     """The networks of a zoo: what they are, and what they reached."""
     if json:
         return tell({"networks": [as_json(card) for card in found]})
-    table = Table("network", "", "clean", "robust", "images", "kB", box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    table.add_column("network", no_wrap=True)  # it is typed again
+    for heading in ("", "clean", "robust", "images", "kB"):
+        table.add_column(heading)
     for card in found:
         robust = [f"{label}: {share.value:.1%}" for label, share in card.robust_accuracy.items()] or [card.status]
         size = f"{card.bytes / 1000:.0f}"
