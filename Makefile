@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY := passive
 export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := 100000000000
 
-.PHONY: demo compare-all results docs test test-wheel lint bench clean
+.PHONY: demo compare-all results docs test coverage test-wheel lint bench clean
 
 demo: .venv/ready
 	$(BIN)/spikeproof demo
@@ -39,6 +39,10 @@ docs: .venv/ready-for-docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html -d build/doctrees docs build/site
 
 test: .venv/ready-for-tests lint
+	$(BIN)/pytest -n 2
+
+# The same tests, and which lines they reach: two fifths slower.
+coverage: .venv/ready-for-tests
 	$(BIN)/pytest -n 2 --cov=spikeproof --cov-report=term:skip-covered
 
 test-wheel: .venv/ready

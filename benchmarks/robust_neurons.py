@@ -25,7 +25,7 @@ from spikeproof.progress import bar
 from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
-from spikeproof.snn import IF, LIF, Neuron, ReLU, Triangle
+from spikeproof.snn import IF, LIF, QCFS, Neuron, ReLU, Triangle
 
 STANDARD = replace(suite_named("standard"), name="standard, no flags that attack", examined=0)
 TRAINED_AT = {"digits": 0.15, "fashion_mnist": 0.1, "cifar10_small": 8 / 255}
@@ -48,6 +48,8 @@ def integrating(**settings: Any) -> Neuron:
 
 VARIANTS = (
     Variant(ANN, ReLU(), 1),
+    Variant("ANN of four levels, bound 1", QCFS(bound=1.0), 1),
+    Variant("ANN of four levels, bound 8", QCFS(bound=8.0), 1),
     Variant("LIF, hard", LIF(), 4),
     Variant("LIF, hard, detached", LIF(detach_reset=True), 4),
     Variant("LIF, hard, detached, width 2", LIF(detach_reset=True, gradient=Triangle(width=2.0)), 4),
