@@ -92,6 +92,16 @@ def test_the_json_of_a_report_is_listed_beside_the_runs_of_its_protocol(sent: Pa
     assert boards[0].entries[0].steps == 4
 
 
+def test_only_runs_of_one_sender_are_seeds_of_one_network(make_run: MakeRun, tmp_path: Path) -> None:
+    for sender in ("ada", "bo"):
+        for seed in (0, 1):
+            make_run("net", folder=f"sent/{sender}/seed{seed}", seed=seed, robust=(0.8, 0.6, 0.4 + 0.1 * seed))
+    (board,), refused = write_leaderboard([tmp_path / "sent"], tmp_path / "site")
+    assert [(entry.name, entry.seeds) for entry in board.entries] == [("net", 2), ("net", 2)]
+    assert refused == []
+    assert listed(tmp_path / "site")["net"]["robust_acc"]["Linf(8/255)"] == "45.00"
+
+
 def damaged(rows: list[dict], **changes: object) -> str:
     return json.dumps([rows[0] | changes])
 

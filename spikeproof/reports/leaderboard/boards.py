@@ -74,7 +74,8 @@ def boards_of(paths: Sequence[Path], protocol: Choice | None = None) -> tuple[li
             refused.append(Refused(run.path.as_posix(), _in_a_line(error)))
     listed = [
         (comparison.conditions.facets(), entry_of(contender))
-        for comparison in standings(found).comparisons
+        for together in _of_one_sender(found)
+        for comparison in standings(together).comparisons
         for contender in comparison.contenders
         if protocol is None or not differing(contender.verdicts[0].record.protocol, protocol)
     ]
@@ -102,6 +103,14 @@ def _records(paths: Sequence[Path]) -> tuple[list[Run], list[Path]]:
         loose = [file for file in sorted(path.rglob("*.json")) if not any(run in file.parents for run in own)]
         files |= dict.fromkeys(file for file in loose if file.name not in BESIDE)
     return [Run(folder) for folder in runs], list(files)
+
+
+def _of_one_sender(runs: list[Run]) -> list[list[Run]]:
+    """The runs that lie side by side under one submission: only these may be seeds of one network."""
+    together: dict[tuple[Path, Submission], list[Run]] = {}
+    for run in runs:
+        together.setdefault((run.path.parent, submission_of(run)), []).append(run)
+    return list(together.values())
 
 
 def _refuse_unfit(run: Run, protocol: Choice | None) -> None:

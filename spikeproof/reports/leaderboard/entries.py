@@ -62,7 +62,7 @@ def entry_of(contender: Contender) -> Entry:
     }
     return Entry(
         said=said,
-        name=said.name or row.name,
+        name=said.name or one.name,
         source=one.run.path.as_posix(),
         dataset=data_named(shown.data),
         suite=shown.suite,
