@@ -21,7 +21,7 @@ EVENTS: list[Event] = [
     (1_700_000_000_050_000, 99, 3, 0),
 ]
 SENSOR = Sensor(height=260, width=346)
-NONE, ZSTD = 0, 3  # of the field compression
+NONE, LZ4, ZSTD = 0, 1, 3  # of the field compression
 STREAM = (
     '<node name="{number}"><attr key="typeIdentifier">{kind}</attr>'
     '<node name="info"><attr key="sizeX">346</attr><attr key="sizeY">260</attr></node></node>'
@@ -56,13 +56,21 @@ def zstd(content: bytes) -> bytes:
     return struct.pack("<IBI", 0xFD2FB528, 0xA0, len(content)) + (len(content) << 3 | 1).to_bytes(3, "little") + content
 
 
+def lz4(content: bytes) -> bytes:
+    """An LZ4 frame of one raw block: magic, two descriptors, their checksum, a size whose top bit says raw, an end."""
+    return bytes.fromhex("04224d18 604082") + struct.pack("<I", 1 << 31 | len(content)) + content + bytes(4)
+
+
+PACKS = {NONE: bytes, LZ4: lz4, ZSTD: zstd}
+
+
 def packed(stream: int, content: bytes) -> bytes:
     return struct.pack("<ii", stream, len(content)) + content
 
 
 def aedat4(events: Sequence[Event], compression: int = NONE) -> bytes:
     """Two events a packet."""
-    pack = zstd if compression == ZSTD else bytes
+    pack = PACKS[compression]
     parts = [packet_of_events(events[i : i + 2]) for i in range(0, len(events), 2)]
     return header(compression) + b"".join(packed(0, pack(part)) for part in parts)
 
@@ -86,7 +94,7 @@ def written(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-@pytest.mark.parametrize("compression", [NONE, ZSTD])
+@pytest.mark.parametrize("compression", PACKS)
 def test_aedat_4_is_read_whatever_packs_it(compression: int, written, aedat: ModuleType) -> None:
     for name in ("a.aedat4", "b.aedat"):
         found = read_events(written(aedat4(EVENTS, compression), name))
