@@ -15,6 +15,8 @@ COMMANDS = {
     "probe": "Look inside trained networks",
     "compare": "Train every configuration, attack all in the same way, and write one report.",
     "report": "Write a report from run folders",
+    "leaderboard": "Write leaderboards, a page a protocol, from run folders and reports in JSON.",
+    "zoo": "List the trained networks that can be taken, take some, or make an index of run folders.",
     "configs": "List the configurations and suites that come with spikeproof, or copy some.",
     "list": "Everything that a configuration can name.",
     "doctor": "Check this installation",
@@ -34,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def overview() -> str:
     """The commands, a line each."""
-    about, lines = inspect.getdoc(spikeproof) or "", [f"  {name:9} {said}" for name, said in COMMANDS.items()]
+    about, lines = inspect.getdoc(spikeproof) or "", [f"  {name:11} {said}" for name, said in COMMANDS.items()]
     usage, more = "spikeproof COMMAND [--option value ...]", "spikeproof COMMAND --help"
     return "\n".join([usage, "", about, "", *lines, "", more])
 

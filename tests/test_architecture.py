@@ -35,6 +35,7 @@ MAY_KNOW = {
     "training": {"objectives", "conversion", "data", "snn", "attacks", "runs", "distributed", *COMMON},
     "evaluation": {"attacks", "snn", "data", "runs", "distributed", *COMMON},
     "certificates": {"attacks", "snn", "data", "runs", "distributed", "evaluation", *COMMON},
+    "zoo": {"runs", "whole_files", *CHOICES},
     "reports": {"runs", "edit_counts", *CHOICES},
     "comparison": {"evaluation", "reports", "training", "runs", "data", "distributed", *COMMON},
     "controls": {"attacks", "data", "evaluation", "runs", "objectives", "snn", "training", *COMMON},
@@ -54,6 +55,7 @@ MAY_KNOW = {
         "attacks",
         "objectives",
         "controls",
+        "zoo",
         *COMMON,
     },
     "everything": {
@@ -68,6 +70,7 @@ MAY_KNOW = {
         "runs",
         "snn",
         "training",
+        "zoo",
     },
     "__main__": {"cli"},
 }
@@ -137,7 +140,7 @@ def test_public_names_are_pinned():
 NAMES = set(
     """
     APGD ASLDVS ASSG ATan Activation AdamW AdaptiveLIF Adversarial Along Architecture Arrays AsANN Attack
-    AttackLoss Augmentation BPTR BackgroundActivity CIFAR10 CIFAR100 CIFAR10DVS Calibration CarliniWagner
+    AttackLoss Augmentation BPTR BackgroundActivity CIFAR10 CIFAR100 CIFAR10DVS Calibration Card CarliniWagner
     CellAblation Certificate Certificates Constant Conversion ConvexCombination CornerPattern Cosine
     CrossEntropy Cutout DLIF DLR DSR DVS128Gesture DashPattern DataSet DeepFool DelayL1 DelayL2
     DeletionSmoothing Diagnosis Digits Direct Distillation Encoder EventDeletion EventDrop EventEdits
@@ -152,13 +155,13 @@ NAMES = set(
     Schedule Selection Sensor SharedThresholds Sigmoid Slope SmallCNN Smoothed SparseAttack SparseGradient
     SpikeFile SpikeFool SpikeRetiming SpikingNetwork SpikingResNet Square StablePotential Standard
     StatefulNeuron SteepestRetiming Step StraightThrough Suite SynapticLIF TRADES Targeted
-    TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin Threat ThresholdBalancing ThresholdGuarding
-    Thresholds TinyImageNet Training Transfer Triangle TwinTransfer UniformNoise UniformRetiming UserError VGG
-    Verdicts Weights WideResNet adapt ann_twin attack_view augment background_activity can_follow certify
+    TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin TensorBoard Threat ThresholdBalancing ThresholdGuarding
+    Thresholds TinyImageNet Tracked Training Transfer Triangle TwinTransfer UniformNoise UniformRetiming UserError VGG
+    Verdicts Weights WideResNet adapt ann_twin attack_view augment background_activity can_follow cards certify
     certify_run compare convert data_in diagnose download evaluate evaluate_run has_spikes hot_pixels
-    load_model potential_perturbation predict probe probe_run qte quantised_activity read_events read_gestures
+    load load_model potential_perturbation predict probe probe_run qte quantised_activity read_events read_gestures
     recall record remembered rewritten suite_named told_apart train usual_recipes view without_statistics
-    write_events write_report
+    write_events write_report write_zoo
     """.split()  # noqa: SIM905
 )
 

@@ -20,6 +20,9 @@ from spikeproof.runs import Run, find_runs
 from spikeproof.runs.records import Epoch, FactoryRecord
 from spikeproof.runs.weights import refuse_untrusted as refuse_untrusted_network
 from spikeproof.untrusted.words import told
+from spikeproof.zoo.taking import taken
+
+ZOO = "zoo:"  # before the name of a network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +54,21 @@ def runs_of(runs: list[Path], elsewhere: FromElsewhere, device: torch.device) ->
             raise UserError(f"{listed(given)}: only with --model; a run folder has its own")
         if not runs:
             raise UserError("name run folders, or a network from elsewhere: --model package.module:function")
-        return find_runs(runs)
+        return find_runs([in_runs(path) for path in runs])
     if runs:
         raise UserError(f"--model names a network from elsewhere, and {runs[0]} has its own: give one or the other")
     if data is None:
         raise UserError("say with --data what the network is tested on, for example --data CIFAR10")
     out = elsewhere.out or Path("runs") / model.rpartition(":")[2]
     return [adopt_foreign(elsewhere.how, elsewhere.weights, data, out, device=device)]
+
+
+def in_runs(path: Path) -> Path:
+    """The run folder that is named; zoo:NAME is a network of the zoo, which gets one in ``runs``."""
+    if not (text := path.as_posix()).startswith(ZOO):
+        return path
+    name = text.removeprefix(ZOO)
+    return taken(name, Path("runs") / name).path
 
 
 def numbers_of(name: str, text: str | None) -> tuple[float, ...]:

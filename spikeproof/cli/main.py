@@ -21,6 +21,8 @@ COMMANDS: dict[str, Command] = {
     "probe": commands.probe,
     "compare": commands.compare,
     "report": commands.report,
+    "leaderboard": commands.leaderboard,
+    "zoo": commands.zoo,
     "configs": commands.configs,
     "list": commands.list_names,
     "doctor": commands.doctor,

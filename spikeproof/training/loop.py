@@ -34,6 +34,7 @@ from spikeproof.training.memory import what_fits
 from spikeproof.training.recipe import Recipe, Training
 from spikeproof.training.returns import CHECKPOINT
 from spikeproof.training.steps import take_step
+from spikeproof.training.trackers import Tracker, tracked
 from spikeproof.training.validation import Scores, validate
 
 __all__ = ["train"]
@@ -48,6 +49,7 @@ def train(
     workers: int | None = None,
     ranks: Ranks = ALONE,
     progress: Report | None = None,
+    tracker: Tracker | None = None,
 ) -> SpikingNetwork:
     """The network that `recipe` describes, trained, its best epoch kept in the run folder `out`.
 
@@ -57,7 +59,8 @@ def train(
     weights, bit for bit. Called on a finished run it returns that run's network; with more epochs it goes on, where
     the schedule gives the epochs so far the same learning rates (`Constant`). `ranks` share every batch of the
     recipe, and rank 0 alone reads and writes the folder. Another number of ranks goes on as well, to other weights.
-    `progress` hears what is going on (None: it is shown on stderr; `progress.silent` shows nothing).
+    `progress` hears what is going on (None: it is shown on stderr; `progress.silent` shows nothing). `tracker` is
+    called with a `Tracked` after each epoch, but for those of an ANN that is trained first; it changes no number.
     Raises `UserError` if `out` holds another run, if data are missing or ranks see different ones, if the ranks cannot
     share a batch evenly, where another process writes there, and where a loss stops being finite (the last good
     checkpoint stays).
@@ -87,6 +90,8 @@ def train(
         with closing(batches), watched():
             while state.epoch < recipe.training.epochs:
                 _epoch(recipe, terms, state, batches, validation, run, report, ranks)
+                if tracker is not None and ranks.first:
+                    tracker(tracked(recipe.name, state.metrics[-1], state.validated, validation))
         if ranks.first:
             run.write(_finished(state, run))
         return _trained(recipe, run, ranks)
