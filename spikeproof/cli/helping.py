@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
 
 from spikeproof.choices import Choice, UserError, default_of, fields_of, short
-from spikeproof.cli.parsing import Command, Words, kind_of, options_of, positionals, sorted_words
+from spikeproof.cli.parsing import Command, Words, dashed_name, kind_of, options_of, positionals, sorted_words
 from spikeproof.cli.tables import first_line
 from spikeproof.fitting import described
 from spikeproof.ranges import InPixels
@@ -32,7 +32,7 @@ def help_for(name: str, command: Command, arguments: list[str]) -> str:
         else:
             default = default_of(Recipe, option) if option in fields_of(Recipe) else None
         meaning = about.get(option, "a YAML file with any of these options" if option == "config" else "")
-        lines += list(_option(f"--{option.replace('_', '-')}", hint, default, words, meaning))
+        lines += list(_option(f"--{dashed_name(option)}", hint, default, words, meaning))
     return "\n".join([usage, "", said, "", *paths, *lines])
 
 

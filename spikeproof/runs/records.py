@@ -83,6 +83,21 @@ class FactoryRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GraphRecord:
+    """``model.json`` of a network that came as a NIR graph, which lies beside it in ``graph.nir``.
+
+    `simulation` says how the graph is run; `mean` and `std` are what pixels were normalised by in its training.
+    """
+
+    FILE: ClassVar[str] = "model.json"
+    graph_sha256: str
+    simulation: Config
+    shape: tuple[int, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Epoch:
     """A line of ``metrics.jsonl``; epoch 0 is a network that did not begin at random, before any training."""
 
@@ -282,7 +297,70 @@ class CertificatesRecord:
     environment: Environment = Environment()
 
 
-Record = RunRecord | VerdictsRecord | ProbesRecord | CertificatesRecord | BuiltRecord | FactoryRecord
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What a pass takes, a mean over images. `dense` counts all weights and inputs, the effective ones those not 0.
+
+    In those named spikewise, spikes that a mean pooling joins are handed on one by one, each an accumulation. Layers
+    that see the same at every step count once; `macs_of_further_steps` would be added if they were computed at each.
+    """
+
+    effective_macs: float
+    effective_acs: float
+    dense: float
+    macs_spikewise: float
+    acs_spikewise: float
+    macs_of_further_steps: float
+    activation_sparsity: float
+    nanojoules: float
+    nanojoules_spikewise: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyRecord:
+    """``energy.json``: operations and energy of a pass, clean and, where there is a threat, under attack.
+
+    `random` is noise of the size of the threat, `kept` the share of images whose class the attack left, `footprint` the
+    bytes of all parameters and buffers.
+    """
+
+    FILE: ClassVar[str] = "energy.json"
+    images: int
+    footprint: int
+    connection_sparsity: float
+    clean: Spent
+    threat: Labelled | None = None
+    attack: Labelled | None = None
+    random: Spent | None = None
+    attacked: Spent | None = None
+    kept: float | None = None
+    data: Config
+    resplit: bool = False
+    part: str
+    seed: int = 0
+    fingerprint: str = ""
+    seconds: float = 0.0
+    environment: Environment = Environment()
+
+
+Record = (
+    RunRecord
+    | VerdictsRecord
+    | ProbesRecord
+    | CertificatesRecord
+    | EnergyRecord
+    | BuiltRecord
+    | FactoryRecord
+    | GraphRecord
+)
 AnyRecord = TypeVar(
-    "AnyRecord", RunRecord, VerdictsRecord, ProbesRecord, CertificatesRecord, BuiltRecord, FactoryRecord
+    "AnyRecord",
+    RunRecord,
+    VerdictsRecord,
+    ProbesRecord,
+    CertificatesRecord,
+    EnergyRecord,
+    BuiltRecord,
+    FactoryRecord,
+    GraphRecord,
 )

@@ -68,7 +68,9 @@ def test_the_fields_of_the_class_that_is_chosen(help_of: Callable[..., str]) -> 
 def test_every_command_explains_every_option(name: str, help_of: Callable[..., str]) -> None:
     said = help_of(name)
     assert said.startswith(f"spikeproof {name}")
-    for option in ("--data-root", "--device") if name not in ("demo", "report", "configs", "list", "doctor") else ():
+    for option in (
+        ("--data-root", "--device") if name not in ("demo", "export", "report", "configs", "list", "doctor") else ()
+    ):
         assert option in said
 
 
