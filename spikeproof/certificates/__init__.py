@@ -6,6 +6,7 @@ from spikeproof.certificates.certification import certify
 from spikeproof.certificates.certified_runs import certify_run
 from spikeproof.certificates.frame_smoothing import CellAblation, DeletionSmoothing, FlipSmoothing
 from spikeproof.certificates.gaussian_smoothing import GaussianSmoothing
+from spikeproof.certificates.interval_bounds import IntervalBounds
 from spikeproof.certificates.rate_coding import RateCodingL1, RateCodingLinf
 from spikeproof.certificates.recording_smoothing import GaussianRetiming, RecordingDeletion, UniformRetiming
 from spikeproof.certificates.recording_threats import DelayL1, DelayL2, RecordingEdits
@@ -24,6 +25,7 @@ __all__ = [
     "Framed",
     "GaussianRetiming",
     "GaussianSmoothing",
+    "IntervalBounds",
     "RateCodingL1",
     "RateCodingLinf",
     "RecordingDeletion",
