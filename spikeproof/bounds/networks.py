@@ -105,10 +105,14 @@ def _margins_of_linear(layer: nn.Linear, signal: Signal, weights: Tensor, y: Ten
     if layer.bias is not None:
         found = found + (layer.bias[y].unsqueeze(1) - layer.bias) * weights.sum()
     if how.rounding:
-        off = map_of(layer, layer.weight, layer.bias).rounding(peak(signal)) * weights.abs().sum()
-        off = off * (1 + len(weights))  # the readout adds once a step
-        found = found - off.gather(1, y.unsqueeze(1)) - off
+        found = found - rounding_of_margins(layer, signal, weights, y)
     return _without_own(found, y)
+
+
+def rounding_of_margins(layer: nn.Linear, signal: Signal, weights: Tensor, y: Tensor) -> Tensor:
+    """How far float32 may be off a margin ``[B, K]``: each logit is a sum, and the readout adds once a step."""
+    off = map_of(layer, layer.weight, layer.bias).rounding(peak(signal)) * weights.abs().sum() * (1 + len(weights))
+    return off.gather(1, y.unsqueeze(1)) + off
 
 
 def _without_own(found: Tensor, y: Tensor) -> Tensor:

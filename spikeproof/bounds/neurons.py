@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.bounds.affine import HALF, peak, scaled
-from spikeproof.bounds.constant import MANY, Constants, trains_of, under
+from spikeproof.bounds.constant import MANY, Constants, Train, trains_of, under
 from spikeproof.bounds.rules import How, bounded, rule
 from spikeproof.bounds.signals import Box, Paths, Range, Signal
 from spikeproof.choices import UserError, short
@@ -36,10 +36,14 @@ class Integration(NamedTuple):
 
 
 class Fired(NamedTuple):
-    """What is known inside a layer: potentials before the reset ``[T, B, *n]``, and spikes."""
+    """What is known inside a layer: potentials before the reset ``[T, B, *n]``, and spikes.
+
+    For the spikes that it has, float32 may be off a potential by `slack`.
+    """
 
     potentials: Range
     spikes: Signal
+    slack: Tensor | float
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +70,27 @@ class Driven(Signal):
 
 @rule(LeakyLayer)
 def of_leaky(layer: LeakyLayer, signal: Signal, how: How) -> Signal:
-    if how.trains and signal.constant and layer.gain is None:
-        trains = trains_of(constants_of(layer), layer.steps, _slack_under_constants(layer, how))
-        if len(trains) <= MANY:
-            return under(Range(*(end[0] for end in signal.each)), trains)
+    trains = trains_under(layer, signal, how)
+    if trains is not None:
+        return under(Range(*(end[0] for end in signal.each)), trains)
+    return leaky(layer, signal, how).spikes
+
+
+def trains_under(layer: LeakyLayer, signal: Signal, how: How) -> list[Train] | None:
+    """All trains of its neurons, where they see a constant current and there are not too many."""
+    if not (how.trains and signal.constant and layer.gain is None):
+        return None
+    threshold = float(layer.level())
+    constants = Constants(float(layer.dynamics().leak), threshold, layer.hard_reset, layer.charge * threshold)
+    # beyond two thresholds neurons spike at every step, so no larger current matters
+    trains = trains_of(constants, layer.steps, 3 * slack_of(layer.steps) * threshold if how.rounding else 0.0)
+    return trains if len(trains) <= MANY else None
+
+
+def leaky(layer: LeakyLayer, signal: Signal, how: How) -> Fired:
+    """What is known inside the layer, whatever its currents are."""
     gain = torch.ones_like(signal.kind.new_empty(layer.steps)) if layer.gain is None else layer.gain
-    return fired_by(layer, signal, torch.diag(gain), layer.dynamics().leak, how).spikes
+    return fired_by(layer, signal, torch.diag(gain), layer.dynamics().leak, how)
 
 
 @rule(GradedLayer)
@@ -84,20 +103,11 @@ def of_graded(layer: GradedLayer, signal: Signal, how: How) -> Signal:
 def of_stateful(layer: StatefulLayer, signal: Signal, how: How) -> Signal:
     neuron = layer.neuron
     if type(neuron) is SynapticLIF:
-        return fired_by(layer, signal, _fading(neuron.synapse_leak, layer.steps, signal.kind), _as(neuron.leak, signal), how).spikes
+        fading = _fading(neuron.synapse_leak, layer.steps, signal.kind)
+        return fired_by(layer, signal, fading, _as(neuron.leak, signal), how).spikes
     if type(neuron) is AdaptiveLIF:
         return _adaptive(layer, neuron, signal, how).spikes
     raise UserError(f"no rule says what neurons of the equations of {short(neuron)} make of bounds: declare one")
-
-
-def constants_of(layer: LeakyLayer) -> Constants:
-    leak, threshold = float(layer.dynamics().leak), float(layer.level())
-    return Constants(leak, threshold, layer.hard_reset, layer.charge * threshold)
-
-
-def _slack_under_constants(layer: LeakyLayer, how: How) -> float:
-    """Currents beyond two thresholds spike at every step, so none that matters is larger."""
-    return 3 * slack_of(layer.steps) * float(layer.level()) if how.rounding else 0.0
 
 
 def slack_of(steps: int) -> float:
@@ -139,7 +149,7 @@ def step_by_step(currents: Range, by: Integration, rising: Rising | None = None)
         potentials.append(u)
         spikes.append(Range(surely, perhaps))
         rising = None if rising is None else rising.after(spikes[-1])
-    return Fired(_stacked(potentials), Box(_stacked(spikes)))
+    return Fired(_stacked(potentials), Box(_stacked(spikes)), by.slack)
 
 
 def _both(u: Range, level: Range, surely: Tensor, perhaps: Tensor, by: Integration) -> Range:
@@ -186,7 +196,7 @@ def _by_last_spike(currents: Signal, by: Integration) -> Fired:
         silent = [_after_silence(u, level, by) for u in charged]
         cases = [Case(u, case.then, stay) for u, case, stay in zip(silent, cases, stays[-1], strict=True)]
         cases.append(Case(reset, reset, torch.stack(fires[-1]).any(0)))
-    return Fired(_stacked(potentials), Paths(fires, stays, zero))
+    return Fired(_stacked(potentials), Paths(fires, stays, zero), by.slack)
 
 
 def _since(currents: Signal, leak: Tensor) -> dict[tuple[int, int], Range]:

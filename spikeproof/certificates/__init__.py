@@ -1,5 +1,6 @@
 """What can no attack break? Certificates: radii that are proved, image by image."""
 
+from spikeproof.certificates.branch_and_bound import BranchAndBound
 from spikeproof.certificates.certificate import Certificate
 from spikeproof.certificates.certificates import Certificates
 from spikeproof.certificates.certification import certify
@@ -15,6 +16,7 @@ from spikeproof.certificates.shared_thresholds import SharedThresholds
 from spikeproof.certificates.smoothed import Smoothed
 
 __all__ = [
+    "BranchAndBound",
     "CellAblation",
     "Certificate",
     "Certificates",
