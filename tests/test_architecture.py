@@ -30,11 +30,12 @@ MAY_KNOW = {
     "data": COMMON,
     "snn": {*CHOICES, "randomness"},
     "attacks": COMMON,
+    "bounds": {"snn", *CHOICES},
     "conversion": {"snn", "data", *COMMON},
-    "objectives": {"attacks", "snn", *COMMON},
+    "objectives": {"attacks", "bounds", "snn", *COMMON},
     "training": {"objectives", "conversion", "data", "snn", "attacks", "runs", "distributed", *COMMON},
     "evaluation": {"attacks", "snn", "data", "runs", "distributed", *COMMON},
-    "certificates": {"attacks", "snn", "data", "runs", "distributed", "evaluation", *COMMON},
+    "certificates": {"attacks", "bounds", "snn", "data", "runs", "distributed", "evaluation", *COMMON},
     "reports": {"runs", "edit_counts", *CHOICES},
     "comparison": {"evaluation", "reports", "training", "runs", "data", "distributed", *COMMON},
     "controls": {"attacks", "data", "evaluation", "runs", "objectives", "snn", "training", *COMMON},
@@ -137,14 +138,14 @@ def test_public_names_are_pinned():
 NAMES = set(
     """
     APGD ASLDVS ASSG ATan Activation AdamW AdaptiveLIF Adversarial Along Architecture Arrays AsANN Attack
-    AttackLoss Augmentation BPTR BackgroundActivity CIFAR10 CIFAR100 CIFAR10DVS Calibration CarliniWagner
+    AttackLoss Augmentation BPTR BackgroundActivity BranchAndBound CIFAR10 CIFAR100 CIFAR10DVS Calibration CarliniWagner
     CellAblation Certificate Certificates Constant Conversion ConvexCombination CornerPattern Cosine
     CrossEntropy Cutout DLIF DLR DSR DVS128Gesture DashPattern DataSet DeepFool DelayL1 DelayL2
     DeletionSmoothing Diagnosis Digits Direct Distillation Encoder EventDeletion EventDrop EventEdits
     EventFlips EventFolder Events Exponential FAB FGSM FashionMNIST Filter FilteredNetwork FirstSpike
     FlipSmoothing FrameFlips FrameL2 FrameLinf FramePattern Framed Frames Framing Gaussian GaussianNoise
     GaussianRetiming GaussianSmoothing GradedIF GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels
-    IF ImageFolder ImageNet Images Internals Interval KullbackLeibler L1 L2 LIF LastPotential Latency
+    IF ImageFolder ImageNet Images Internals Interval IntervalBounds IntervalTraining KullbackLeibler L1 L2 LIF LastPotential Latency
     LearnedBounds Linf MART MLP MNIST Margin MeanCurrent Memory Mixture NCaltech101 NDA NMNIST Network Neuron
     NormalNoise Objective Optimiser Outcome PDSG PGD PLIF PartName Poisson Probes Protocol QCFS
     QuantisedActivity RAT RFGSM RGA RSC RandomCrop RateCodingL1 RateCodingLinf RatePath ReLU Readout Recipe

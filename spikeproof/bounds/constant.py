@@ -64,4 +64,3 @@ def under(currents: Range, trains: list[Train]) -> Trains:
     first = torch.searchsorted(ends.cummax(0).values, like.contiguous())
     last = torch.searchsorted(begins, currents.high.contiguous(), right=True) - 1
     return Trains(patterns, first, last)
-

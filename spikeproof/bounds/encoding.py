@@ -18,8 +18,8 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from spikeproof.bounds.affine import Mapped
-from spikeproof.bounds.constant import Train, under
-from spikeproof.bounds.networks import encoded, rounding_of_margins, taken_apart
+from spikeproof.bounds.constant import Train
+from spikeproof.bounds.networks import rounding_of_margins, taken_apart
 from spikeproof.bounds.neurons import leaky, trains_under
 from spikeproof.bounds.programs import Expression, Program
 from spikeproof.bounds.rules import How, bounded
@@ -30,7 +30,7 @@ from spikeproof.snn.layers import MeanPool, Pointwise
 from spikeproof.snn.network import Normalise
 from spikeproof.snn.neurons import LeakyLayer
 
-LINEAR = (nn.Linear, nn.Conv2d, Pointwise, nn.BatchNorm1d, nn.BatchNorm2d, Normalise)
+LINEAR: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d, Pointwise, nn.BatchNorm1d, nn.BatchNorm2d, Normalise)
 LINEAR += (MeanPool, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity, nn.Dropout)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from functools import reduce
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -25,7 +26,7 @@ def of_sequence(layers: nn.Sequential, signal: Signal, how: How) -> Signal:
 def of_normed(layer: Normed, signal: Signal, how: How) -> Signal:
     if not layer.foldable:
         return of_sequence(layer, signal, how)
-    return mapped(signal, map_of(layer[0], *layer.folded()), how.rounding)
+    return mapped(signal, map_of(cast(nn.Linear, layer[0]), *layer.folded()), how.rounding)
 
 
 @rule(nn.Conv2d, nn.Linear, Pointwise)

@@ -11,7 +11,17 @@ from spikeproof.bounds.neurons import Integration, slack_of, step_by_step
 from spikeproof.bounds.rules import How, bounded, rule_of
 from spikeproof.bounds.signals import Box, Range, Signal
 from spikeproof.choices import UserError, short
-from spikeproof.snn import Direct, FirstSpike, Frames, LastPotential, Latency, MeanCurrent, SpikingNetwork, Triangle, attack_view
+from spikeproof.snn import (
+    Direct,
+    FirstSpike,
+    Frames,
+    LastPotential,
+    Latency,
+    MeanCurrent,
+    SpikingNetwork,
+    Triangle,
+    attack_view,
+)
 
 Code = Callable[[Any, Range, int], Signal]
 
@@ -127,7 +137,9 @@ def read_out(network: SpikingNetwork, signal: Signal, how: How) -> Range:
         return Range(*(end[0] for end in signal.summed(weights.unsqueeze(0)))).widened(off)
     if type(readout) is FirstSpike:
         return _first_spike(readout, signal, network.steps, how)
-    raise UserError(f"no rule says what {short(readout)} makes of bounds: take MeanCurrent, LastPotential or FirstSpike")
+    raise UserError(
+        f"no rule says what {short(readout)} makes of bounds: take MeanCurrent, LastPotential or FirstSpike"
+    )
 
 
 def _first_spike(readout: FirstSpike, signal: Signal, steps: int, how: How) -> Range:

@@ -126,7 +126,7 @@ def fired_by(layer: SpikingLayer, signal: Signal, matrix: Tensor, leak: Tensor, 
     slack = slack_of(layer.steps) * (peak(driven) + level) if how.rounding else 0.0
     slope = layer.gradient if isinstance(layer.gradient, Slope) else Triangle()
     integration = Integration(leak, level, layer.hard_reset, slack, slope)
-    return _by_last_spike(driven, integration) if how.trains else step_by_step(driven.each, integration)
+    return by_last_spike(driven, integration) if how.trains else step_by_step(driven.each, integration)
 
 
 class Rising(NamedTuple):
@@ -180,7 +180,7 @@ class Case:
     live: Tensor
 
 
-def _by_last_spike(currents: Signal, by: Integration) -> Fired:
+def by_last_spike(currents: Signal, by: Integration) -> Fired:
     """One interval a neuron and last spike; potentials are bounded as sums over the time since then, too."""
     low, high = currents.each
     steps, sums = len(low), _since(currents, by.leak)
@@ -188,7 +188,9 @@ def _by_last_spike(currents: Signal, by: Integration) -> Fired:
     cases = [Case(Range(zero, zero), Range(zero, zero), torch.ones_like(zero, dtype=torch.bool))]
     fires, stays, potentials = [], [], []
     for t in range(steps):
-        charged = [_charged(case, Range(low[t], high[t]), sums[t, k], by.leak, t + 1 - k) for k, case in enumerate(cases)]
+        charged = [
+            _charged(case, Range(low[t], high[t]), sums[t, k], by.leak, t + 1 - k) for k, case in enumerate(cases)
+        ]
         fires.append([c.live & (u.high >= by.threshold - by.slack) for c, u in zip(cases, charged, strict=True)])
         stays.append([c.live & (u.low < by.threshold + by.slack) for c, u in zip(cases, charged, strict=True)])
         potentials.append(_hull(charged, [case.live for case in cases]))

@@ -33,8 +33,8 @@ class BranchAndBound(Certificate):
     First `IntervalBounds`, then an `attack`, then for each class that is left a linear program over the hulls of all
     neurons at all steps. With `branch` it is solved in whole spikes: HiGHS branches until `seconds`, which all programs
     of an image share, have passed. So what is left open depends on the machine. For chains of linear layers, leaky
-    neurons and ReLU, with the encoder Direct; a few hundred neurons. HiGHS computes in floating point and forgives 1e-7;
-    a margin below 1e-5 is not certified. Source: Tjeng et al., ICLR 2019, for ReLU; the hulls of spikes are ours.
+    neurons and ReLU, with the encoder Direct; a few hundred neurons. HiGHS computes in floating point and forgives
+    1e-7; a margin below 1e-5 is not certified. Source: Tjeng et al., ICLR 2019, for ReLU; the hulls of spikes are ours.
     """
 
     threat: ClassVar[type[Threat]] = Linf

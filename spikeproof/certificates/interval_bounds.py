@@ -1,4 +1,4 @@
-"""Up to which size does no image of a box get another class? By bounds on every layer, without noise and for certain."""
+"""Up to which size does no image of a box get another class? By bounds on every layer, without noise: for certain."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -26,10 +26,10 @@ class IntervalBounds(Certificate):
 
     It looks at `sizes` sizes, the multiples of eps / sizes, and takes the largest one up to which each is certified.
     With `trains` it also knows which spikes go together: all trains that a constant current has, and in the layers
-    behind it the paths from one last spike to the next. Certain, but for float32's rounding in sums that are not computed
-    term by term (docs/certificates.md). Radii get small in deep networks and over many steps, unless the network was
-    trained for them (`IntervalTraining`). Source: Gowal et al., arXiv 1810.12715; for spikes Liang et al., NeurIPS 2022;
-    trains and paths are ours.
+    behind it the paths from one last spike to the next. Certain for float32 too, where sums are computed term by term
+    (docs/certificates.md). Radii get small in deep networks and over many steps, unless the network was trained for
+    them (`IntervalTraining`). Source: Gowal et al., arXiv 1810.12715; for spikes Liang et al., NeurIPS 2022; trains
+    and paths are ours.
     """
 
     threat: ClassVar[type[Threat]] = Linf

@@ -14,13 +14,14 @@ from spikeproof.snn import SpikingNetwork
 
 @dataclass(frozen=True, kw_only=True)
 class IntervalTraining(Objective):
-    """kappa CE(z(x), y) + (1 - kappa) CE(z_worst, y): z_worst are the logits that bounds over all images within `eps`
-    leave the label, -(z_y - z_j) at its least for each j.
+    """kappa CE(z(x), y) + (1 - kappa) CE(z', y), where z' are the worst logits that bounds allow within Linf `eps`:
+    the label has 0, and each other class -(z_y - z_j) at its least.
 
-    Over the first `ramp` epochs the radius grows from 0 to `eps`, and kappa falls from 1. The bounds are plain intervals,
-    of batch norms with their running statistics; the gradient of a spike's bound is the neurons' surrogate. What is
-    certified of the network afterwards is the business of `IntervalBounds`. Source: Gowal et al., arXiv 1810.12715;
-    for spikes Liang et al., NeurIPS 2022. The weighting by a ramp in epochs is ours.
+    Over the first `ramp` epochs the radius grows from 0 to `eps`, and kappa falls from 1. The bounds are plain
+    intervals, of batch norms with their running statistics. The gradient of a spike's bound is the neurons' surrogate.
+    Loose bounds lie far from the threshold, where `Triangle` has no gradient and `ATan` has one. `IntervalBounds`
+    certifies the network. Source: Gowal et al., arXiv 1810.12715; for spikes Liang et al., NeurIPS 2022. The ramp in
+    epochs is ours.
     """
 
     eps: Annotated[Pixels, Within(0, 1)] = 0.02
@@ -41,13 +42,14 @@ class IntervalTraining(Objective):
         worst = -self.margins(model, x, y)
         return {
             "cross_entropy": self.kappa * loss,
-            "worst_cross_entropy": (1 - self.kappa)
-            * F.cross_entropy(worst, y, label_smoothing=self.label_smoothing),
+            "worst_cross_entropy": (1 - self.kappa) * F.cross_entropy(worst, y, label_smoothing=self.label_smoothing),
         }
 
     def margins(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """At least z_y - z_j over all images within `eps` ``[B, K]``, differentiable in the weights."""
         if not isinstance(model, SpikingNetwork):
-            raise UserError(f"IntervalTraining bounds the layers of a spikeproof network, not of a {type(model).__name__}")
+            raise UserError(
+                f"IntervalTraining bounds the layers of a spikeproof network, not of a {type(model).__name__}"
+            )
         around = Range(in_range(x - self.eps, x), in_range(x + self.eps, x))
         return margins(model, around, y, How(trains=False, rounding=False))
