@@ -103,7 +103,7 @@ def measured(network: str, training: str, images: int, programs: int, seconds: f
         "training_processor_seconds": round(trained, 1),
     }
     x, y = x[:programs], y[:programs]
-    for eps in EPS:
+    for eps in EPS if programs else ():
         for branch in (False, True):
             certificate = BranchAndBound(eps=eps, seconds=seconds, branch=branch, attack=ATTACKS[1])
             asked = certified(model, x, y, certificate)

@@ -95,10 +95,13 @@ def time_weights(network: SpikingNetwork) -> Tensor | None:
     return None
 
 
-def margins(network: SpikingNetwork, x: Range, y: Tensor, how: How) -> Tensor:
+def margins(network: nn.Module, x: Range, y: Tensor, how: How) -> Tensor:
     """Lower bounds ``[B, K]`` on the logit of class `y` ``[B]`` minus each logit, for all images between bounds; of `y`
-    itself it is 0.
+    itself it is 0. A network from elsewhere is one layer, and has a rule if it is a sequence of torch's layers.
     """
+    if not isinstance(network, SpikingNetwork):
+        known = bounded(network, Box(Range(*(end.unsqueeze(0) for end in x))), how).each
+        return _without_own(known.low[0].gather(1, y.unsqueeze(1)) - known.high[0], y)
     parts, signal = taken_apart(network), encoded(network, x, how)
     for layer in parts.layers:
         signal = bounded(layer, signal, how)

@@ -7,9 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.bounds import How, Range, margins
-from spikeproof.choices import NonNegative, Pixels, Share, UserError, Within
+from spikeproof.choices import NonNegative, Pixels, Share, Within
 from spikeproof.objectives.objective import Objective, in_range
-from spikeproof.snn import SpikingNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +46,5 @@ class IntervalTraining(Objective):
 
     def margins(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """At least z_y - z_j over all images within `eps` ``[B, K]``, differentiable in the weights."""
-        if not isinstance(model, SpikingNetwork):
-            raise UserError(
-                f"IntervalTraining bounds the layers of a spikeproof network, not of a {type(model).__name__}"
-            )
         around = Range(in_range(x - self.eps, x), in_range(x + self.eps, x))
         return margins(model, around, y, How(trains=False, rounding=False))
