@@ -3,12 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikeproof.bounds import How, Range, margins
 from spikeproof.choices import NonNegative, Pixels, Share, Within
 from spikeproof.objectives.objective import Objective, in_range
+from spikeproof.snn import SpikingNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,12 @@ class IntervalTraining(Objective):
             return self
         share = epoch / self.ramp
         return replace(self, eps=share * self.eps, kappa=1 - share * (1 - self.kappa))
+
+    def check(self, model: nn.Module) -> None:
+        if isinstance(model, SpikingNetwork):
+            black = torch.zeros(1, *model.shape, device=next(model.parameters()).device)
+            with torch.no_grad():
+                self.margins(model, black, torch.zeros(1, dtype=torch.int64, device=black.device))
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         loss = F.cross_entropy(model(x), y, label_smoothing=self.label_smoothing)

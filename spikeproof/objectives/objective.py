@@ -31,6 +31,9 @@ class Objective(Choice):
         """What is minimised after `epoch` epochs, a fraction inside an epoch; the same all the time, for most."""
         return self
 
+    def check(self, model: nn.Module) -> None:
+        """Raise `UserError` for a network that it cannot train; asked before anything is written."""
+
     def prepared(self, ann: nn.Module | None) -> Terms:
         """The function from ``(model, x, y)`` to terms that a training run calls; `ann` is for whom `needs_ann`."""
         return self

@@ -39,6 +39,9 @@ class RAT(Objective):
         inside = self.objective.at(epoch)
         return self if inside is self.objective else replace(self, objective=inside)
 
+    def check(self, model: nn.Module) -> None:
+        self.objective.check(model)
+
     def prepared(self, ann: nn.Module | None) -> Terms:
         return self.objective.prepared(ann)
 

@@ -113,3 +113,13 @@ def test_networks_from_elsewhere_are_sequences_of_known_layers():
         assert (found <= z.gather(1, Y.unsqueeze(1)) - z + 1e-6).all()
     with pytest.raises(sp.UserError, match="no rule says what a Tanh makes of bounds"):
         sp.IntervalTraining()(plain.append(torch.nn.Tanh()), X, Y)
+
+
+@pytest.mark.parametrize(
+    "objective", [sp.IntervalTraining(), sp.RAT(objective=sp.IntervalTraining())], ids=["", "in RAT"]
+)
+def test_networks_that_draw_are_refused_before_anything_is_written(objective, tmp_path):
+    noisy = sp.Network(architecture=sp.MLP(hidden=(8,)), encoder=sp.RSC())
+    with pytest.raises(sp.UserError, match="no rule says what RSC makes of bounds"):
+        sp.train(sp.Recipe(name="noisy", network=noisy, objective=objective), tmp_path / "noisy")
+    assert not (tmp_path / "noisy").exists()
