@@ -162,11 +162,13 @@ def test_the_command_writes_what_certify_finds_and_the_report_shows_it(run, tmp_
     assert "IntervalBounds" in (tmp_path / "report.md").read_text(), page
 
 
-def test_the_command_keeps_what_refutes(run):
+def test_the_command_keeps_what_refutes_and_the_report_says_it(run, tmp_path):
     options = ["--eps", "0.3", "--images", "3", "--certificate.attack", "PGD", "--certificate.attack.steps", "3"]
     main(["certify", str(run.path), "--certificate", "BranchAndBound", *options])
     record, arrays = read_certificates(run)
     assert record.refuted == np.isfinite(arrays["limit"]).sum() > 0
+    sp.write_report([Run(run.path)], tmp_path / "report.md")
+    assert "one of another class was found within the size" in (tmp_path / "report.md").read_text()
 
 
 def test_no_other_certificate_takes_eps(run, fails):
