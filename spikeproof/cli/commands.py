@@ -185,6 +185,7 @@ def certify(
     sigma: str | None = None,
     n: Count | None = None,
     alpha: float | None = None,
+    eps: str | None = None,
     threat: Threat | None = None,
     at: str | None = None,
     images: Count | None = None,
@@ -214,6 +215,7 @@ def certify(
         sigma: deviation of its noise in pixel units, where it has one
         n: draws that bound the probability of the class, where there are draws
         alpha: how often at most that bound may be wrong
+        eps: the largest size that bounds without noise look at, 0.01 for example
         threat: what --at is a size of (default: the certificate's own)
         at: give images up that cannot be certified so far, 8/255 for example
         images: how many images, from the first on (default: all)
@@ -235,7 +237,7 @@ def certify(
         trust: use code from outside spikeproof that a run or an option names
         quiet: show no progress
     """
-    chosen = certificate_of(certificate, sigma=sigma, n=n, alpha=alpha)
+    chosen = certificate_of(certificate, sigma=sigma, n=n, alpha=alpha, eps=eps)
     elsewhere = FromElsewhere(
         model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce, simulation=simulation
     )
