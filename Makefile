@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY := passive
 export MALLOC_MMAP_MAX_ := 0
 export MALLOC_TRIM_THRESHOLD_ := 100000000000
 
-.PHONY: demo compare-all results test coverage test-wheel lint bench clean
+.PHONY: demo compare-all results docs test coverage test-wheel lint bench clean
 
 demo: .venv/ready
 	$(BIN)/spikeproof demo
@@ -33,6 +33,10 @@ results/%.json: .venv/ready
 	$(BIN)/spikeproof report runs/$* --out results/$*.md
 	$(BIN)/spikeproof report runs/$* --out runs/$*/report.html
 	$(BIN)/spikeproof report runs/$* --out $@
+
+# The documentation site with its leaderboards, in build/site; a warning is an error.
+docs: .venv/ready-for-docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html -d build/doctrees docs build/site
 
 test: .venv/ready-for-tests lint
 	$(BIN)/pytest -n 2
@@ -60,6 +64,10 @@ bench: .venv/ready-for-tests
 .venv/ready-for-tests: .venv/ready requirements-peers.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install --quiet --no-deps -r requirements-peers.txt
+	touch $@
+
+.venv/ready-for-docs: .venv/ready
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
 	touch $@
 
 clean:

@@ -17,6 +17,8 @@ COMMANDS = {
     "compare": "Train every configuration, attack all in the same way, and write one report.",
     "export": "Write the network of a run as a NIR graph, for another library or for hardware.",
     "report": "Write a report from run folders",
+    "leaderboard": "Write leaderboards, a page a protocol, from run folders and reports in JSON.",
+    "zoo": "List the trained networks that can be taken, take some, or make an index of run folders.",
     "configs": "List the configurations and suites that come with spikeproof, or copy some.",
     "list": "Everything that a configuration can name.",
     "doctor": "Check this installation",
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def overview() -> str:
     """The commands, a line each."""
-    about, lines = inspect.getdoc(spikeproof) or "", [f"  {name:9} {said}" for name, said in COMMANDS.items()]
+    about, lines = inspect.getdoc(spikeproof) or "", [f"  {name:11} {said}" for name, said in COMMANDS.items()]
     usage, more = "spikeproof COMMAND [--option value ...]", "spikeproof COMMAND --help"
     return "\n".join([usage, "", about, "", *lines, "", more])
 

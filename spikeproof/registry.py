@@ -9,12 +9,13 @@ import inspect
 import sys
 import warnings
 from collections.abc import Iterator
-from importlib.metadata import entry_points
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
 from spikeproof.choices import Choice, UserError, nearest
-from spikeproof.untrusted.words import told
+from spikeproof.untrusted.words import brief, printable, told
 
 GROUP = "spikeproof"
 
@@ -56,15 +57,38 @@ def own() -> tuple[type[Choice], ...]:
 @functools.cache
 def plugged_in() -> tuple[type[Choice], ...]:
     """Every choice that installed packages name; one that cannot be imported is warned of and left out."""
-    found: dict[type[Choice], None] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        try:
-            found |= dict.fromkeys(_choices_of(point.load()))
-        except Exception as error:  # whatever that package raises
-            warnings.warn(
-                f"the plug-in {point.name} ({point.value}) cannot be imported, and is left out: {error}", stacklevel=2
-            )
-    return tuple(found)
+    for one in plug_ins():
+        if one.error:
+            said = f"{one.name} ({one.value}) of {one.package}"
+            warnings.warn(f"the plug-in {said} cannot be imported, and is left out: {one.error}", stacklevel=2)
+    return tuple(dict.fromkeys(cls for one in plug_ins() for cls in one.choices))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlugIn:
+    """An entry point: what it names, the package that it is of, and its choices, or in one line why it has none."""
+
+    name: str
+    value: str
+    package: str
+    choices: tuple[type[Choice], ...] = ()
+    error: str = ""
+
+
+@functools.cache
+def plug_ins() -> tuple[PlugIn, ...]:
+    """Every entry point of the group ``spikeproof``, imported once."""
+    return tuple(map(_imported, sorted(entry_points(group=GROUP), key=lambda point: point.name)))
+
+
+def _imported(point: EntryPoint) -> PlugIn:
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else point.module.partition(".")[0]
+    one = PlugIn(name=printable(point.name), value=printable(point.value), package=printable(package))
+    try:
+        return replace(one, choices=tuple(_choices_of(point.load())))
+    except (Exception, SystemExit) as error:  # whatever that package raises
+        said = printable(brief(" ".join(str(error).split())))
+        return replace(one, error=f"{type(error).__name__}: {said}")
 
 
 def _choices_of(thing: object) -> list[type[Choice]]:

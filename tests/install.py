@@ -17,7 +17,13 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-IN_WHEEL = ("spikeproof/py.typed", "spikeproof/shipped/digits/trades.yaml", "spikeproof/shipped/suites/frames.yaml")
+IN_WHEEL = (
+    "spikeproof/py.typed",
+    "spikeproof/shipped/digits/trades.yaml",
+    "spikeproof/shipped/suites/frames.yaml",
+    "spikeproof/zoo/networks/digits-trades/model.safetensors",
+    "spikeproof/reports/forms/leaderboard.html",
+)
 IN_SDIST = (
     "tests/test_readme.py",
     "docs/architecture.md",
@@ -85,6 +91,7 @@ def used(spikeproof: Path, folder: Path, demo: bool) -> None:
     where = run([str(python), "-c", "import spikeproof; print(spikeproof.__file__)"], folder)
     assert spikeproof.parents[1] in Path(where.strip()).parents, where
     assert "digits/trades" in run([str(spikeproof), "configs"], folder)
+    assert "digits-trades" in run([str(spikeproof), "zoo", "digits-trades"], folder)
     started = time.monotonic()
     run([str(spikeproof), "--version"], folder)
     print(f"spikeproof --version: {time.monotonic() - started:.2f} s")
@@ -96,6 +103,7 @@ def used(spikeproof: Path, folder: Path, demo: bool) -> None:
     assert "build" in said or "mine" in said, said
     run([str(spikeproof), "report", "mine", "--out", "mine.html"], folder)
     assert "mynets:build" in (folder / "mine.html").read_text(encoding="utf-8")
+    assert "2 networks" in run([str(spikeproof), "leaderboard", "mine", "runs", "--out", "site"], folder)
     if demo:
         started = time.monotonic()
         run([str(spikeproof), "demo"], folder)

@@ -31,8 +31,10 @@ def mine(tmp_path, monkeypatch):
     (tmp_path / f"{MODULE}.py").write_text(EXAMPLES)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("mine", MODULE, group)])
+    registry.plug_ins.cache_clear()
     registry.plugged_in.cache_clear()
     yield __import__(MODULE)
+    registry.plug_ins.cache_clear()
     registry.plugged_in.cache_clear()
     sys.modules.pop(MODULE, None)
 

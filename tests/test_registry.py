@@ -47,9 +47,11 @@ def plug_in(monkeypatch: pytest.MonkeyPatch):
     def install(**values: str) -> None:
         points = [EntryPoint(name, value, "spikeproof") for name, value in values.items()]
         monkeypatch.setattr(registry, "entry_points", lambda group: points)
+        registry.plug_ins.cache_clear()
         registry.plugged_in.cache_clear()
 
     yield install
+    registry.plug_ins.cache_clear()
     registry.plugged_in.cache_clear()
 
 
@@ -130,7 +132,7 @@ def test_a_plug_in_that_fails_is_named_and_the_others_work(mine: str, plug_in) -
     with pytest.warns(UserWarning, match="cannot be imported, and is left out") as warned:
         assert "Slow" in known(sp.Attack)
     said = [str(warning.message) for warning in warned]
-    assert said[0].startswith("the plug-in broken (not_there) cannot be imported, and is left out")
+    assert said[0].startswith("the plug-in broken (not_there) of not_there cannot be imported, and is left out")
     assert "is neither a module nor a class that can be chosen" in said[1]
 
 

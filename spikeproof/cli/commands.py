@@ -1,6 +1,6 @@
 """What does each command do? One typed function for each; its parameters are the options."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from shutil import copyfile
 from typing import Annotated, Literal
@@ -9,8 +9,9 @@ from spikeproof.attacks import Attack, EnergyAttack, EventFlips, Linf, Threat
 from spikeproof.certificates import Certificate, GaussianSmoothing, certify_run
 from spikeproof.choices import AtLeast, Count, Seed, Steps, UserError
 from spikeproof.cli import tables
-from spikeproof.cli.files import recipes_of
+from spikeproof.cli.files import protocol_in, recipes_of
 from spikeproof.cli.given import (
+    ZOO,
     FromElsewhere,
     certificate_of,
     heard,
@@ -32,13 +33,16 @@ from spikeproof.objectives import Objective
 from spikeproof.progress import bar, shown, silent
 from spikeproof.reports import ranking, write_report
 from spikeproof.reports.forms.written import check_form
+from spikeproof.reports.leaderboard import write_leaderboard
 from spikeproof.runs import Run, find_runs, written_whole
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import Neuron
 from spikeproof.snn.foreign import Reduction
-from spikeproof.training import Recipe, Training
+from spikeproof.training import Recipe, TensorBoard, Training
 from spikeproof.training import train as train_recipe
 from spikeproof.training.converted_runs import FINE_TUNED, FINE_TUNING, converted_recipe, train_converted
+from spikeproof.zoo import cards, write_zoo
+from spikeproof.zoo.taking import taken
 
 DEMO = tuple(Path("demo", name) for name in ("standard", "gaussian_noise", "sparse_gradient", "adversarial", "trades"))
 
@@ -50,6 +54,7 @@ def train(
     download: bool = False,
     device: str | None = None,
     workers: Annotated[int, AtLeast(0)] | None = None,
+    tensorboard: Path | None = None,
     trust: bool = False,
     quiet: bool = False,
     json: bool = False,
@@ -63,6 +68,7 @@ def train(
         download: fetch the data set where it is missing
         device: cpu, cuda, cuda:1, ... (default: cuda where there is one)
         workers: processes that decode images in files (default: one a core, but for one)
+        tensorboard: folder for the curves of TensorBoard
         trust: use code from outside spikeproof that the recipe names
         quiet: show no progress
         json: print the result as one line of JSON
@@ -70,6 +76,7 @@ def train(
     if download and speaks_first():
         fetch(recipe.data, data_root)
     folder = out or Path("runs") / recipe.name
+    tracker = None if tensorboard is None else TensorBoard(tensorboard)
     with joined(device) as ranks:
         train_recipe(
             recipe,
@@ -79,6 +86,7 @@ def train(
             workers=workers,
             ranks=ranks,
             progress=heard(quiet),
+            tracker=tracker,
         )
         if ranks.first:
             tables.show_training(folder, kept(folder), json)
@@ -177,6 +185,7 @@ def certify(
     sigma: str | None = None,
     n: Count | None = None,
     alpha: float | None = None,
+    eps: str | None = None,
     threat: Threat | None = None,
     at: str | None = None,
     images: Count | None = None,
@@ -206,6 +215,7 @@ def certify(
         sigma: deviation of its noise in pixel units, where it has one
         n: draws that bound the probability of the class, where there are draws
         alpha: how often at most that bound may be wrong
+        eps: the largest size that bounds without noise look at, 0.01 for example
         threat: what --at is a size of (default: the certificate's own)
         at: give images up that cannot be certified so far, 8/255 for example
         images: how many images, from the first on (default: all)
@@ -227,7 +237,7 @@ def certify(
         trust: use code from outside spikeproof that a run or an option names
         quiet: show no progress
     """
-    chosen = certificate_of(certificate, sigma=sigma, n=n, alpha=alpha)
+    chosen = certificate_of(certificate, sigma=sigma, n=n, alpha=alpha, eps=eps)
     elsewhere = FromElsewhere(
         model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce, simulation=simulation
     )
@@ -531,6 +541,36 @@ def configs(wanted: list[Path] | None = None, out: Path | None = None) -> None:
         tables.say(str(out / name))
 
 
+def zoo(
+    wanted: list[Path] | None = None,
+    index: str | None = None,
+    sha256: str | None = None,
+    out: Path | None = None,
+    json: bool = False,
+) -> None:
+    """List the trained networks that can be taken, take some, or make an index of run folders.
+
+    zoo:NAME stands for a run folder: evaluate zoo:digits-trades
+
+    Args:
+        wanted: names of networks, or run folders that an index is made of (default: the list)
+        index: the index: a file, its folder, or an address of https (default: $SPIKEPROOF_ZOO, else those installed)
+        sha256: the digest that the index has to have
+        out: folder that run folders are put into (default: runs), or the new folder of the index
+        json: print the result as one line of JSON
+    """
+    if not wanted:
+        return tables.show_zoo(cards(index, sha256=sha256), json)
+    if all(path.is_dir() for path in wanted):
+        if out is None:
+            raise UserError("say with --out which new folder the index and its networks are written to")
+        found = write_zoo(find_runs(wanted), out)
+        return tables.say(f"{out}: {len(found.networks)} networks")
+    for path in wanted:
+        name = path.as_posix().removeprefix(ZOO)
+        tables.say(str(taken(name, (out or Path("runs")) / name, index=index, sha256=sha256).path))
+
+
 def export(
     run: Path, nir: Path | None = None, for_: str = "nir", trust: bool = False, quiet: bool = False, json: bool = False
 ) -> None:
@@ -569,6 +609,31 @@ def report(
     rows, written = ranking(found, verdicts), write_report(found, out, verdicts=verdicts)
     if json or not quiet:
         tables.show(rows, json, written)
+
+
+def leaderboard(
+    records: list[Path], out: Path = Path("site"), protocol: Path | None = None, trust: bool = False, json: bool = False
+) -> None:
+    """Write leaderboards, a page a protocol, from run folders and reports in JSON.
+
+    Records that do not fit are named with the reason, and not listed.
+
+    Args:
+        records: folders of records, at any depth, or files
+        out: the folder of the pages
+        protocol: a YAML file; only what was evaluated in this way is listed
+        trust: use code from outside spikeproof that the protocol names
+        json: print the result as one line of JSON
+    """
+    asked = protocol_in(protocol, trust=trust) if protocol else None
+    boards, refused = write_leaderboard(records, out, protocol=asked)
+    if json:
+        listed = {board.name: len(board.entries) for board in boards}
+        return tables.tell({"boards": listed, "refused": [asdict(one) for one in refused], "out": str(out)})
+    for one in refused:
+        tables.say(f"refused: {one.source}: {one.reason}")
+    number = sum(len(board.entries) for board in boards)
+    tables.say(f"{out / 'index.html'}: {number} networks under {len(boards)} protocols, {len(refused)} records refused")
 
 
 def list_names() -> None:

@@ -21,6 +21,9 @@ from spikeproof.runs import Run, find_runs
 from spikeproof.runs.records import Epoch, FactoryRecord
 from spikeproof.runs.weights import refuse_untrusted as refuse_untrusted_network
 from spikeproof.untrusted.words import told
+from spikeproof.zoo.taking import taken
+
+ZOO = "zoo:"  # before the name of a network
 
 NIR = ".nir"  # the end of a graph's name
 
@@ -55,7 +58,7 @@ def runs_of(runs: list[Path], elsewhere: FromElsewhere, device: torch.device) ->
             raise UserError(f"{listed(given)}: only with --model; a run folder has its own")
         if not runs:
             raise UserError("name run folders, or a network from elsewhere: --model package.module:function")
-        return find_runs(runs)
+        return find_runs([in_runs(path) for path in runs])
     if runs:
         raise UserError(f"--model names a network from elsewhere, and {runs[0]} has its own: give one or the other")
     if data is None:
@@ -66,6 +69,14 @@ def runs_of(runs: list[Path], elsewhere: FromElsewhere, device: torch.device) ->
         raise UserError(f"--simulation says how a NIR graph is run, and {model} names a function that builds a network")
     out = elsewhere.out or Path("runs") / model.rpartition(":")[2]
     return [adopt_foreign(elsewhere.how, elsewhere.weights, data, out, device=device)]
+
+
+def in_runs(path: Path) -> Path:
+    """The run folder that is named; zoo:NAME is a network of the zoo, which gets one in ``runs``."""
+    if not (text := path.as_posix()).startswith(ZOO):
+        return path
+    name = text.removeprefix(ZOO)
+    return taken(name, Path("runs") / name).path
 
 
 def _run_of_graph(file: Path, elsewhere: FromElsewhere, data: DataSet, device: torch.device) -> Run:

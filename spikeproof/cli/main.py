@@ -23,6 +23,8 @@ COMMANDS: dict[str, Command] = {
     "compare": commands.compare,
     "export": commands.export,
     "report": commands.report,
+    "leaderboard": commands.leaderboard,
+    "zoo": commands.zoo,
     "configs": commands.configs,
     "list": commands.list_names,
     "doctor": commands.doctor,

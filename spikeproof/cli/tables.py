@@ -4,6 +4,7 @@ import inspect
 import re
 import sys
 import textwrap
+import warnings
 from dataclasses import MISSING, asdict
 from json import dumps as json_text
 from pathlib import Path
@@ -17,7 +18,7 @@ from rich.table import Table
 
 from spikeproof.attacks import Attack, AttackLoss, Threat
 from spikeproof.certificates import Certificate
-from spikeproof.choices import UserError, default_of, fields_of, short
+from spikeproof.choices import Choice, UserError, default_of, fields_of, short
 from spikeproof.conversion import Conversion
 from spikeproof.data import Augmentation, DataSet
 from spikeproof.data.published_files import data_root as folder_of_data
@@ -26,7 +27,7 @@ from spikeproof.evaluation.flags import rows
 from spikeproof.evaluation.told import LOW
 from spikeproof.exchange import Exported
 from spikeproof.objectives import Objective
-from spikeproof.registry import known
+from spikeproof.registry import known, plug_ins
 from spikeproof.reports import Estimate, Row
 from spikeproof.reports.reading import consumed
 from spikeproof.reports.reading.probing import HEADINGS, cells, probed
@@ -38,6 +39,7 @@ from spikeproof.runs.records import EnergyRecord, Epoch, ProbesRecord
 from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, Readout
 from spikeproof.training import Optimiser, Schedule
 from spikeproof.untrusted.words import printable, short_error
+from spikeproof.zoo import Card
 
 NORMALISATION = "Images lie in [0, 1]; if the network was trained on normalised images,"
 
@@ -191,16 +193,31 @@ def show_certificates(runs: list[Run]) -> None:
 
 
 def show_choices() -> None:
-    """Every name that a configuration can hold, with the first sentence about it."""
-    for title, base in KINDS.items():
+    """Every name that a configuration can hold, with the first sentence about it, and the package of a plug-in's."""
+    packages = {cls: one.package for one in plug_ins() for cls in one.choices}
+    with warnings.catch_warnings(action="ignore"):  # of plug-ins that fail: `show_plug_ins` tells of them
+        classes = {base: known(base) for base in KINDS.values()}
+    rest = {name: cls for name, cls in known(Choice).items() if not issubclass(cls, tuple(classes))}
+    for title, found in zip((*KINDS, "settings"), (*classes.values(), rest), strict=True):
         table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
-        for name, kind in sorted(known(base).items()):
-            table.add_row(name, escape(first_line(kind)))
+        for name, kind in sorted(found.items()):
+            origin = f" [{packages[kind]}]" if kind in packages else ""
+            table.add_row(name, escape(first_line(kind) + origin))
         console.print(table, "")
     console.print("[bold]suites[/]")
     for suite in SUITES.values():
         console.print(f"{suite.name}: {', '.join(map(short, suite.attacks))}", highlight=False)
     show_flags()
+    show_plug_ins()
+
+
+def show_plug_ins() -> None:
+    """The packages that name choices of their own, and what those that cannot be imported say."""
+    if plug_ins():
+        console.print("\n[bold]plug-ins[/]")
+    for one in plug_ins():
+        named = ", ".join(cls.__name__ for cls in one.choices) or "no choice"
+        say(f"{one.package}, {one.name} ({one.value}): " + (f"left out, {one.error}" if one.error else named))
 
 
 def show_configs(about: dict[str, str]) -> None:
@@ -208,6 +225,22 @@ def show_configs(about: dict[str, str]) -> None:
     table = Table(show_header=False, box=None)
     for name, said in about.items():
         table.add_row(name, escape(said))
+    console.print(table)
+
+
+def show_zoo(found: tuple[Card, ...], json: bool = False) -> None:
+    """The networks of a zoo: what they are, and what they reached."""
+    if json:
+        return tell({"networks": [as_json(card) for card in found]})
+    table = Table(box=None, header_style="bold")
+    table.add_column("network", no_wrap=True)  # it is typed again
+    for heading in ("", "clean", "robust", "images", "kB"):
+        table.add_column(heading)
+    for card in found:
+        robust = [f"{label}: {share.value:.1%}" for label, share in card.robust_accuracy.items()] or [card.status]
+        size = f"{card.bytes / 1000:.0f}"
+        clean = f"{card.clean_accuracy.value:.1%}"
+        table.add_row(escape(card.name), escape(card.about), clean, escape(", ".join(robust)), str(card.images), size)
     console.print(table)
 
 

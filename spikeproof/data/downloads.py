@@ -5,7 +5,6 @@ import http.client
 import os
 import tarfile
 import tempfile
-import time
 import urllib.request
 import zipfile
 import zlib
@@ -15,12 +14,12 @@ from pathlib import Path
 from spikeproof.choices import UserError
 from spikeproof.data.data_sets import DataSet
 from spikeproof.data.published_files import Download, data_root
+from spikeproof.untrusted.arrivals import TIMEOUT_SECONDS, arriving
+from spikeproof.untrusted.texts import Unreadable
 from spikeproof.untrusted.words import printable
 
-TIMEOUT_SECONDS = 30  # without a byte
 MOST_BYTES = 1 << 30  # the largest of ours, TinyImageNet, has 248 MB
 MOST_SECONDS = 6 * 3600.0
-CHUNK_BYTES = 1 << 20
 
 
 def download(dataset: DataSet, root: Path | str | None = None) -> Path:
@@ -73,16 +72,13 @@ def _transfer(url: str, file: Path) -> str:
         Progress(*columns, console=Console(stderr=True), transient=True) as progress,
     ):
         task = progress.add_task(printable(url.rpartition("/")[2]), total=_said_size(response.headers))
-        started, got = time.monotonic(), 0
-        while chunk := response.read1(CHUNK_BYTES):  # what is there: a whole chunk may drip in for ever
-            got += len(chunk)
-            if got > MOST_BYTES:
-                raise UserError(f"{url} gives more than {MOST_BYTES:,} bytes, and no data set here has as many")
-            if time.monotonic() - started > MOST_SECONDS:
-                raise UserError(f"{url} gave {got:,} bytes in {MOST_SECONDS:.0f} s, and not all: try it again")
-            out.write(chunk)
-            md5.update(chunk)
-            progress.advance(task, len(chunk))
+        try:
+            for chunk in arriving(response, MOST_BYTES, MOST_SECONDS):
+                out.write(chunk)
+                md5.update(chunk)
+                progress.advance(task, len(chunk))
+        except Unreadable as error:
+            raise UserError(f"{url} {error}, and no data set here takes as much: try it again") from error
     return md5.hexdigest()
 
 

@@ -268,7 +268,8 @@ class CertificatesRecord:
 
     Radii are sizes of the threat `norm`; `unit` says what they count, "" stands for pixel values in [0, 1]. `voted` is
     whether a majority over noise is certified, and `own` whether that noise is the network's own. Images have `pixels`
-    values each. `least` is the radius below which images were given up. `mean_radius` counts wrong classes as 0.
+    values each. `least` is the radius below which images were given up, and of `refuted` images one of another class
+    within the size that was looked at is known. `mean_radius` counts wrong classes as 0.
     """
 
     FILE: ClassVar[str] = "certificates.json"
@@ -283,6 +284,7 @@ class CertificatesRecord:
     accuracy: Interval
     abstained: int
     given_up: int
+    refuted: int = 0
     mean_radius: float
     largest_radius: float
     passes: int

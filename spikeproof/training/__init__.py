@@ -3,6 +3,7 @@
 from spikeproof.training.loop import train
 from spikeproof.training.optimisers import SGD, AdamW, Constant, Cosine, Optimiser, Schedule, Step
 from spikeproof.training.recipe import Recipe, Selection, Training
+from spikeproof.training.trackers import TensorBoard, Tracked
 from spikeproof.training.usual import usual_recipes
 from spikeproof.training.weights import Weights
 
@@ -16,6 +17,8 @@ __all__ = [
     "Schedule",
     "Selection",
     "Step",
+    "TensorBoard",
+    "Tracked",
     "Training",
     "Weights",
     "train",

@@ -1,4 +1,4 @@
-"""How are .aedat files read, of version 2.0 (CIFAR10-DVS) and 3.1 (DVS128 Gesture)?"""
+"""How are .aedat files read, of version 2.0 (CIFAR10-DVS), 3.1 (DVS128 Gesture) and, elsewhere, 4.0?"""
 
 import re
 import struct
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from spikeproof.choices import UserError
+from spikeproof.data.events.aedat4 import read_aedat4
 from spikeproof.data.events.records import content_of, whole_records
 from spikeproof.data.events.streams import Events, Sensor, agreed, checked
 
@@ -16,24 +17,24 @@ EVENT_2 = np.dtype([("address", ">u4"), ("t", ">i4")])
 PACKET = struct.Struct("<hhiiiiii")  # type, source, size, offset of time, overflows, capacity, number, valid
 POLARITY = 1
 TIME_BITS = 31
-AEDAT_4 = "make an .npz of it: read its events with dv-processing, and keep t, x, y, p with write_events"
 
 
 def read_aedat(path: Path, sensor: Sensor | None, *, repair: bool = False) -> Events:
-    """A recording of whichever version its first line says: `read_aedat_2` or `read_aedat_3`.
+    """A recording of whichever version its first line says: `read_aedat_2`, `read_aedat_3` or `read_aedat4`.
 
     Source: https://docs.inivation.com/software/software-advanced-usage/file-formats/index.html.
     """
     content = content_of(path)
     version = re.match(rb"#!AER-DAT(\d\.\d)\r?\n", content)
     if version is None:
-        raise UserError(f"{path}: it starts with {content[:16]!r}, not with #!AER-DAT2.0 or #!AER-DAT3.1")
+        raise UserError(f"{path}: it starts with {content[:16]!r}, not with #!AER-DAT2.0, 3.1 or 4.0")
     if version[1] == b"2.0":
         return read_aedat_2(content, path, sensor, repair=repair)
     if version[1] == b"3.1":
         return read_aedat_3(content, path, sensor, repair=repair)
-    other = f": {AEDAT_4}" if version[1] == b"4.0" else "; 2.0 and 3.1 are"
-    raise UserError(f"{path}: AEDAT {version[1].decode()} is not read{other}")
+    if version[1] == b"4.0":
+        return read_aedat4(path, sensor, repair=repair)
+    raise UserError(f"{path}: AEDAT {version[1].decode()} is not read; 2.0, 3.1 and 4.0 are")
 
 
 def read_aedat_2(content: bytes, path: Path, sensor: Sensor | None, *, repair: bool) -> Events:

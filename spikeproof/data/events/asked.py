@@ -16,19 +16,28 @@ import numpy as np
 from spikeproof.choices import UserError
 from spikeproof.untrusted.words import brief, printable
 
-PROGRAM = Path(__file__).with_name("hdf5_reader.py")  # not imported: h5py is an extra
+HERE = Path(__file__).parent  # of the programs, which are not imported: their libraries are extras
 SECONDS = 60.0  # for one answer: a recording takes a millisecond, and h5py starts in less than a second
 LINE = 1 << 16  # bytes that an answer has before its array
 
 
 class Asked:
-    """Reads data sets `names` of an HDF5 file in a process of its own, which starts with the first question.
+    """Reads parts `names` of a file in a process of its own, which starts with the first question.
 
+    `library` is what reads there, by the program ``hdf5_reader.py`` or another one, and `what` the file should be.
     After a fork each process has its own. Raises `UserError` that names the file if there is no answer, or an error.
     """
 
-    def __init__(self, path: Path, names: tuple[str, ...]) -> None:
-        self.path, self.names = path, names
+    def __init__(
+        self,
+        path: Path,
+        names: tuple[str, ...],
+        *,
+        program: str = "hdf5_reader.py",
+        library: str = "h5py",
+        what: str = "HDF5 file",
+    ) -> None:
+        self.path, self.names, self.program, self.library, self.what = path, names, program, library, what
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._starter = 0
@@ -40,7 +49,11 @@ class Asked:
 
     def rows(self, name: str, row: int | None = None) -> np.ndarray:
         """A row of a data set; None is all of it."""
-        said, content = self._answer(f"{self.names.index(name)} {'all' if row is None else row}")
+        return self.array(f"{self.names.index(name)} {'all' if row is None else row}")
+
+    def array(self, question: str) -> np.ndarray:
+        """The array that a question is answered with."""
+        said, content = self._answer(question)
         found: np.ndarray = np.frombuffer(content, np.dtype(said["type"])).reshape(said["shape"])
         return found
 
@@ -56,8 +69,8 @@ class Asked:
                 _end(process, self._starter)
                 self._process = None
                 late = time.monotonic() - asked >= SECONDS
-                said = "h5py crashes" if isinstance(error, OSError | EOFError) else str(error)
-                raise self._damaged(f"h5py reads for more than {SECONDS:g} s" if late else said) from error
+                said = f"{self.library} crashes" if isinstance(error, OSError | EOFError) else str(error)
+                raise self._damaged(f"{self.library} reads for more than {SECONDS:g} s" if late else said) from error
             finally:
                 alarm.cancel()
 
@@ -65,8 +78,8 @@ class Asked:
         if self._process is None or self._starter != os.getpid():
             path = os.pathsep.join(filter(None, sys.path))
             self._process = subprocess.Popen(
-                [sys.executable, "-P", str(PROGRAM), str(self.path), *self.names],
-                env=os.environ | {"PYTHONPATH": path},
+                [sys.executable, "-P", str(HERE / self.program), str(self.path), *self.names],
+                env=os.environ | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},  # whose memory counts
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -76,7 +89,7 @@ class Asked:
         return self._process
 
     def _damaged(self, said: str) -> UserError:
-        return UserError(f"{self.path}: truncated, damaged or no HDF5 file: {printable(brief(said))}")
+        return UserError(f"{self.path}: truncated, damaged or no {self.what}: {printable(brief(said))}")
 
 
 def _told(process: "subprocess.Popen[bytes]", question: str) -> tuple[dict[str, Any], bytes]:

@@ -37,7 +37,7 @@ class SpikeFile:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
-        _refuse_absent(self.path)
+        refuse_absent(self.path)
         object.__setattr__(self, "_asked", Asked(self.path, (TIMES, UNITS, LABELS)))
         about = self._asked.about()
         if absent := about["absent"]:
@@ -77,7 +77,7 @@ class SpikeFile:
         return checked(t, x, zeros, zeros, COCHLEA, source, repair=self.repair)
 
 
-def _refuse_absent(path: Path) -> None:
+def refuse_absent(path: Path) -> None:
     """Raise `UserError` where h5py or the file is missing."""
     if find_spec("h5py") is None:  # an extra: only these files need it
         raise UserError(f"{path} is read by h5py, which is not installed: pip install 'spikeproof[events]'")

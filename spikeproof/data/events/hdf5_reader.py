@@ -1,8 +1,8 @@
 """What does a process of its own read from an HDF5 file? Whoever asks can end it, if the file makes it run for ever.
 
-Started as ``python -P hdf5_reader.py FILE NAME ...``; each NAME is a data set. It knows nothing of spikeproof, so that
-it starts in a moment. A question is a line: ``about``, or the number of a data set and a row ("all" for every row). An
-answer is a line of JSON and, if there is one, the bytes of an array.
+Started as ``python -P hdf5_reader.py FILE NAME ...``; each NAME is a data set, or a field of one. It knows nothing of
+spikeproof, so that it starts in a moment. A question is a line: ``about``, or the number of a data set and a row ("all"
+for every row). An answer is a line of JSON and, if there is one, the bytes of an array.
 """
 
 import json
@@ -15,19 +15,34 @@ import numpy as np
 MOST = 1 << 30  # bytes of one answer
 
 
+def part(file: Any, name: str) -> tuple[Any, str | None] | None:
+    """The data set of that name, or the one that has a field of that name, and the field; None where there is none."""
+    if isinstance(data := file.get(name), h5py.Dataset):
+        return data, None
+    parent, _, field = name.rpartition("/")
+    data = file.get(parent) if parent else None
+    if isinstance(data, h5py.Dataset) and field in (data.dtype.names or ()):
+        return data, field
+    return None
+
+
 def about(file: Any, names: list[str]) -> dict[str, Any]:
     """Which of `names` there are, their shapes and types, and how they are packed where that cannot be undone here.
 
-    Nothing of them is read.
+    And the `geometry` that the file states, width x height. Nothing of the data is read.
     """
-    found = {name: file.get(name) for name in names}
-    there = {name: data for name, data in found.items() if isinstance(data, h5py.Dataset)}
+    there = {name: found for name in names if (found := part(file, name))}
     return {
         "absent": [name for name in names if name not in there],
-        "shapes": {name: list(data.shape or ()) for name, data in there.items()},
-        "types": {name: data.dtype.str for name, data in there.items()},
-        "filters": {name: packed for name, data in there.items() if (packed := unknown_filter(data))},
+        "shapes": {name: list(data.shape or ()) for name, (data, _) in there.items()},
+        "types": {name: type_of(data, field).str for name, (data, field) in there.items()},
+        "filters": {name: packed for name, (data, _) in there.items() if (packed := unknown_filter(data))},
+        "geometry": str(file.attrs.get("geometry", ""))[:50],
     }
+
+
+def type_of(data: Any, field: str | None) -> Any:
+    return data.dtype if field is None else data.dtype[field]
 
 
 def unknown_filter(data: Any) -> str:
@@ -41,10 +56,14 @@ def unknown_filter(data: Any) -> str:
 
 def rows(file: Any, name: str, row: str) -> np.ndarray:
     """A row of a data set, or all of it; refused before it is read if it is too large."""
-    data = file[name]
+    found = part(file, name)
+    if found is None:
+        raise KeyError(name)
+    data, field = found
     if row == "all" and data.size * data.dtype.itemsize > MOST:
         raise ValueError(f"{name} has {data.size:,} values")
-    return np.ascontiguousarray(data[:] if row == "all" else data[int(row)])
+    read = data if field is None else data.fields(field)
+    return np.ascontiguousarray(read[:] if row == "all" else read[int(row)])
 
 
 def answer(path: str, names: list[str], question: list[str]) -> tuple[dict[str, Any], bytes]:

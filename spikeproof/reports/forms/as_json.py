@@ -22,6 +22,8 @@ def _row(contender: Contender) -> dict[str, Any]:
     shares = zip(*(v.robust for v in contender.verdicts), strict=True) if row.robust else ()
     return asdict(row) | {
         "data": contender.seeds[0].record.config.get("data"),
+        "network": contender.seeds[0].record.config.get("network"),
+        "sha256_by_seed": [v.record.network_sha256 for v in contender.verdicts if v.record.network_sha256],
         "clean_by_seed": [verdicts.clean.value for verdicts in contender.verdicts],
         "robust_by_seed": {
             label: [share.value for share in seeds] for label, seeds in zip(row.robust, shares, strict=True)
