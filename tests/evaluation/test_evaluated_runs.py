@@ -55,6 +55,16 @@ def test_the_same_evaluation_is_not_done_twice_and_another_is(run, monkeypatch):
         evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.2)], suite=SUITE, images=50))
 
 
+def test_what_was_left_after_the_last_result_is_swept_when_it_is_asked_for_again(run):
+    protocol = sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=50)
+    folder = evaluate_run(run, protocol)
+    before = sorted(run.path.rglob("*"))
+    (folder.path / "verdicts.partial.npz").write_bytes(b"")
+    (run.path / ".lock").write_text("{}")
+    evaluate_run(run, protocol)
+    assert sorted(run.path.rglob("*")) == before
+
+
 def test_more_images_than_there_are_are_refused(run):
     with pytest.raises(sp.UserError, match="take 1 to 360, not 361"):
         evaluate_run(run, sp.Protocol(threats=[sp.Linf(0.1)], suite=SUITE, images=361))
