@@ -145,7 +145,8 @@ NAMES = set(
     EventFlips EventFolder Events Exponential FAB FGSM FashionMNIST Filter FilteredNetwork FirstSpike
     FlipSmoothing FrameFlips FrameL2 FrameLinf FramePattern Framed Frames Framing Gaussian GaussianNoise
     GaussianRetiming GaussianSmoothing GradedIF GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels
-    IF ImageFolder ImageNet Images Internals Interval IntervalBounds IntervalTraining KullbackLeibler L1 L2 LIF LastPotential Latency
+    IF ImageFolder ImageNet Images Internals Interval IntervalBounds IntervalTraining KullbackLeibler L1 L2 LIF
+    LastPotential Latency
     LearnedBounds Linf MART MLP MNIST Margin MeanCurrent Memory Mixture NCaltech101 NDA NMNIST Network Neuron
     NormalNoise Objective Optimiser Outcome PDSG PGD PLIF PartName Poisson Probes Protocol QCFS
     QuantisedActivity RAT RFGSM RGA RSC RandomCrop RateCodingL1 RateCodingLinf RatePath ReLU Readout Recipe
