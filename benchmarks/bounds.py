@@ -86,9 +86,7 @@ def left(model: SpikingNetwork, x: Tensor, y: Tensor) -> dict[str, int]:
 def measured(network: str, training: str, images: int, programs: int, seconds: float, folder: Path) -> dict[str, Any]:
     """A network's row; the first `programs` of the images are asked of linear programs too."""
     made = recipe(network, training)
-    started = time.process_time()
     model = train(made, folder / made.name)
-    trained = time.process_time() - started
     x, y = Digits().part("test").batch(torch.arange(images))
     unbroken = left(model, x, y)
     found = {
@@ -100,7 +98,6 @@ def measured(network: str, training: str, images: int, programs: int, seconds: f
         "steps": certified(model, x, y, IntervalBounds(eps=max(EPS), sizes=40, trains=False)),
         "trains": certified(model, x, y, IntervalBounds(eps=max(EPS), sizes=40)),
         "programs": [],
-        "training_processor_seconds": round(trained, 1),
     }
     x, y = x[:programs], y[:programs]
     for eps in EPS if programs else ():

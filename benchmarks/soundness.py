@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -225,7 +226,8 @@ def coverage(cases: int, seed: int = 0) -> Checked:
 def attacked(run: Run, images: int) -> Checked:
     """The first certified `images` of a run folder under our strongest attacks, inside their radii.
 
-    A violation is an attacked image that the same certificate finds to be of another class.
+    A violation is an attacked image that the same certificate finds to be of another class, or that a network without
+    noise names otherwise.
     """
     record, arrays = read_certificates(run)
     certificate: Certificate = from_config(record.certificate.config, Certificate)
@@ -238,11 +240,11 @@ def attacked(run: Run, images: int) -> Checked:
         x, _ = pool.batch([int(number)])
         named = torch.tensor([int(arrays["prediction"][number])])
         threat = certificate.threat(eps=AT * float(arrays["radius"][number]))  # type: ignore[call-arg]
-        for attack in STRONGEST:
+        for attack in STRONGEST if certificate.votes else (replace(attack, eot=1) for attack in STRONGEST):
             found = prover(attack(network, x, named, threat)[0], int(number))
             share = found.votes / found.draws if found.draws else 1.0
             kept = found.prediction == int(named)
-            wrong += int(not kept and found.radius > 0)
+            wrong += int(not kept and (found.radius > 0 or not certificate.votes))
             closest = min(closest, share - 0.5 if kept else 0.5 - share)
     return Checked(len(chosen) * len(STRONGEST), wrong, closest)
 
