@@ -2,7 +2,6 @@
 
 RSC-I beside RSC-II beside an ANN, each trained and certified under the same noise: the tables of docs/certificates.md.
 Each network is attacked too, in L2. Run folders are under `--folder`; stopped, the command goes on where it was.
-`--speed` measures instead how long certifying takes beside the loop that one writes first, in pairs.
 """
 
 import argparse
@@ -12,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 
-from benchmarks.certifying_speed import speed
 from benchmarks.records import write_json
 from spikeproof.attacks import L2
 from spikeproof.certificates import GaussianSmoothing, certify_run
@@ -149,20 +146,11 @@ def main() -> None:
     parser.add_argument("--n", default="1000,10000", help="draws, separated by commas")
     parser.add_argument("--images", type=int, default=100, help="test images, from the first on")
     parser.add_argument("--folder", type=Path, default=Path("runs/certificates"), help="for the run folders")
-    parser.add_argument("--speed", action="store_true", help="certifying beside the naive loop, in pairs")
-    parser.add_argument("--rounds", type=int, default=5, help="pairs of --speed")
     parser.add_argument("--out", type=Path, help="JSON file")
     options = parser.parse_args()
     sigmas, ns = [float(s) for s in options.sigmas.split(",")], [int(n) for n in options.n.split(",")]
-    if options.speed:
-        torch.set_num_threads(1)
-        found: Any = speed(
-            trained("RSC-I", "digits", 0.25, options.folder / "digits"), options.images, ns[-1], options.rounds
-        )
-        Console(width=200).print_json(data=found)
-    else:
-        found = measured(options.data, sigmas, ns, options.images, options.folder)
-        Console(width=200).print(table(found), markup=False, highlight=False)
+    found = measured(options.data, sigmas, ns, options.images, options.folder)
+    Console(width=200).print(table(found), markup=False, highlight=False)
     if options.out:
         record = {"data": options.data, "images": options.images, "rows": found, "environment": as_json(environment())}
         write_json(options.out, record)

@@ -1,21 +1,29 @@
-"""How long does certifying take, beside the loop that one writes first? In pairs, on the same network and images.
+"""How long does certifying take, beside the loop that one writes first? `python -m benchmarks.certifying_speed`.
+
+In pairs, on the same network and images: RSC-I on digits, which is trained if it is not under `--folder`.
 
 The naive loop is Cohen et al.'s: one image at a time, batches of 256 passes, noise added to the image, every time step
 computed from the image on. It has the same weights, in our network and in snnTorch's.
 """
 
+import argparse
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
+from benchmarks.certificates import trained
 from benchmarks.contestants import SnnTorch
 from benchmarks.measure import alternate, keep_freed_memory
+from benchmarks.records import write_json
 from spikeproof.attacks import L2, Threat
 from spikeproof.certificates import GaussianSmoothing, certify
 from spikeproof.data import Digits
-from spikeproof.runs import Run
+from spikeproof.runs import Run, environment
+from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
 from spikeproof.snn import Direct, Encoder, view
 
@@ -80,3 +88,23 @@ class Peer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(self.normalise(x))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=100, help="test images, from the first on")
+    parser.add_argument("--n", type=int, default=10_000, help="draws")
+    parser.add_argument("--rounds", type=int, default=5, help="pairs")
+    parser.add_argument("--folder", type=Path, default=Path("runs/certificates"), help="for the run folder")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    run = trained("RSC-I", "digits", 0.25, options.folder / "digits")
+    found = speed(run, options.images, options.n, options.rounds)
+    Console(width=200).print_json(data=found)
+    if options.out:
+        write_json(options.out, found | {"environment": as_json(environment())})
+
+
+if __name__ == "__main__":
+    main()

@@ -39,7 +39,7 @@ STEPS, PIXELS, MARGINS, SIGMAS = (1, 2, 3, 4, 6), (1, 2, 3), (0.0, 0.05, 0.2), (
 AT = 0.99  # of a radius, where it is attacked
 STRONGEST = (APGD(steps=100, eot=16), APGD(steps=100, eot=16, loss=Margin()), PGD(steps=100, eot=16, restarts=2))
 INSIDE = 0.9999  # of a radius: what is tight is tight there
-GROUP = 200  # cases that share a radius
+GROUP, RADII = 200, 1000  # cases that share a radius: so many, or more where there would be more radii
 TINY = 1e-9
 
 
@@ -94,22 +94,24 @@ def rate_linf(cases: int, seed: int = 0) -> Checked:
 
 def _rate(cases: int, seed: int, certificates: dict[float, Any], moved: Callable[..., np.ndarray]) -> Checked:
     draw, done, wrong, closest = np.random.default_rng(seed), 0, 0, math.inf
+    group = max(GROUP, cases // RADII)
     while done < cases:
         steps, pixels, margin = (int(draw.choice(STEPS)), int(draw.choice(PIXELS)), float(draw.choice(MARGINS)))
         p = 0.5 + 0.5 * float(draw.beta(0.7, 0.7)) * 0.9999
         x = draw.choice([0.0, 1.0, draw.random()], pixels) if draw.random() < 0.3 else draw.random(pixels)
         certificate = certificates[margin]
         radius = certificate.radius(p, torch.from_numpy(x).view(1, 1, -1), steps)
-        others = moved(draw, x, INSIDE * radius, GROUP)
-        rates = [certificate.code.rates(torch.from_numpy(each)).numpy() for each in (x[None].repeat(GROUP, 0), others)]
+        others = moved(draw, x, INSIDE * radius, group)
+        rates = [certificate.code.rates(torch.from_numpy(each)).numpy() for each in (x[None].repeat(group, 0), others)]
         left = worst_mass(masses(rates[0], steps), masses(rates[1], steps), p) - 0.5
-        done, wrong, closest = done + GROUP, wrong + int((left < -TINY).sum()), min(closest, float(left.min()))
+        done, wrong, closest = done + group, wrong + int((left < -TINY).sum()), min(closest, float(left.min()))
     return Checked(done, wrong, closest)
 
 
 def trains(cases: int, seed: int = 0) -> Checked:
     """`RateCodingL1` again, over all 2^(T D) spike trains one by one, for classifiers that are drawn and the worst."""
     draw, done, wrong, closest = np.random.default_rng(seed), 0, 0, math.inf
+    group = max(20, cases // RADII)
     while done < cases:
         steps, pixels = [(1, 3), (2, 3), (3, 3), (6, 1), (6, 2), (4, 3)][int(draw.integers(6))]
         x = draw.random(pixels)
@@ -123,9 +125,10 @@ def trains(cases: int, seed: int = 0) -> Checked:
         if p <= 0.5:
             continue
         radius = RateCodingL1().radius(p, torch.from_numpy(x).view(1, 1, -1), steps)
-        for other in moved_l1(draw, x, INSIDE * radius, 20):
-            there = np.prod(other**codes * (1 - other) ** (steps - codes), 1)[order][chosen].sum() - 0.5
-            done, wrong, closest = done + 1, wrong + int(there < -TINY), min(closest, float(there))
+        others = moved_l1(draw, x, INSIDE * radius, group)[:, None]  # [N, 1, D]
+        named = codes[order][chosen]
+        left = np.prod(others**named * (1 - others) ** (steps - named), 2).sum(1) - 0.5
+        done, wrong, closest = done + group, wrong + int((left < -TINY).sum()), min(closest, float(left.min()))
     return Checked(done, wrong, closest)
 
 
@@ -161,20 +164,29 @@ class Table(nn.Module):
 def shared_thresholds(cases: int, seed: int = 0, images: str = "any") -> Checked:
     """`SharedThresholds`: the majority over all codes of images inside the radius, whatever the classifier of codes."""
     draw, done, wrong, closest = np.random.default_rng(seed), 0, 0, math.inf
+    group = max(20, cases // (10 * RADII))
     while done < cases:
         pixels, classes = int(draw.integers(1, 4)), int(draw.integers(2, 4))
         code = Thresholds(levels=int(draw.integers(255, 400)), seed=int(draw.integers(1000)))
-        prover = Enumeration(code, Table(pixels, classes, draw), 1, images, 10_000)
+        table = Table(pixels, classes, draw)
+        prover = Enumeration(code, table, 1, images, 10_000)
         levels = draw.integers(0, 256, pixels) / 1.0
         x = levels if images == "8-bit" or draw.random() < 0.5 else draw.uniform(0, 255, pixels)
         found = prover(torch.from_numpy(x / 255).view(1, 1, -1), 0)
-        others = [_beyond(draw, x, found.radius * 255, images) for _ in range(20)]
-        for other in others:
-            votes = prover.votes(torch.from_numpy(other / 255).view(1, 1, -1))
-            lead = int(votes[found.prediction] - votes.max())
-            done, closest = done + 1, min(closest, lead)
-            wrong += int(lead < 0 or int((votes == votes.max()).nonzero()[0]) != found.prediction)
+        others = np.array([_beyond(draw, x, found.radius * 255, images) for _ in range(group)])
+        votes = votes_of(code, table, torch.from_numpy(others / 255).view(group, 1, 1, -1))
+        lead = int((votes[:, found.prediction] - votes.amax(1)).min())
+        done, closest = done + group, min(closest, lead)
+        wrong += int((votes.argmax(1) != found.prediction).sum())  # of equals the first
     return Checked(done, wrong, closest)
+
+
+def votes_of(code: Thresholds, table: Table, x: Tensor) -> Tensor:
+    """How many codes of each image ``[N, 1, 1, D]`` are named each class ``[N, K]``: all images and codes at once."""
+    k = torch.arange(code.levels).repeat(len(x))
+    codes = code.codes(x.repeat_interleave(code.levels, 0), k)
+    named: Tensor = table(codes.unsqueeze(1))
+    return named.view(len(x), code.levels, -1).sum(1)
 
 
 def _beyond(draw: np.random.Generator, x: np.ndarray, budget: float, images: str) -> np.ndarray:

@@ -55,6 +55,7 @@ DEARER = {  # seen by the attacks of `examined` images alone, or one flag of sev
     "thresholds out of the slope's sight",
     "threshold guarding without adversarial training",
     "labels alone, a part of the gradient",
+    "a gradient that is mirrored at a third of the pixels",
 }
 CHEAP = [control.name for control in controls.HIDING if control.name not in DEARER]
 

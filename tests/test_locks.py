@@ -10,7 +10,7 @@ import pytest
 
 import spikeproof as sp
 from spikeproof.runs import Run
-from spikeproof.runs.locks import LOCK, locked
+from spikeproof.runs.locks import LOCK, locked, sweep
 from spikeproof.training import train
 
 HOLDER = """
@@ -77,4 +77,20 @@ def test_a_folder_deleted_under_a_run_stops_it(tmp_path):
     with pytest.raises(sp.UserError, match="is gone: it was moved or deleted") as caught:
         train(RECIPE, tmp_path / "run", progress=report)
     assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_beside_a_whole_result_is_swept_unless_somebody_writes(holder, tmp_path):
+    run, left = Run(tmp_path / "run"), tmp_path / "run" / "verdicts.partial.npz"
+    left.write_bytes(b"")
+    sweep(run, [left])
+    assert left.exists()
+    holder.kill()
+    holder.wait()
+    sweep(run, [left])
+    assert list(run.path.iterdir()) == []
+
+
+def test_nothing_is_written_where_nothing_was_left(tmp_path):
+    sweep(Run(tmp_path / "run"), [])
     assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from spikeproof.attacks.apgd import APGD
 from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.carlini_wagner import CarliniWagner
 from spikeproof.attacks.deepfool import DeepFool
+from spikeproof.attacks.energy import EnergyAttack
 from spikeproof.attacks.events import *  # noqa: F403
 from spikeproof.attacks.events import __all__ as _events
 from spikeproof.attacks.fab import FAB
@@ -46,6 +47,7 @@ __all__ = [
     "CarliniWagner",
     "CrossEntropy",
     "DeepFool",
+    "EnergyAttack",
     "NormalNoise",
     "HopSkipJump",
     "KullbackLeibler",

@@ -18,7 +18,8 @@ class Finding(NamedTuple):
 
     `radius` is the largest size of the threat, itself included, at which no allowed image is named otherwise than
     `prediction`; 0 where nothing is certified. `p` is the lower bound on the probability of that class that it follows
-    from, `votes` of `draws` passes named it; fewer draws than were asked for mean that it was given up early.
+    from, `votes` of `draws` passes named it; fewer draws than were asked for mean that it was given up early. `limit`
+    is a size at which an image of another class is known, inf where none is.
     """
 
     prediction: int
@@ -26,6 +27,7 @@ class Finding(NamedTuple):
     p: float = 1.0
     votes: int = 0
     draws: int = 0
+    limit: float = math.inf
 
 
 class Prover(ABC):

@@ -37,6 +37,7 @@ class Certificates:
     p: np.ndarray
     votes: np.ndarray
     draws: np.ndarray
+    limit: np.ndarray
 
     def accuracy(self) -> Interval:
         """The share of images that the first sample names right: that of what is certified, as a sample shows it."""
@@ -63,12 +64,16 @@ class Certificates:
         asked = getattr(self.certificate, "n", 0)
         return (self.draws < asked) if self.least else np.zeros(len(self.label), dtype=bool)
 
+    def refuted(self) -> np.ndarray:
+        """For which images ``[N]`` an image of another class was found within the size that was looked at."""
+        return np.isfinite(self.limit)
+
     def mean_radius(self) -> float:
         """The mean over all images of the radius, 0 where the class is wrong or none is certified."""
         return float(np.where(self.prediction == self.label, self.radius, 0.0).mean())
 
     def arrays(self) -> dict[str, np.ndarray]:
-        names = ("label", "prediction", "radius", "p", "votes", "draws")
+        names = ("label", "prediction", "radius", "p", "votes", "draws", "limit")
         return {name: getattr(self, name) for name in names}
 
     def record(self, **made: Any) -> CertificatesRecord:
@@ -85,6 +90,7 @@ class Certificates:
             accuracy=self.accuracy(),
             abstained=int(self.abstained().sum()),
             given_up=int(self.given_up().sum()),
+            refuted=int(self.refuted().sum()),
             mean_radius=self.mean_radius(),
             largest_radius=float(self.radius.max()),
             passes=int(self.draws.sum()),

@@ -31,6 +31,7 @@ __all__ = ["certify"]
 STATES = "certificates.partial*.npz"
 EVERY = 10.0  # seconds between two times that what was found is kept
 TYPES = {"prediction": np.int64, "radius": np.float64, "p": np.float64, "votes": np.int64, "draws": np.int64}
+TYPES |= {"limit": np.float64}
 
 
 @dataclass(frozen=True, kw_only=True)

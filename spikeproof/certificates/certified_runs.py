@@ -19,7 +19,7 @@ from spikeproof.progress import Report, silent
 from spikeproof.runs import Run, environment
 from spikeproof.runs.certificate_files import ARRAYS, read_certificates
 from spikeproof.runs.digests import digest_of_arrays
-from spikeproof.runs.locks import locked
+from spikeproof.runs.locks import locked, sweep
 from spikeproof.runs.records import CertificatesRecord
 from spikeproof.runs.ties import WEIGHTS
 
@@ -53,6 +53,8 @@ def certify_run(
     network, _ = run.stated(WEIGHTS)
     print_ = fingerprint(model, pool, done, None, ranks)
     if ranks.of_first(lambda: _is_there(run, print_)):
+        if ranks.first:
+            sweep(run, run.path.glob(STATES))
         return
     with locked(run) if ranks.first else nullcontext():
         started = time.monotonic()

@@ -5,7 +5,7 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Annotated, Literal
 
-from spikeproof.attacks import EventFlips, Linf, Threat
+from spikeproof.attacks import Attack, EnergyAttack, EventFlips, Linf, Threat
 from spikeproof.certificates import Certificate, GaussianSmoothing, certify_run
 from spikeproof.choices import AtLeast, Count, Seed, Steps, UserError
 from spikeproof.cli import tables
@@ -27,13 +27,15 @@ from spikeproof.conversion import Calibration, Conversion
 from spikeproof.data import DataSet, PartName
 from spikeproof.data import download as fetch
 from spikeproof.distributed import ALONE, joined, speaks_first
-from spikeproof.evaluation import evaluate_run, probe_run
+from spikeproof.evaluation import energy_of_run, evaluate_run, probe_run
+from spikeproof.exchange import Simulation, export_nir
 from spikeproof.objectives import Objective
 from spikeproof.progress import bar, shown, silent
 from spikeproof.reports import ranking, write_report
 from spikeproof.reports.forms.written import check_form
 from spikeproof.reports.leaderboard import write_leaderboard
 from spikeproof.runs import Run, find_runs, written_whole
+from spikeproof.runs.weights import load_model
 from spikeproof.snn import Neuron
 from spikeproof.snn.foreign import Reduction
 from spikeproof.training import Recipe, TensorBoard, Training
@@ -99,6 +101,7 @@ def evaluate(
     mean: str | None = None,
     std: str | None = None,
     reduce: Reduction | None = None,
+    simulation: Simulation | None = None,
     protocol: Path | None = None,
     threat: Threat | None = None,
     eps: str | None = None,
@@ -121,7 +124,8 @@ def evaluate(
 
     Args:
         runs: run folders, or folders of run folders
-        model: package.module:function that builds a network trained elsewhere, and takes no arguments
+        model: package.module:function that builds a network trained elsewhere, and takes no arguments; or a NIR
+            graph, a file that ends in .nir
         weights: its state dict, safetensors or what torch.save wrote (default: the weights that it is built with)
         data: the data set that it is tested on
         out: its run folder (default: runs/FUNCTION)
@@ -129,6 +133,7 @@ def evaluate(
         std: what they were divided by after that
         reduce: how outputs [T, B, K] over time become logits; of a pair (spikes, membrane) the mean or the sum of
             the spikes, or the last membrane
+        simulation: how a NIR graph is run (default: as its metadata say)
         protocol: a YAML file that says how it is done, in the place of the next options but --batch
         threat: what the adversary may do (default: Linf)
         eps: radii in pixel units, separated by commas (default: the threat's own, or 2/255,4/255,8/255)
@@ -149,7 +154,9 @@ def evaluate(
     """
     others = {"part": part, "images": images, "draws": draws, "seed": seed, "attack_precision": attack_precision}
     done = protocol_of(protocol, threat, eps, suite, trust, **others)
-    elsewhere = FromElsewhere(model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce)
+    elsewhere = FromElsewhere(
+        model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce, simulation=simulation
+    )
     with joined(device) as ranks:
         at = ranks.device_of(device)
         found = ranks.of_first(lambda: runs_of(runs or [], elsewhere, at))
@@ -178,6 +185,7 @@ def certify(
     sigma: str | None = None,
     n: Count | None = None,
     alpha: float | None = None,
+    eps: str | None = None,
     threat: Threat | None = None,
     at: str | None = None,
     images: Count | None = None,
@@ -189,6 +197,7 @@ def certify(
     mean: str | None = None,
     std: str | None = None,
     reduce: Reduction | None = None,
+    simulation: Simulation | None = None,
     data: DataSet | None = None,
     out: Path | None = None,
     data_root: Path | None = None,
@@ -206,18 +215,21 @@ def certify(
         sigma: deviation of its noise in pixel units, where it has one
         n: draws that bound the probability of the class, where there are draws
         alpha: how often at most that bound may be wrong
+        eps: the largest size that bounds without noise look at, 0.01 for example
         threat: what --at is a size of (default: the certificate's own)
         at: give images up that cannot be certified so far, 8/255 for example
         images: how many images, from the first on (default: all)
         part: which part of the data
         batch: passes computed at once (default: 500 on a CPU, else 2000)
         seed: for the draws
-        model: package.module:function that builds a network trained elsewhere, and takes no arguments
+        model: package.module:function that builds a network trained elsewhere, and takes no arguments; or a NIR
+            graph, a file that ends in .nir
         weights: its state dict, safetensors or what torch.save wrote (default: the weights that it is built with)
         mean: what was taken from its training images, of pixels in [0, 1]: a number, or one a channel, with commas
         std: what they were divided by after that
         reduce: how outputs [T, B, K] over time become logits; of a pair (spikes, membrane) the mean or the sum of
             the spikes, or the last membrane
+        simulation: how a NIR graph is run (default: as its metadata say)
         data: the data set that it is tested on
         out: its run folder (default: runs/FUNCTION)
         data_root: folder of the data sets
@@ -225,8 +237,10 @@ def certify(
         trust: use code from outside spikeproof that a run or an option names
         quiet: show no progress
     """
-    chosen = certificate_of(certificate, sigma=sigma, n=n, alpha=alpha)
-    elsewhere = FromElsewhere(model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce)
+    chosen = certificate_of(certificate, sigma=sigma, n=n, alpha=alpha, eps=eps)
+    elsewhere = FromElsewhere(
+        model=model, weights=weights, data=data, out=out, mean=mean, std=std, reduce=reduce, simulation=simulation
+    )
     if threat is not None and at is None:
         raise UserError("--threat says what --at is a size of: give both, or neither")
     size = replace(threat or chosen.threat(), eps=at) if at is not None else None  # type: ignore[type-var]
@@ -357,6 +371,61 @@ def probe(
                 trust=trust,
             )
     tables.show_probes([Run(run.path) for run in found], json)
+
+
+def energy(
+    runs: list[Path],
+    threat: Threat | None = None,
+    eps: str | None = None,
+    attack: Attack = EnergyAttack(),
+    images: Count = 256,
+    part: PartName = "test",
+    batch: Count = 64,
+    seed: Seed = 0,
+    data_root: Path | None = None,
+    device: str | None = None,
+    trust: bool = False,
+    quiet: bool = False,
+    json: bool = False,
+) -> None:
+    """Count the operations of trained networks, and how far an attack raises them.
+
+    Args:
+        runs: run folders, or folders of run folders
+        threat: what the adversary may do (default: Linf)
+        eps: its radius in pixel units (default: the threat's own, 8/255 for Linf)
+        attack: what raises the operations
+        images: how many images, from the first on
+        part: which part of the data
+        batch: images looked at at once
+        seed: for the random perturbation
+        data_root: folder of the data sets
+        device: cpu, cuda, cuda:1, ...
+        trust: use code from outside spikeproof that a run or an option names
+        quiet: show no progress
+        json: print the result as one line of JSON
+    """
+    (allowed, *others) = threats_of(threat or Linf(), eps)
+    if others:
+        raise UserError(f"the energy is measured at one eps, not {eps}")
+    found = find_runs(runs)
+    refuse_untrusted(found, trust)
+    with shown(heard(quiet), "energy") as report:
+        for number, run in enumerate(found):
+            report(run.name, number, len(found))
+            energy_of_run(
+                run,
+                allowed,
+                attack=attack,
+                images=images,
+                part=part,
+                batch=batch,
+                seed=seed,
+                data_root=data_root,
+                device=device,
+                trust=trust,
+            )
+    tables.show_energy([Run(run.path) for run in found], json)
 
 
 def compare(
@@ -500,6 +569,26 @@ def zoo(
     for path in wanted:
         name = path.as_posix().removeprefix(ZOO)
         tables.say(str(taken(name, (out or Path("runs")) / name, index=index, sha256=sha256).path))
+
+
+def export(
+    run: Path, nir: Path | None = None, for_: str = "nir", trust: bool = False, quiet: bool = False, json: bool = False
+) -> None:
+    """Write the network of a run as a NIR graph, for another library or for hardware.
+
+    What NIR cannot say of it is printed, and stands in the graph's metadata.
+
+    Args:
+        run: run folder of a spiking network
+        nir: the file (default: RUN.nir, in the current folder)
+        for_: who is to read it: spikingjelly, snntorch, norse, or nir for any other
+        trust: use code from outside spikeproof that the run names
+        quiet: print nothing
+        json: print the result as one line of JSON
+    """
+    found = export_nir(load_model(run, trust=trust), nir or Path(f"{run.resolve().name}.nir"), for_)
+    if json or not quiet:
+        tables.show_export(found, json)
 
 
 def report(

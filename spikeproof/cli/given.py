@@ -13,7 +13,8 @@ from spikeproof.cli.files import protocol_in, suite_of
 from spikeproof.configs import from_config
 from spikeproof.data import DataSet
 from spikeproof.evaluation import Protocol
-from spikeproof.evaluation.foreign_runs import adopt_foreign
+from spikeproof.evaluation.foreign_runs import adopt_foreign, adopt_graph
+from spikeproof.exchange import Simulation
 from spikeproof.progress import Report, silent
 from spikeproof.reports.wording import listed
 from spikeproof.runs import Run, find_runs
@@ -23,6 +24,8 @@ from spikeproof.untrusted.words import told
 from spikeproof.zoo.taking import taken
 
 ZOO = "zoo:"  # before the name of a network
+
+NIR = ".nir"  # the end of a graph's name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,7 @@ class FromElsewhere:
     mean: str | None
     std: str | None
     reduce: str | None
+    simulation: Simulation | None = None
 
     @property
     def how(self) -> FactoryRecord:
@@ -59,6 +63,10 @@ def runs_of(runs: list[Path], elsewhere: FromElsewhere, device: torch.device) ->
         raise UserError(f"--model names a network from elsewhere, and {runs[0]} has its own: give one or the other")
     if data is None:
         raise UserError("say with --data what the network is tested on, for example --data CIFAR10")
+    if model.endswith(NIR):
+        return [_run_of_graph(Path(model), elsewhere, data, device)]
+    if elsewhere.simulation is not None:
+        raise UserError(f"--simulation says how a NIR graph is run, and {model} names a function that builds a network")
     out = elsewhere.out or Path("runs") / model.rpartition(":")[2]
     return [adopt_foreign(elsewhere.how, elsewhere.weights, data, out, device=device)]
 
@@ -69,6 +77,19 @@ def in_runs(path: Path) -> Path:
         return path
     name = text.removeprefix(ZOO)
     return taken(name, Path("runs") / name).path
+
+
+def _run_of_graph(file: Path, elsewhere: FromElsewhere, data: DataSet, device: torch.device) -> Run:
+    """The run folder that a NIR graph gets."""
+    if elsewhere.weights is not None:
+        raise UserError(f"--weights: {file} holds its weights")
+    if elsewhere.reduce is not None:
+        raise UserError(
+            "--reduce: what makes logits of a graph's outputs is --simulation.readout, MeanCurrent if not said"
+        )
+    out = elsewhere.out or Path("runs") / file.stem
+    mean, std = (numbers_of(name, getattr(elsewhere, name)) for name in ("mean", "std"))
+    return adopt_graph(file, elsewhere.simulation, data, out, mean=mean, std=std, device=device)
 
 
 def numbers_of(name: str, text: str | None) -> tuple[float, ...]:

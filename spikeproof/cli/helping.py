@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
 
 from spikeproof.choices import Choice, UserError, default_of, fields_of, short
-from spikeproof.cli.parsing import Command, Words, kind_of, options_of, positionals, sorted_words
+from spikeproof.cli.meanings import meaning_of
+from spikeproof.cli.parsing import Command, Words, dashed_name, kind_of, options_of, positionals, sorted_words
 from spikeproof.cli.tables import first_line
 from spikeproof.fitting import described
 from spikeproof.ranges import InPixels
@@ -16,6 +17,7 @@ from spikeproof.registry import known, named
 from spikeproof.training import Recipe
 
 WIDTH = 110
+RECIPES = {"config": "a YAML file with any of these options"}
 
 
 def help_for(name: str, command: Command, arguments: list[str]) -> str:
@@ -31,9 +33,11 @@ def help_for(name: str, command: Command, arguments: list[str]) -> str:
             default = signature[option].default
         else:
             default = default_of(Recipe, option) if option in fields_of(Recipe) else None
-        meaning = about.get(option, "a YAML file with any of these options" if option == "config" else "")
-        lines += list(_option(f"--{option.replace('_', '-')}", hint, default, words, meaning))
-    return "\n".join([usage, "", said, "", *paths, *lines])
+        meaning = about.get(option) or RECIPES.get(option) or meaning_of(Recipe, option)
+        said_of_it = list(_option(f"--{dashed_name(option)}", hint, default, words, meaning))
+        has_fields = any(line.startswith(f"  --{option}.") for line in said_of_it)
+        lines += ["", *said_of_it, ""] if has_fields else said_of_it
+    return re.sub(r"\n{3,}", "\n\n", "\n".join([usage, "", said, "", *paths, *lines])).rstrip()
 
 
 def _option(option: str, hint: Any, default: Any, words: Words, meaning: str = "") -> Iterator[str]:
@@ -44,7 +48,7 @@ def _option(option: str, hint: Any, default: Any, words: Words, meaning: str = "
         yield from _line(option, meaning, what, _default(default, hint))
         return
     choices = sorted(known(kind))
-    what = f"one of {', '.join(choices)}" if inspect.isabstract(kind) else first_line(kind)
+    what = f"one of {', '.join(choices)}" if inspect.isabstract(kind) else "" if meaning else first_line(kind)
     chosen = _chosen(option, kind, words) or (type(default) if isinstance(default, Choice) else None)
     names_itself = isinstance(default, Choice) and inspect.isabstract(kind)
     yield from _line(option, meaning, what, f"default: {short(default)}" if names_itself else "")
@@ -52,7 +56,7 @@ def _option(option: str, hint: Any, default: Any, words: Words, meaning: str = "
         return
     for name, inner in fields_of(chosen).items():
         stands = getattr(default, name) if type(default) is chosen else default_of(chosen, name)
-        yield from _option(f"{option}.{name}", inner, stands, words)
+        yield from _option(f"{option}.{name}", inner, stands, words, meaning_of(chosen, name))
 
 
 def _chosen(option: str, kind: type, words: Words) -> type | None:

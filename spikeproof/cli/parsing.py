@@ -7,6 +7,7 @@ import inspect
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -95,11 +96,12 @@ def sorted_words(name: str, command: Command, arguments: list[str]) -> Words:
             continue
         option, equals, value = argument[2:].partition("=")
         first, *fields = option.replace("-", "_").split(".")
+        first += "_" if iskeyword(first) else ""
         if first not in known:
-            typed, *dashed = (option.replace("_", "-") for option in (first, *known))
+            typed, *dashed = map(dashed_name, (first, *known))
             raise UserError(f"{name} has no option --{typed}; {nearest(typed, dashed)}")
         if fields and kind_of(known[first]) is None:
-            raise UserError(f"--{first} has no fields, and --{option} names one")
+            raise UserError(f"--{dashed_name(first)} has no fields, and --{option} names one")
         if not equals:
             value = "true" if known[first] is bool else _following(option, rest)
         if first == "config":
@@ -107,6 +109,11 @@ def sorted_words(name: str, command: Command, arguments: list[str]) -> Words:
         else:
             found.options.put([first, *fields], Word(value, meaning(value)))
     return found
+
+
+def dashed_name(parameter: str) -> str:
+    """The option of a parameter; one whose name is a word of Python ends in _ there."""
+    return parameter.rstrip("_").replace("_", "-")
 
 
 def _following(option: str, rest: Any) -> str:
@@ -183,9 +190,7 @@ def _option(name: str, value: Any, hint: Any, default: Any, trust: bool) -> Any:
     try:
         return fit(value, hint)
     except Unfit as error:
-        raise UserError(
-            f"--{name.replace('_', '-')} must be {error.wanted}, not {told(error.value)}{error.hint}"
-        ) from None
+        raise UserError(f"--{dashed_name(name)} must be {error.wanted}, not {told(error.value)}{error.hint}") from None
 
 
 def _alone(name: str, command: Command, words: list[str]) -> dict[str, Any]:

@@ -25,15 +25,17 @@ from spikeproof.data.published_files import data_root as folder_of_data
 from spikeproof.evaluation import SUITES
 from spikeproof.evaluation.flags import rows
 from spikeproof.evaluation.told import LOW
+from spikeproof.exchange import Exported
 from spikeproof.objectives import Objective
 from spikeproof.registry import known, plug_ins
 from spikeproof.reports import Estimate, Row
+from spikeproof.reports.reading import consumed
 from spikeproof.reports.reading.probing import HEADINGS, cells, probed
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run, environment
 from spikeproof.runs.certificate_files import read_certificates
 from spikeproof.runs.json_forms import as_json
-from spikeproof.runs.records import Epoch, ProbesRecord
+from spikeproof.runs.records import EnergyRecord, Epoch, ProbesRecord
 from spikeproof.snn import Architecture, Encoder, Filter, GradientPath, Neuron, Readout
 from spikeproof.training import Optimiser, Schedule
 from spikeproof.untrusted.words import printable, short_error
@@ -152,6 +154,27 @@ def show_probes(runs: list[Run], json: bool = False) -> None:
         if numbers := probed(contender):
             table.add_row(escape(contender.row.name), *cells(numbers))
     console.print(table)
+
+
+def show_energy(runs: list[Run], json: bool = False) -> None:
+    """What a pass of each network takes, a line a network."""
+    if json:
+        return tell({"networks": [{"run": str(run.path)} | as_json(run.read(EnergyRecord)) for run in runs]})
+    table = Table("network", *consumed.HEADINGS, box=None, header_style="bold")
+    once = {contender.seeds[0].run.path: contender for contender in reversed(standings(runs).contenders)}
+    for contender in reversed(once.values()):
+        if records := consumed.consumed(contender):
+            table.add_row(escape(contender.row.name), *consumed.cells(records))
+    console.print(table)
+
+
+def show_export(found: Exported, json: bool = False) -> None:
+    """What was written into a NIR graph, and what stays outside it."""
+    if json:
+        return tell(as_json(found) | {"file": str(found.file)})
+    nodes = ", ".join(f"{count} {kind}" for kind, count in found.nodes.items())
+    say(f"{found.file}, for {found.target}: {nodes}")
+    say("\n".join(["outside the graph:", *(f"  {line}" for line in found.outside)]))
 
 
 def show_certificates(runs: list[Run]) -> None:

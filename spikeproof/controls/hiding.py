@@ -161,6 +161,23 @@ def partial_one(x: Tensor, grad: Tensor) -> Tensor:
     return grad * keep
 
 
+def shifted(x: Tensor, grad: Tensor) -> Tensor:
+    """Each value one pixel further to the right than it belongs."""
+    return grad.roll(1, -1)
+
+
+def without_the_largest(x: Tensor, grad: Tensor) -> Tensor:
+    """The largest quarter of its values are 0."""
+    size = grad.abs().flatten(1)
+    return torch.where(size < size.quantile(0.75, 1, keepdim=True), grad.flatten(1), 0).view_as(grad)
+
+
+def turned_for_some_pixels(x: Tensor, grad: Tensor) -> Tensor:
+    """A third of the pixels, always the same ones, have the other sign."""
+    drawn = torch.rand(grad.shape[1:], generator=torch.Generator().manual_seed(0)).to(grad)
+    return torch.where(drawn < 1 / 3, -grad, grad)
+
+
 def noisy_by_image(x: Tensor, grad: Tensor) -> Tensor:
     """Three times as much noise as gradient, the same each time for the same image."""
     return grad + 3 * grad.flatten(1).std(1).view(-1, *[1] * (x.ndim - 1)) * noise_of(x)
@@ -350,6 +367,18 @@ HIDING = tuple(
         "a part of the gradient": (
             lambda trained: Changed(trained.plain(), partial_one, hard=False),
             "gradient-misleads black-box-beats-white-box",
+        ),
+        "a gradient that is shifted by a pixel": (
+            lambda trained: Changed(trained.plain(), shifted, hard=False),
+            "gradient-displaced",
+        ),
+        "a gradient without its largest quarter": (
+            lambda trained: Changed(trained.plain(), without_the_largest, hard=False),
+            "gradient-leaves-out",
+        ),
+        "a gradient that is mirrored at a third of the pixels": (
+            lambda trained: Changed(trained.plain(), turned_for_some_pixels, hard=False),
+            "black-box-beats-white-box",
         ),
         "a noisy gradient that the image decides": (
             lambda trained: Changed(trained.plain(), noisy_by_image, hard=False),

@@ -21,7 +21,7 @@ from spikeproof.progress import Report, shown, silent
 from spikeproof.runs import Run, environment
 from spikeproof.runs.digests import digest_of_arrays
 from spikeproof.runs.folder import EVALUATIONS, Folder
-from spikeproof.runs.locks import locked
+from spikeproof.runs.locks import locked, sweep
 from spikeproof.runs.protocol_names import LETTERS
 from spikeproof.runs.records import VerdictsRecord
 from spikeproof.runs.ties import WEIGHTS
@@ -61,6 +61,8 @@ def evaluate_run(
     folder = Folder(run.path / EVALUATIONS / f"{protocol.name}-{print_[:LETTERS]}")
     for there in (folder, run):  # beside run.json is what was written before
         if ranks.of_first(lambda: _is_there(there, network, print_)):  # noqa: B023
+            if ranks.first:
+                sweep(run, there.path.glob(STATES))
             return there
     with locked(run) if ranks.first else nullcontext():
         if ranks.first:

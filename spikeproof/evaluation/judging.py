@@ -19,13 +19,17 @@ from spikeproof.snn import GradientPath, attack_view
 
 
 class Judgement(NamedTuple):
-    """Per image ``[B]``, on the CPU: broken or not, evaluations spent, and whether its logits are no numbers."""
+    """Per image ``[B]``, on the CPU: broken or not, evaluations spent, and whether its logits are no numbers.
+
+    `images` ``[B, C, H, W]``, where they were attacked, are those that were judged.
+    """
 
     broken: Tensor
     gradients: Tensor
     forwards: Tensor
     undefined: Tensor
     named: Tensor  # the class that the network answers
+    images: Tensor
 
 
 class Judge:
@@ -100,7 +104,7 @@ class Judge:
         named = logits.argmax(1)
         broken = named != y.cpu()
         undefined = (~logits.isfinite()).any(1)
-        return Judgement(broken, found.gradients.cpu(), found.forwards.cpu() + self.draws, undefined, named)
+        return Judgement(broken, found.gradients.cpu(), found.forwards.cpu() + self.draws, undefined, named, allowed)
 
     def attack(
         self,

@@ -16,7 +16,7 @@ from spikeproof.evaluation.probes import probe
 from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.suites import Suite
 from spikeproof.runs import Run, environment
-from spikeproof.runs.locks import locked
+from spikeproof.runs.locks import locked, sweep
 from spikeproof.runs.records import ProbesRecord
 from spikeproof.snn.layer_names import layer_names
 
@@ -50,6 +50,7 @@ def probe_run(
     chosen = protocol.part_of(data, data_root)
     print_ = fingerprint(model, chosen, protocol, batch, trust=trust)
     if ProbesRecord.FILE in run and (kept := run.read(ProbesRecord)).fingerprint == print_:
+        sweep(run, ())
         return kept
     with locked(run):
         started = time.monotonic()

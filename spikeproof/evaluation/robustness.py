@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spikeproof.attacks import Attack
 from spikeproof.calling import check_network, is_stochastic
@@ -52,6 +52,7 @@ def evaluate(
     trust: bool = False,
     ranks: Ranks = ALONE,
     progress: Report | None = None,
+    keep_images: bool = False,
 ) -> Verdicts:
     """Verdicts on images ``(x [N, C, H, W], y [N])``, on a part of a data set, or on the protocol's part of a data set.
 
@@ -66,11 +67,14 @@ def evaluate(
     batches are kept there and the same call, started again, goes on. `trust`: run the code from elsewhere that builds
     the network which a `Transfer` of the suite names. The images are dealt to `ranks`, and each rank
     returns all verdicts: for a deterministic network, and for one whose noise is declared, they are those of one
-    process. `progress` hears what is going on (None: it is shown on stderr; `progress.silent` shows nothing). Raises
-    `UserError` for bad images, labels or logits, and for ranks that see different ones.
+    process. `progress` hears what is going on (None: it is shown on stderr; `progress.silent` shows nothing). With
+    `keep_images` the verdicts hold the image that broke each, as `adversarial`; that takes one process, and no `state`.
+    Raises `UserError` for bad images, labels or logits, and for ranks that see different ones.
     """
     if not isinstance(model, nn.Module):
         raise UserError(f"a model is a torch.nn.Module, not {model!r}; load_model reads that of a run folder")
+    if keep_images and (state or ranks.size > 1):
+        raise UserError("keep_images keeps what this call alone finds: leave out state and ranks")
     protocol = as_protocol(protocol, suite)
     model, batch = adapt(model), usable(batch)
     pool = _narrowed(protocol.pool(data), model)
@@ -78,8 +82,20 @@ def evaluate(
     fresh = Fresh(model)
     print_ = fingerprint_of_verdicts(model, pool, protocol, batch, ranks, trust) if state or ranks.size > 1 else ""
     kept = None if state is None else Kept(state, print_)
+    breaking: dict[int, Tensor] = {}
     with shown(progress if ranks.first else silent, "evaluate") as report:
-        return evaluate_pool(model, fresh, pool, protocol, batch, kept, report, ranks, trust)
+        found = evaluate_pool(
+            model, fresh, pool, protocol, batch, kept, report, ranks, trust, breaking if keep_images else None
+        )
+    return replace(found, adversarial=_with(breaking, model, pool)) if keep_images else found
+
+
+def _with(breaking: dict[int, Tensor], model: nn.Module, pool: Pool) -> np.ndarray:
+    """All images ``[N, C, H, W]``, those that broke one in the place of that."""
+    images = taken(model, pool, torch.arange(len(pool)))[0].cpu().clone()
+    for index, image in breaking.items():
+        images[index] = image
+    return images.numpy()
 
 
 def evaluate_pool(
@@ -92,8 +108,12 @@ def evaluate_pool(
     progress: Report,
     ranks: Ranks = ALONE,
     trust: bool = False,
+    breaking: dict[int, Tensor] | None = None,
 ) -> Verdicts:
-    """`evaluate` on images that are chosen already, with a network that is adapted, and `fresh` copies of it."""
+    """`evaluate` on images that are chosen already, with a network that is adapted, and `fresh` copies of it.
+
+    What breaks an image goes into `breaking`, if it is given, by the number of the image.
+    """
     threats, suite, draws, seed = protocol.threats, protocol.suite, protocol.draws, protocol.seed
     if_stochastic = DRAWS if draws is None else draws
     if draws is None:
@@ -125,7 +145,10 @@ def evaluate_pool(
             what, told = f"{threat}: {short(suite.members[number])}", partial(_told, progress, ledger)
             for index in ledger.begin(eps, number, ahead, whole=judge.by_batch(attack)):
                 tell, numbers = partial(told, what, len(index)), seed_from(seed, eps, number)
-                ledger.note(index, judge(attack, *taken(model, pool, index), threat, numbers, index, tell=tell))
+                answered = judge(attack, *taken(model, pool, index), threat, numbers, index, tell=tell)
+                ledger.note(index, answered)
+                if breaking is not None:
+                    breaking |= {int(index[row]): answered.images[row].cpu() for row in answered.broken.nonzero()[:, 0]}
                 told(what)
             ledger.end()
     return _examined(judge, pool, ledger.close(), batch, seed, progress, ranks)

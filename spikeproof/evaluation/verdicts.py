@@ -1,7 +1,7 @@
 """What does an evaluation know? Per image: classified right, broken by which attack, from which eps, at what cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,8 @@ class Verdicts:
     did; `broken_as` is the class that it was then taken for. `draws` passes are averaged in every judgement and
     gradient; a stochastic network in its place would have had `draws_if_stochastic`. `gradients` and `forwards` count
     evaluations of the suite; `spent_on_flags` those of all images together that red flags took. Judged batches had
-    `width` images.
+    `width` images. `adversarial` ``[N, C, H, W]`` holds the image that broke each, inside ``threats[broken_at]``, and
+    the image itself where none did: only where `evaluate` was asked to keep them, else None.
     """
 
     threats: Sequence[Threat]
@@ -49,6 +50,7 @@ class Verdicts:
     forwards: np.ndarray
     flags: tuple[Flag, ...] = ()
     spent_on_flags: tuple[int, int] = (0, 0)
+    adversarial: np.ndarray | None = field(default=None, repr=False)
 
     def clean_accuracy(self) -> Interval:
         return Interval.of(int((self.clean_prediction == self.label).sum()), len(self.label))

@@ -3,6 +3,7 @@
 from spikeproof.objectives.adversarial import Adversarial
 from spikeproof.objectives.distillation import Distillation
 from spikeproof.objectives.gaussian_noise import GaussianNoise
+from spikeproof.objectives.interval_training import IntervalTraining
 from spikeproof.objectives.mart import MART
 from spikeproof.objectives.objective import Objective
 from spikeproof.objectives.rat import RAT
@@ -19,6 +20,7 @@ __all__ = [
     "Adversarial",
     "Distillation",
     "GaussianNoise",
+    "IntervalTraining",
     "Objective",
     "SparseGradient",
     "StablePotential",

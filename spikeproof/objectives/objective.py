@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,13 @@ class Objective(Choice):
     def needs_ann(self) -> bool:
         """Whether it learns from an ANN, the recipe's `ann`."""
         return False
+
+    def at(self, epoch: float) -> Self:
+        """What is minimised after `epoch` epochs, a fraction inside an epoch; the same all the time, for most."""
+        return self
+
+    def check(self, model: nn.Module) -> None:
+        """Raise `UserError` for a network that it cannot train; asked before anything is written."""
 
     def prepared(self, ann: nn.Module | None) -> Terms:
         """The function from ``(model, x, y)`` to terms that a training run calls; `ann` is for whom `needs_ann`."""

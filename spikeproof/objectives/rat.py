@@ -1,6 +1,7 @@
 """RAT: any objective, with weights that are kept nearly orthogonal after each step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,13 @@ class RAT(Objective):
     @property
     def needs_ann(self) -> bool:
         return self.objective.needs_ann
+
+    def at(self, epoch: float) -> Self:
+        inside = self.objective.at(epoch)
+        return self if inside is self.objective else replace(self, objective=inside)
+
+    def check(self, model: nn.Module) -> None:
+        self.objective.check(model)
 
     def prepared(self, ann: nn.Module | None) -> Terms:
         return self.objective.prepared(ann)

@@ -11,6 +11,8 @@ A run is a folder of these files, each written beside its place and renamed, so 
   the evaluation in sum and image by image, and ``examples.npz``, pictures for the report
 - ``certificates.json`` and ``certificates.npz``: what is certified, in sum and image by image
 - ``probes.json``: why the network holds or not
+- ``energy.json``: what a pass takes, clean and under attack
+- ``graph.nir``: of a network that came as one
 
 Before, there was one evaluation, beside ``run.json``; it is still read.
 """

@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -36,6 +36,18 @@ def locked(run: Run) -> Iterator[None]:
         with suppress(OSError):  # what is not empty stays
             for path in new:
                 path.rmdir()
+
+
+def sweep(run: Run, left: Iterable[Path]) -> None:
+    """Takes away what a process left that was killed after its last result: the files `left`, and its lock.
+
+    Nothing is taken away while another process writes into `run`.
+    """
+    left = list(left)
+    if left or LOCK in run:
+        with suppress(UserError), locked(run):
+            for file in left:
+                file.unlink(missing_ok=True)
 
 
 def _taken(run: Run) -> IO[str] | None:

@@ -83,6 +83,21 @@ class FactoryRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GraphRecord:
+    """``model.json`` of a network that came as a NIR graph, which lies beside it in ``graph.nir``.
+
+    `simulation` says how the graph is run; `mean` and `std` are what pixels were normalised by in its training.
+    """
+
+    FILE: ClassVar[str] = "model.json"
+    graph_sha256: str
+    simulation: Config
+    shape: tuple[int, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Epoch:
     """A line of ``metrics.jsonl``; epoch 0 is a network that did not begin at random, before any training."""
 
@@ -253,7 +268,8 @@ class CertificatesRecord:
 
     Radii are sizes of the threat `norm`; `unit` says what they count, "" stands for pixel values in [0, 1]. `voted` is
     whether a majority over noise is certified, and `own` whether that noise is the network's own. Images have `pixels`
-    values each. `least` is the radius below which images were given up. `mean_radius` counts wrong classes as 0.
+    values each. `least` is the radius below which images were given up, and of `refuted` images one of another class
+    within the size that was looked at is known. `mean_radius` counts wrong classes as 0.
     """
 
     FILE: ClassVar[str] = "certificates.json"
@@ -268,6 +284,7 @@ class CertificatesRecord:
     accuracy: Interval
     abstained: int
     given_up: int
+    refuted: int = 0
     mean_radius: float
     largest_radius: float
     passes: int
@@ -282,7 +299,70 @@ class CertificatesRecord:
     environment: Environment = Environment()
 
 
-Record = RunRecord | VerdictsRecord | ProbesRecord | CertificatesRecord | BuiltRecord | FactoryRecord
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What a pass takes, a mean over images. `dense` counts all weights and inputs, the effective ones those not 0.
+
+    In those named spikewise, spikes that a mean pooling joins are handed on one by one, each an accumulation. Layers
+    that see the same at every step count once; `macs_of_further_steps` would be added if they were computed at each.
+    """
+
+    effective_macs: float
+    effective_acs: float
+    dense: float
+    macs_spikewise: float
+    acs_spikewise: float
+    macs_of_further_steps: float
+    activation_sparsity: float
+    nanojoules: float
+    nanojoules_spikewise: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyRecord:
+    """``energy.json``: operations and energy of a pass, clean and, where there is a threat, under attack.
+
+    `random` is noise of the size of the threat, `kept` the share of images whose class the attack left, `footprint` the
+    bytes of all parameters and buffers.
+    """
+
+    FILE: ClassVar[str] = "energy.json"
+    images: int
+    footprint: int
+    connection_sparsity: float
+    clean: Spent
+    threat: Labelled | None = None
+    attack: Labelled | None = None
+    random: Spent | None = None
+    attacked: Spent | None = None
+    kept: float | None = None
+    data: Config
+    resplit: bool = False
+    part: str
+    seed: int = 0
+    fingerprint: str = ""
+    seconds: float = 0.0
+    environment: Environment = Environment()
+
+
+Record = (
+    RunRecord
+    | VerdictsRecord
+    | ProbesRecord
+    | CertificatesRecord
+    | EnergyRecord
+    | BuiltRecord
+    | FactoryRecord
+    | GraphRecord
+)
 AnyRecord = TypeVar(
-    "AnyRecord", RunRecord, VerdictsRecord, ProbesRecord, CertificatesRecord, BuiltRecord, FactoryRecord
+    "AnyRecord",
+    RunRecord,
+    VerdictsRecord,
+    ProbesRecord,
+    CertificatesRecord,
+    EnergyRecord,
+    BuiltRecord,
+    FactoryRecord,
+    GraphRecord,
 )

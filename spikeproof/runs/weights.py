@@ -15,18 +15,23 @@ from torch import Tensor, nn
 
 from spikeproof.choices import UserError
 from spikeproof.configs import from_config, to_config
+from spikeproof.exchange import Simulation, import_nir
 from spikeproof.runs import Run
 from spikeproof.runs.digests import digest_of_json
 from spikeproof.runs.foreign import built_by, needs_trust
-from spikeproof.runs.records import BuiltRecord, FactoryRecord, RunRecord
+from spikeproof.runs.records import BuiltRecord, FactoryRecord, GraphRecord, RunRecord
 from spikeproof.runs.ties import CONFIG, MODEL, refuse_untied
 from spikeproof.snn import Network, adapt
 from spikeproof.snn.wrappers import unwrapped
 from spikeproof.untrusted.archives import refuse_damaged_zip
 from spikeproof.untrusted.texts import Unreadable
 from spikeproof.untrusted.words import brief
+from spikeproof.whole_files import sha256_of
 
 __all__ = ["load_model", "write_model"]
+
+GRAPH = "graph.nir"  # of a network that came as one
+Description = BuiltRecord | FactoryRecord | GraphRecord
 
 WRAPPED = r"\b_(orig_mod|checkpoint_wrapped_module|fsdp_wrapped_module)\."  # in names, wherever a part was wrapped
 AVERAGED = "n_averaged"  # beside the weights of an AveragedModel: of how many it is the mean
@@ -45,12 +50,12 @@ def write_model(
     _write(run, tensors, BuiltRecord(network=to_config(network), shape=shape, classes=classes, mean=mean, std=std))
 
 
-def write_foreign(run: Run, model: nn.Module, how: FactoryRecord) -> None:
-    """The weights of a network from elsewhere, and the function that builds it."""
+def write_foreign(run: Run, model: nn.Module, how: FactoryRecord | GraphRecord) -> None:
+    """The weights of a network from elsewhere, and the function that builds it, or how its graph is run."""
     _write(run, tensors_of(model), how)
 
 
-def _write(run: Run, tensors: dict[str, Tensor], how: BuiltRecord | FactoryRecord) -> None:
+def _write(run: Run, tensors: dict[str, Tensor], how: Description) -> None:
     """The weights state of which ``model.json`` and of which choices they are: `refuse_untied` compares it."""
     run.path.mkdir(parents=True, exist_ok=True)  # weights may be kept without a run
     run.write(how)
@@ -72,6 +77,8 @@ def load_model(path: str | Path, *, trust: bool = False) -> nn.Module:
     refuse_untied(run)
     if isinstance(how, FactoryRecord):
         return _foreign(run, how, tensors, trust)
+    if isinstance(how, GraphRecord):
+        return _of_graph(run, how, tensors, trust)
     try:
         network: Network = from_config(how.network, Network, trust=trust)
         model = network.build(how.shape, how.classes, mean=how.mean, std=how.std)
@@ -90,14 +97,19 @@ def refuse_untrusted(run: Run) -> None:
     how = _described(run)
     if isinstance(how, FactoryRecord):
         raise needs_trust(run.path, how.factory)
-    from_config(how.network, Network)
+    if isinstance(how, GraphRecord):
+        from_config(how.simulation, Simulation)
+    else:
+        from_config(how.network, Network)
 
 
-def _described(run: Run) -> BuiltRecord | FactoryRecord:
-    """What ``model.json`` says: how the network is built, or which function builds it."""
+def _described(run: Run) -> Description:
+    """What ``model.json`` says: how the network is built, which function builds it, or how its graph is run."""
     described = run.read_json("model.json")
-    foreign = isinstance(described, dict) and "factory" in described
-    return run.read(FactoryRecord) if foreign else run.read(BuiltRecord)
+    said = described if isinstance(described, dict) else {}
+    if "graph_sha256" in said:
+        return run.read(GraphRecord)
+    return run.read(FactoryRecord) if "factory" in said else run.read(BuiltRecord)
 
 
 def load_pair(weights: Path, description: Path) -> nn.Module:
@@ -120,6 +132,16 @@ def _foreign(run: Run, how: FactoryRecord, tensors: dict[str, Tensor], trust: bo
         return adapt(model, mean=how.mean, std=how.std, reduce=how.reduce).eval()  # type: ignore[arg-type]
     except UserError as error:
         raise UserError(f"{run.path / how.FILE}: {error}") from error
+
+
+def _of_graph(run: Run, how: GraphRecord, tensors: dict[str, Tensor], trust: bool) -> nn.Module:
+    file = run.path / GRAPH
+    if not file.is_file() or sha256_of(file) != how.graph_sha256:
+        raise UserError(f"{file} is missing, or is not the graph of these weights: put it back, or evaluate it again")
+    simulation: Simulation = from_config(how.simulation, Simulation, trust=trust)
+    model = import_nir(file, simulation, shape=how.shape, mean=how.mean, std=how.std)
+    load_tensors(model, tensors, str(run.path / "model.safetensors"))
+    return model
 
 
 def _refuse_other_types(model: nn.Module, tensors: dict[str, Tensor]) -> None:

@@ -103,6 +103,12 @@ class _Spike(torch.autograd.Function):
         return grads[0] * ctx.slope.derivative(u), None
 
 
+def fired(distance: Tensor, slope: Derivative) -> Tensor:
+    """1 where `distance` from the threshold is 0 or more, 0 elsewhere, with the slope's derivative."""
+    spikes: Tensor = _Spike.apply(distance, slope)
+    return spikes
+
+
 def integrate(
     x: Tensor, dynamics: Dynamics, slope: Derivative | Sequence[Derivative], state: State | None = None
 ) -> Trace:
@@ -118,7 +124,7 @@ def integrate(
     for current, of_step in zip(x.to(wide), slopes, strict=True):
         state = dynamics.charge(state, current)
         distance = state[0] - dynamics.level(state)
-        s = _Spike.apply(distance, of_step)
+        s = fired(distance, of_step)
         spikes.append(s)
         potentials.append(state[0])
         distances.append(distance)

@@ -250,8 +250,12 @@ class GradedLayer(nn.Module):
         self.learn_threshold = learned
         self.threshold = scalar(threshold, learned)
 
+    def level(self) -> Tensor:
+        """The threshold as it is now; a learned one is floored."""
+        return self.threshold.clamp(min=THRESHOLD_FLOOR) if self.learn_threshold else self.threshold
+
     def forward(self, x: Tensor) -> Tensor:
-        threshold = self.threshold.clamp(min=THRESHOLD_FLOOR) if self.learn_threshold else self.threshold
+        threshold = self.level()
         return self.fire(x / threshold) * threshold
 
 

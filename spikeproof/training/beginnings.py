@@ -85,6 +85,7 @@ def refuse_what_cannot_work(recipe: Recipe) -> None:
     """
     model = recipe.build().eval()
     _refuse_other_paths(recipe, model)
+    recipe.objective.check(model)
     if recipe.weights is not None:
         recipe.weights.load_into(model)
     if recipe.ann is None:

@@ -1,6 +1,7 @@
 """How is a network trained? One loop: batches, step, losses, validation, checkpoint, resume."""
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from spikeproof.data import Images
 from spikeproof.data.decoding import watched, workers_for
 from spikeproof.data.digests import digest
 from spikeproof.distributed import ALONE, Ranks
+from spikeproof.objectives import Objective
 from spikeproof.objectives.objective import Terms
 from spikeproof.progress import Report, shown, silent
 from spikeproof.randomness import seed_from, seeded
@@ -77,7 +79,7 @@ def train(
         images, validation = parts or _parts(recipe, data_root, ranks)
         report = stack.enter_context(shown(progress if ranks.first else silent, recipe.name))
         ann = _ann(recipe, run, data_root, at, workers, report, ranks)
-        terms = recipe.objective.prepared(ann)
+        terms = _terms_at(recipe.objective, ann)
         state = State.fresh(recipe, at, ranks)
         state.ann = ranks.of_first(lambda: sha256_of(run.path / ANN / "model.safetensors") if recipe.ann else None)
         if ranks.of_first(lambda: CHECKPOINT in run):
@@ -167,6 +169,17 @@ def _begin(
     _keep(recipe, state, parts[1], run, {"epoch": 0, "learning_rate": None, "losses": {}}, started, ranks)
 
 
+def _terms_at(objective: Objective, ann: SpikingNetwork | None) -> Callable[[float], Terms]:
+    """What is minimised after so many epochs; prepared once, where it is the same all the time."""
+    prepared = objective.prepared(ann)
+
+    def at(epoch: float) -> Terms:
+        now = objective.at(epoch)
+        return prepared if now is objective else now.prepared(ann)
+
+    return at
+
+
 def _tensors(model: SpikingNetwork | None) -> dict[str, Tensor] | None:
     """What it takes to make another one the same, on the CPU."""
     return None if model is None else {name: tensor.cpu() for name, tensor in model.state_dict().items()}
@@ -174,7 +187,7 @@ def _tensors(model: SpikingNetwork | None) -> dict[str, Tensor] | None:
 
 def _epoch(
     recipe: Recipe,
-    terms: Terms,
+    terms: Callable[[float], Terms],
     state: State,
     batches: Batches,
     part: Images,
@@ -189,8 +202,9 @@ def _epoch(
     saved = time.monotonic()
     own = (ranks.rank,) if ranks.size > 1 else ()  # each rank draws random numbers of its own
     for index, (x, y) in enumerate(batches.of(number, losses.done), losses.done):
+        now = terms(number + index / len(batches))
         with seeded(seed_from(recipe.seed, number, index, *own), batches.device):
-            _step(recipe, terms, state, x, y, _rate(training, number, index, len(batches)), losses, ranks)
+            _step(recipe, now, state, x, y, _rate(training, number, index, len(batches)), losses, ranks)
         if not losses.due(batches.device):
             continue
         losses.read()

@@ -25,6 +25,7 @@ from spikeproof.attacks import (
     Attack,
     CarliniWagner,
     DeepFool,
+    EnergyAttack,
     HopSkipJump,
     Linf,
     Margin,
@@ -72,6 +73,8 @@ ATTACKS: list[Attack] = [
     TwinTransfer(attack=PGD(steps=5, start="clean"), clipped=True),
     FAB(steps=5, classes=3),
     DeepFool(steps=5, classes=3),
+    EnergyAttack(steps=5),
+    EnergyAttack(steps=3, keep_class=False, gradient=None),
     CarliniWagner(steps=10, searches=3, learning_rate=0.05),
     Square(queries=60),
     HopSkipJump(steps=2, draws=20),
@@ -162,8 +165,8 @@ def test_a_gradient_beats_noise(
     attack: Attack, threat: Threat, trained: SpikingNetwork, batch: tuple[Tensor, Tensor]
 ) -> None:
     """Strictly more images: an attack that does nothing would fail."""
-    if isinstance(attack, NOISE):
-        pytest.skip("is the noise")
+    if isinstance(attack, (*NOISE, EnergyAttack)):
+        pytest.skip("is the noise, or does not want to break anything")
     noise = broken(trained, UniformNoise()(trained, *batch, threat), batch[1]).sum()
     found = broken(trained, attack(trained, *batch, threat), batch[1]).sum()
     assert found > noise
@@ -208,7 +211,7 @@ def test_any_module_from_outside(attack: Attack, digits: Examples) -> None:
 def test_the_ann(attack: Attack, trained_ann: SpikingNetwork, batch: tuple[Tensor, Tensor]) -> None:
     found = attack(trained_ann, *batch, Linf(0.1))
     assert Linf(0.1).contains(found, batch[0]).all()
-    assert isinstance(attack, NOISE) or broken(trained_ann, found, batch[1]).sum() > 2
+    assert isinstance(attack, (*NOISE, EnergyAttack)) or broken(trained_ann, found, batch[1]).sum() > 2
 
 
 @every_attack

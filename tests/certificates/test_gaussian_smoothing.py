@@ -10,6 +10,7 @@ from torch import nn
 
 import spikeproof as sp
 from benchmarks.soundness import gaussian
+from spikeproof.certificates.voting import lower_bound
 
 FEW = sp.GaussianSmoothing(sigma=0.1, n=60, first=20)
 
@@ -154,3 +155,32 @@ def test_an_image_at_the_rim_of_its_radius_keeps_its_class():
             assert threat.contains(attacked, x[image : image + 1]).all()
             there = prover(attacked[0], 0)
             assert there.prediction == named[image] or there.radius == 0
+
+
+@pytest.mark.parametrize(("votes", "n"), [(100, 100), (990, 1000), (9_999, 10_000), (560, 1000), (540, 1000)])
+def test_radii_of_counts_are_those_of_the_published_code(votes, n):
+    """core.py of Cohen et al. takes Clopper and Pearson's interval at 2 alpha, and sigma times the normal quantile.
+
+    Here both are found by halving: the p under which `votes` or more of n have a probability of alpha, by whole
+    numbers and logarithms alone, and the quantile by erf.
+    """
+    alpha, sigma = 0.001, 0.25
+
+    def tail(p):
+        logs = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(votes, n + 1)]
+        terms = [c + k * math.log(p) + (n - k) * math.log1p(-p) for c, k in zip(logs, range(votes, n + 1), strict=True)]
+        return math.fsum(map(math.exp, terms))
+
+    p = halved(lambda p: tail(p) > alpha, 1e-9, 1 - 1e-9)
+    quantile = halved(lambda z: 0.5 * (1 + math.erf(z / math.sqrt(2))) > p, -10, 10)
+    expected = sigma * quantile if p > 0.5 else 0.0
+    certificate = sp.GaussianSmoothing(sigma=sigma, n=n, alpha=alpha)
+    assert certificate.reached(lower_bound(votes, n, alpha), torch.zeros(1), 1) == pytest.approx(expected, abs=1e-6)
+    assert (expected > 0) == (votes != 540)  # which core.py abstains from
+
+
+def halved(beyond, low, high):
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (low, middle) if beyond(middle) else (middle, high)
+    return low

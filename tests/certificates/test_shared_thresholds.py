@@ -1,10 +1,12 @@
 """Thresholds that pixels share: exact radii, whatever the network makes of the codes."""
 
+import numpy as np
 import pytest
 import torch
 
 import spikeproof as sp
-from benchmarks.soundness import shared_thresholds
+from benchmarks.soundness import Table, shared_thresholds, votes_of
+from spikeproof.certificates.shared_thresholds import Enumeration
 
 
 def build(encoder):
@@ -65,3 +67,12 @@ def test_the_code_has_as_many_spikes_as_the_pixel_is_bright():
     spikes = torch.stack([code.codes(x, torch.tensor([k])) for k in range(255)]).sum(0)
     assert spikes.flatten().tolist() == [0, 51, 255]
     assert code(x, 4).shape == (1, 1, 1, 1, 3)  # constant in time
+
+
+def test_the_check_counts_the_votes_that_the_certificate_counts():
+    draw = np.random.default_rng(0)
+    for pixels in (1, 3):
+        code, table = sp.Thresholds(levels=300, seed=7), Table(pixels, 3, draw)
+        x = torch.from_numpy(draw.random((5, 1, 1, pixels)))
+        counted = [Enumeration(code, table, 1, "any", 1000).votes(one) for one in x]
+        assert torch.equal(votes_of(code, table, x).long(), torch.stack(counted))

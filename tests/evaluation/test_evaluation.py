@@ -444,3 +444,26 @@ def test_what_cannot_be_evaluated_is_named(trained, images, change, message):
 def test_an_attack_needs_a_threat_and_no_number(trained, images):
     with pytest.raises(sp.UserError, match="an attack needs a threat"):
         sp.PGD()(trained, *images, 0.1)
+
+
+def test_images_are_kept_on_request_and_break_the_network_as_the_verdicts_say(trained, images):
+    found = sp.evaluate(trained, images, sp.Protocol(threats=THREATS, suite=SMALL), keep_images=True)
+    z, (x, y) = torch.from_numpy(found.adversarial), (part.cpu() for part in images)
+    broken = torch.from_numpy((found.broken_at >= 0) & (found.broken_at < len(THREATS)))
+    assert broken.any()
+    assert torch.equal(z[~broken], x[~broken])
+    named = sp.predict(trained, z).argmax(1)
+    assert torch.equal(named[broken], torch.from_numpy(found.broken_as)[broken])
+    assert (named != y)[broken].all()
+    for index, threat in enumerate(THREATS):
+        these = torch.from_numpy(found.broken_at == index)
+        assert threat.contains(z[these], x[these]).all()
+    assert not THREATS[0].contains(z[broken], x[broken]).all()  # what is broken later needed more
+
+
+def test_images_are_not_kept_unless_asked_for_nor_where_others_find_some(trained, images, tmp_path):
+    protocol = sp.Protocol(threats=THREATS[0], suite=SMALL)
+    assert sp.evaluate(trained, images, protocol).adversarial is None
+    with pytest.raises(sp.UserError, match="leave out state and ranks"):
+        sp.evaluate(trained, images, protocol, keep_images=True, state=Run(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

@@ -1,15 +1,20 @@
 """Do gradients tell the truth about the network? What they promise is compared with what it answers."""
 
+import math
+
 import torch
 
 from spikeproof.attacks import HopSkipJump
 from spikeproof.calling import is_stochastic, predict
 from spikeproof.evaluation.flags.flag import Measured, check
 from spikeproof.evaluation.flags.inspection import fixed_shape_logits, share_changed
+from spikeproof.evaluation.flags.locating import located
 from spikeproof.evaluation.flags.statistics import beyond, limit, share
 from spikeproof.evaluation.flags.surroundings import probed, probed_from, rising
 from spikeproof.evaluation.flags.trials import Trials
 
+DISPLACED = 0.5
+FEWEST = 8  # images whose mean ratio says anything
 SILENT = 0.5  # of the images: from so many without information in their scores on, labels alone are tried
 LABELS = HopSkipJump(steps=20, draws=50)  # some 2 700 decisions an image
 
@@ -61,6 +66,45 @@ def gradient_turned(trials: Trials) -> Measured | None:
     number, images = max(found.values(), key=lambda one: one[0] - limit(one[1]))
     shares = {where: number for where, (number, _) in found.items() if number}
     return Measured(number=number, details={"samples": images} | shares, chance=limit(images))
+
+
+@check(
+    Trials,
+    key="gradient-displaced",
+    name="a displaced gradient leads further",
+    threshold=DISPLACED,  # as far at half of the images where a gradient says nothing of where it belongs
+    spoils=True,
+    number="share of images at which the gradient leads further when it is shifted by a pixel, or mirrored: of six "
+    "such copies the best one, the best path",
+    meaning="A shifted or mirrored copy of the gradient leads further than the gradient: it lies beside the "
+    "values that it belongs to.",
+    cheap=True,
+)
+def gradient_displaced(trials: Trials) -> Measured | None:
+    if (found := located(trials)) is None or not found.moved.any():
+        return None
+    further, images = found.further[found.moved], int(found.moved.sum())
+    number = float(further.double().mean(0).amax(1).min())
+    return Measured(number=number, details={"samples": images}, chance=beyond(DISPLACED, images))
+
+
+@check(
+    Trials,
+    key="gradient-leaves-out",
+    name="the gradient leaves out what counts",
+    threshold=1.2,  # 1 and what chance adds on 8 images, where a gradient says nothing of what counts
+    spoils=True,
+    number="by what factor the margin moves more with the quarter of the values whose gradients are smallest than with "
+    "that whose gradients are largest (16 random steps of 2 eps each; geometric mean over the images, the best path)",
+    meaning="The margin moves more with values that have next to no gradient than with those of the largest gradients: "
+    "the gradient leaves out what the network looks at.",
+    cheap=True,
+)
+def gradient_leaves_out(trials: Trials) -> Measured | None:
+    if (found := located(trials)) is None or int(found.moved.sum()) < FEWEST:
+        return None
+    ratios = found.ratios[found.moved]
+    return Measured(number=math.exp(float(ratios.mean(0).min())), details={"samples": len(ratios)})
 
 
 @check(

@@ -1,5 +1,7 @@
 """What does a network answer round its images: along its gradients, at random, and on the way to another class?"""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -69,8 +71,30 @@ def probed_from(trials: Trials, places: Tensor | None) -> Probe:
     return Probe(*trials.shared(lambda rows: _probe(trials, rows, places)))
 
 
-def _probe(trials: Trials, rows: Tensor, places: Tensor | None) -> Probe:
-    """Of these rows; all parts have a row each."""
+class Standing(NamedTuple):
+    """Places ``[B, ...]``, one in the threat of each image `x`, the gradients there, one a path, and who is asked."""
+
+    query: Query
+    x: Tensor
+    base: Tensor
+    logits: Tensor
+    slopes: list[Tensor]
+    streams: Streams
+
+    def step(self, direction: Tensor, lengths: Sequence[float] = LENGTHS) -> Tensor:
+        """The loss that steps along `direction`, of length 1, lead to ``[B, lengths]``; lengths are in units of eps."""
+        threat = self.query.threat
+        ends = [threat.project(self.base + length * threat.eps * direction, self.x) for length in lengths]
+        return torch.stack([self.query.answer(z, Margin(), offer=False).loss for z in ends], 1)
+
+    def noise(self) -> Tensor:
+        """Normal numbers like the images, other ones in each call."""
+        return self.streams.normal(*self.x.shape[1:], like=self.x)
+
+
+@contextmanager
+def standing(trials: Trials, rows: Tensor, places: Tensor | None = None) -> Iterator[Standing]:
+    """These rows at random places of their threats, or at `places`; what is asked inside the block is counted."""
     x, y, threat, model = trials.x[rows], trials.y[rows], trials.threat, trials.judge.attacked
     streams = Streams.of(trials.seed, trials.index[rows].to(x.device))
     task = Task(model, x, y, threat, streams, stop=False, width=trials.batch)
@@ -79,22 +103,22 @@ def _probe(trials: Trials, rows: Tensor, places: Tensor | None) -> Probe:
         # off the grey levels of a data set, at which a code may have its steps
         base = threat.start(x, streams) if places is None else places[rows]
         logits = query.logits(base)
-        here = Answer.of(logits, y, Margin()(logits, y)).loss
-
-        def stepped(direction: Tensor) -> Tensor:
-            steps = [threat.project(base + length * threat.eps * direction, x) for length in LENGTHS]
-            return torch.stack([query.answer(z, Margin(), offer=False).loss for z in steps], 1)
-
         # along its own path what was attacked, and not another copy of it
         views = along(trials.judge.model, trials.paths) | {OWN: model}
         asked = [Query.over(replace(task, model=seen), eot=trials.judge.draws) for seen in views.values()]
         slopes = [each.gradient(base, Margin(), offer=False)[0] for each in asked]
-        ahead = torch.stack([stepped(threat.ascent(slope, base)) for slope in slopes], 1)
-        noise = [streams.normal(*x.shape[1:], like=x) for _ in range(RANDOM)]
-        beside = torch.stack([stepped(threat.ascent(direction, base)) for direction in noise], 1)
+        yield Standing(query, x, base, logits, slopes, streams)
     for each in (query, *asked):
         trials.spend(each.slots.gradients, each.slots.forwards)
-    return Probe(here, ahead, beside, logits.abs().amax(1).clamp(min=1e-30))
+
+
+def _probe(trials: Trials, rows: Tensor, places: Tensor | None) -> Probe:
+    """Of these rows; all parts have a row each."""
+    threat, y = trials.threat, trials.y[rows]
+    with standing(trials, rows, places) as here:
+        ahead = torch.stack([here.step(threat.ascent(slope, here.base)) for slope in here.slopes], 1)
+        beside = torch.stack([here.step(threat.ascent(here.noise(), here.base)) for _ in range(RANDOM)], 1)
+    return Probe(Margin()(here.logits, y), ahead, beside, here.logits.abs().amax(1).clamp(min=1e-30))
 
 
 def rising(trials: Trials) -> Tensor | None:

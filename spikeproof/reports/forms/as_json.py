@@ -32,6 +32,7 @@ def _row(contender: Contender) -> dict[str, Any]:
         "flags_by_seed": [[to_json(flag) for flag in verdicts.record.flags] for verdicts in contender.verdicts],
         "protocol_facets": shared.facets() if shared else None,
         "probes": _means(probes) if probes else None,
+        "energy_by_seed": [one.energy and to_json(one.energy) for one in contender.seeds],
         "environments": [_environment(one) for one in contender.seeds],
     }
 

@@ -3,7 +3,7 @@
 import re
 from statistics import mean, stdev
 
-from spikeproof.reports.reading import proved
+from spikeproof.reports.reading import consumed, proved
 from spikeproof.reports.reading.breakdowns import FEW
 from spikeproof.reports.reading.conditions import Conditions
 from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Row, Standings
@@ -18,7 +18,7 @@ def as_markdown(found: Standings) -> str:
     parts = [part for comparison in found.comparisons for part in _comparison(comparison, len(found.comparisons) > 1)]
     if found.waiting:
         parts.append(f"Not evaluated yet, and so not ranked: {listed([_safe(c.row.name) for c in found.waiting])}.")
-    parts += _certificates(found.contenders) + _probes(found.contenders)
+    parts += _certificates(found.contenders) + _probes(found.contenders) + _energy(found.contenders)
     return "\n\n".join(parts).replace(NARROW, " ") + "\n"
 
 
@@ -27,8 +27,10 @@ def _comparison(comparison: Comparison, several: bool) -> list[str]:
     heading = [f"**Protocol {comparison.letter}**"] if several else []
     labels = [_safe(threat.label) for threat in shared.threats]
     titles = ["Rank", "Network", "Clean, %", *(f"{label}, %" for label in labels)]
-    titles += [f"Gradients per {shared.what.one}", "Training"]
-    table = _table(titles, [_row(contender) for contender in comparison.contenders])
+    measured = any(contender.row.nanojoules is not None for contender in comparison.contenders)
+    titles += [f"Gradients per {shared.what.one}", "Training", *(["Energy, nJ"] if measured else [])]
+    rows = [_row(contender)[: len(titles)] for contender in comparison.contenders]
+    table = _table(titles, rows)
     split = " Each seed has its own split of train, validation and test." if shared.resplit else ""
     split += "" if comparison.same_images else f" Networks of other seeds met other {shared.what.many}."
     reading = _reading(comparison.contenders, shared.what.many)
@@ -45,7 +47,8 @@ def _row(contender: Contender) -> list[str]:
         clean, *robust = [_status(row)] * (1 + len(threats))
     gradients = "–" if row.gradient_evaluations is None else f"{row.gradient_evaluations:.1f}"
     training = "–" if row.training_seconds is None else duration(row.training_seconds)
-    return [str(row.rank or "–"), _safe(row.name), clean, *robust, gradients, training]
+    energy = "–" if row.nanojoules is None else f"{row.nanojoules:.0f}"
+    return [str(row.rank or "–"), _safe(row.name), clean, *robust, gradients, training, energy]
 
 
 def _status(row: Row) -> str:
@@ -126,6 +129,25 @@ def _probes(contenders: list[Contender]) -> list[str]:
     titles = ["Network", *HEADINGS, *(["Setting"] if len(used) > 1 else [])]
     met = [f"{number}: {setting}" if len(used) > 1 else setting for number, setting in enumerate(used, 1)]
     return [_table(titles, rows), _safe(f"Probes, means over the seeds: {'; '.join(met)}.")]
+
+
+def _energy(contenders: list[Contender]) -> list[str]:
+    known = [(c.row.name, records) for c in contenders if (records := consumed.consumed(c))]
+    if not known:
+        return []
+    used = consumed.settings([records for _, records in known])
+    rows = [
+        [
+            _safe(name),
+            *consumed.cells(records),
+            *([str(used.index(consumed.setting(records[0])) + 1)] * (len(used) > 1)),
+        ]
+        for name, records in known
+    ]
+    titles = ["Network", *consumed.HEADINGS, *(["Setting"] if len(used) > 1 else [])]
+    met = [f"{number}: {setting}" if len(used) > 1 else setting for number, setting in enumerate(used, 1)]
+    said = "Operations and energy of a pass, arithmetic alone in 45 nm"
+    return [_table(titles, rows), _safe(f"{said}: {'; '.join(met)}.")]
 
 
 def _table(titles: list[str], rows: list[list[str]]) -> str:

@@ -21,13 +21,14 @@ from spikeproof.reports.figures.learning import begins_converted, learning_curve
 from spikeproof.reports.figures.potentials import potential_courses
 from spikeproof.reports.forms.downloads import downloads
 from spikeproof.reports.forms.sentences import conclude
-from spikeproof.reports.reading import flagging, probing, proved
+from spikeproof.reports.reading import consumed, flagging, probing, proved
 from spikeproof.reports.reading.breakdowns import Breakdown, Together, breakdowns, joined
 from spikeproof.reports.reading.classes import Classes, classes
 from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Standings
 from spikeproof.reports.reading.origins import origin, origin_in_full
 from spikeproof.reports.wording import grouped
 from spikeproof.runs.json_forms import as_json as to_json
+from spikeproof.runs.records import EnergyRecord
 
 _HERE = Path(__file__).parent
 SHAPES = (  # of the markers of curves, in a square of 12
@@ -56,6 +57,7 @@ class Portrait:
     flagged: flagging.Flagged
     climb: Markup | None
     probed: probing.Probed | None
+    consumed: tuple[EnergyRecord, ...]
     potentials: Markup | None
     classes: Classes | None
 
@@ -90,6 +92,7 @@ def page(found: Standings, title: str) -> str:
     } | {"yaml": _yaml, "cells": probing.cells, "told": probing.told, "by": lambda attacks, part: part.by(attacks)}
     environment.filters |= {f"proved_{name}": getattr(proved, name) for name in ("cells", "promise")}
     environment.globals.update(remarks=proved.remarks, faults=proved.faults)
+    environment.filters |= {f"consumed_{name}": getattr(consumed, name) for name in ("cells", "setting")}
     environment.filters |= {name: getattr(flagging, name) for name in ("because", "cautions", "figure")}
     environment.globals |= {"series": SERIES, "shapes": SHAPES}
     colours = {contender.row.name: index for index, contender in enumerate(found.contenders)}
@@ -121,6 +124,8 @@ def page(found: Standings, title: str) -> str:
         checked=any(portrait.flagged.checks for portrait in portraits),
         probe_headings=probing.HEADINGS,
         probe_settings=probing.settings([portrait.probed for portrait in portraits if portrait.probed]),
+        energy_headings=consumed.HEADINGS,
+        energy_settings=consumed.settings([portrait.consumed for portrait in portraits if portrait.consumed]),
         proved=found_proved,
         proved_headings=proved.HEADINGS,
         proved_curves=certified_curves(found_proved, colours),
@@ -147,7 +152,8 @@ def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:
     potentials = potential_courses(found, key, contender.row.name) if found else None
     names = [str(name) for name in arrays["classes"]] if arrays and "classes" in arrays else []
     told_apart = classes(contender, names)
-    return Portrait(contender, pictures, seen, spikes, learning, flagged, climbing, found, potentials, told_apart)
+    took = consumed.consumed(contender)
+    return Portrait(contender, pictures, seen, spikes, learning, flagged, climbing, found, took, potentials, told_apart)
 
 
 def _about(found: Standings) -> list[str]:

@@ -19,6 +19,7 @@ class Row:
     `rank` is None and `robust` (threat label -> estimate, smallest eps first) empty unless `status` is "ok".
     Ranks start again in each `protocol` ("A", "B", ...; "" if not evaluated): rows of two protocols do not
     compare. `gradient_evaluations` is per image, `training_seconds` a mean over the seeds.
+    `nanojoules` is the estimated energy of a pass, where it was measured.
     """
 
     rank: int | None
@@ -33,6 +34,7 @@ class Row:
     gradient_evaluations: float | None
     training_seconds: float | None
     parameters: int | None
+    nanojoules: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,15 @@ from spikeproof.runs.certificate_files import read_certificates
 from spikeproof.runs.folder import Folder
 from spikeproof.runs.intervals import Interval
 from spikeproof.runs.protocol_names import name_of
-from spikeproof.runs.records import BuiltRecord, CertificatesRecord, Epoch, ProbesRecord, RunRecord, VerdictsRecord
+from spikeproof.runs.records import (
+    BuiltRecord,
+    CertificatesRecord,
+    EnergyRecord,
+    Epoch,
+    ProbesRecord,
+    RunRecord,
+    VerdictsRecord,
+)
 from spikeproof.runs.ties import WEIGHTS, are_of_others, refuse_untied
 from spikeproof.runs.verdict_files import read_verdicts
 from spikeproof.untrusted.words import printable
@@ -68,6 +76,7 @@ class Evidence:
     epochs: tuple[Epoch, ...]
     verdicts: Judged | None
     probes: ProbesRecord | None = None
+    energy: EnergyRecord | None = None
     certificates: Certified | None = None
     recordings: bool = False
     evaluation: Folder | None = None
@@ -116,12 +125,15 @@ def read_evidence(run: Run, verdicts: str = "") -> list[Evidence]:
         _ = record.config.get("data"), _seedless(record.config)
     epochs = run.epochs if "metrics.jsonl" in run else ()
     probes = _read_probes(run) if ProbesRecord.FILE in run else None
+    energy = run.read(EnergyRecord) if EnergyRecord.FILE in run else None
     certificates = _read_certificates(run) if CertificatesRecord.FILE in run else None
     found = _evaluations(run, verdicts)
     if not found:
-        return [Evidence(run, record, epochs, None, probes, certificates, recordings)]
+        return [Evidence(run, record, epochs, None, probes, energy, certificates, recordings)]
     framed = recordings or any(judged.conditions.recordings for _, judged in found)
-    return [Evidence(run, record, epochs, judged, probes, certificates, framed, folder) for folder, judged in found]
+    return [
+        Evidence(run, record, epochs, judged, probes, energy, certificates, framed, folder) for folder, judged in found
+    ]
 
 
 def _evaluations(run: Run, verdicts: str) -> list[tuple[Folder, Judged]]:

@@ -13,11 +13,18 @@ NAMES = {
     "StablePotential": "stable potentials",
     "Distillation": "E-RSCT",
     "ThresholdGuarding": "TGO",
+    "IntervalTraining": "intervals",
     "Calibration": "converted, calibrated",
     "ThresholdBalancing": "converted, thresholds balanced",
     "LearnedBounds": "converted, QCFS",
 }
-SAID = {"weight": "weight", "beta": "β", "sigma": "σ", "temperature": "temperature"}  # the first one an objective has
+SAID = {
+    "weight": "weight",
+    "beta": "β",
+    "sigma": "σ",
+    "temperature": "temperature",
+    "kappa": "κ",
+}  # the first one an objective has
 OF_NOISE = ("StablePotential",)  # whose sigma counts where nothing attacks
 
 

@@ -132,6 +132,11 @@ def remarks(name: str, found: Proved) -> list[str]:
             f"{name} was attacked as the mean of {found.judged.record.draws} passes, and is certified as the majority "
             "of all: near a tie the two may differ."
         )
+    if record.refuted:
+        said.append(
+            f"Of {counted(record.refuted, 'image')} of {name} one of another class was found within the size that was "
+            "looked at: no certificate of this network can hold there."
+        )
     if record.given_up:
         said.append(
             f"{counted(record.given_up, 'image')} of {name} could not reach {record.least:.4g} in {record.norm}, and "

@@ -106,6 +106,7 @@ def _row(name: str, group: tuple[Evidence, ...]) -> Row:
         gradient_evaluations=_mean(v.record.gradient_evaluations_per_image for v in verdicts),
         training_seconds=_mean(one.record.training_seconds for one in group),
         parameters=first.parameters,
+        nanojoules=_mean(one.energy.clean.nanojoules_spikewise if one.energy else None for one in group),
     )
 
 
