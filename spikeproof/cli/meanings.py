@@ -62,6 +62,9 @@ NETWORKS = {
     "HART.width": "from the threshold to where the slope ends, in units of the potential",
     "Rectangle.width": "the full width of the window round the threshold",
     "Triangle.width": "from the threshold to where the slope ends, in units of the potential",
+    "Simulation.dt": "seconds a time step",
+    "Simulation.fires": "neurons fire above the threshold, as NIR says, or at it",
+    "Simulation.steps": "time steps that an image is seen for",
 }
 
 ATTACKS = {
@@ -80,6 +83,7 @@ ATTACKS = {
     "first": "how many changes are tried in the first round",
     "initial_weight": "the weight of misclassification beside the distance, at first",
     "inner": "steps of DeepFool in each round",
+    "keep_class": "only take images of which the network says what it said before",
     "keep": "return the best iterate, or the last one and save a pass",
     "learning_rate": "the size of the optimiser's steps",
     "least": "the shortest step that is taken",
@@ -133,6 +137,7 @@ ATTACKS = {
     "Linf.eps": "by how much every pixel may change, pixels being in [0, 1]",
     "RecordingEdits.eps": "how many raw events may be changed",
     "Retiming.eps": "how far events may move, as `by` counts it",
+    "EnergyAttack.gradient": "the gradient that the attack takes for that of a spike (None: the network's own)",
 }
 
 CERTIFICATES = {
