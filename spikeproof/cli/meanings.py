@@ -245,7 +245,7 @@ TRAINING = {
     "AdamW.learning_rate": "the learning rate at its highest",
     "Calibration.steps": "time steps that currents are watched for",
     "Distillation.temperature": "what logits are divided by before both softmaxes",
-    "IntervalTraining.kappa": "the share of the network's own answers in the loss; the rest is the worst that bounds allow",
+    "IntervalTraining.kappa": "the share of the loss on the network's own answers, not on the worst that bounds allow",
     "IntervalTraining.ramp": "the epochs over which the radius grows to eps",
     "MART.attack": "the attack that makes the training images",
     "MART.beta": "the weight of the divergence beside the cross-entropy",
