@@ -204,7 +204,7 @@ def certify(
         at: give images up that cannot be certified so far, 8/255 for example
         images: how many images, from the first on (default: all)
         part: which part of the data
-        batch: passes computed at once (default: 500 on a CPU, else 2000)
+        batch: passes computed at once (default: 500 or more on a CPU, else 2000)
         seed: for the draws
         model: package.module:function that builds a network trained elsewhere, and takes no arguments
         weights: its state dict, safetensors or what torch.save wrote (default: the weights that it is built with)
