@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from benchmarks.records import write_json
 from spikeproof.attacks import APGD, PGD, Margin
+from spikeproof.bounds import How, Range, margins, prepared
 from spikeproof.certificates import Certificate, GaussianSmoothing, RateCodingL1, RateCodingLinf, Smoothed
 from spikeproof.certificates.shared_thresholds import Enumeration
 from spikeproof.certificates.voting import Voted, lower_bound
@@ -34,12 +35,43 @@ from spikeproof.runs import Run, environment, find_runs
 from spikeproof.runs.certificate_files import read_certificates
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
-from spikeproof.snn import Thresholds, adapt
+from spikeproof.snn import (
+    DLIF,
+    IF,
+    LIF,
+    MLP,
+    PLIF,
+    QCFS,
+    AdaptiveLIF,
+    Direct,
+    FirstSpike,
+    GradedIF,
+    LastPotential,
+    Latency,
+    MeanCurrent,
+    Network,
+    Neuron,
+    ReLU,
+    SynapticLIF,
+    Thresholds,
+    adapt,
+)
 
 STEPS, PIXELS, MARGINS, SIGMAS = (1, 2, 3, 4, 6), (1, 2, 3), (0.0, 0.05, 0.2), (0.12, 0.25, 0.5)
 AT = 0.99  # of a radius, where it is attacked
 STRONGEST = (APGD(steps=100, eot=16), APGD(steps=100, eot=16, loss=Margin()), PGD(steps=100, eot=16, restarts=2))
 INSIDE = 0.9999  # of a radius: what is tight is tight there
+NEURONS: tuple[Neuron, ...] = (IF(), IF(reset="soft", charge=0.5), LIF(), LIF(leak=0.9, reset="soft", charge=0.3))
+NEURONS += (
+    PLIF(),
+    DLIF(),
+    GradedIF(charge=0.5),
+    SynapticLIF(),
+    AdaptiveLIF(),
+    AdaptiveLIF(reset="soft"),
+    ReLU(),
+    QCFS(),
+)
 GROUP, RADII = 200, 1000  # cases that share a radius: so many, or more where there would be more radii
 TINY = 1e-9
 
@@ -208,6 +240,44 @@ def _beyond(draw: np.random.Generator, x: np.ndarray, budget: float, images: str
     return other
 
 
+def intervals(cases: int, seed: int = 0) -> Checked:
+    """`IntervalBounds`: margins of small networks of all neurons at images of a box, corners among them."""
+    draw, done, wrong, closest = np.random.default_rng(seed), 0, 0, math.inf
+    group = max(GROUP, cases // RADII)
+    while done < cases:
+        network, pixels = _small_network(draw), int(draw.integers(1, 5))
+        model = network.build((1, 1, pixels), 3, seed=int(draw.integers(2**31))).eval()
+        with torch.no_grad():
+            for weights in model.parameters():
+                spread = torch.from_numpy(draw.normal(size=weights.shape)).float()
+                weights.copy_(weights * 2 if weights.ndim > 1 else weights + 0.2 * spread if weights.ndim else weights)
+        x, y = torch.from_numpy(draw.random((1, 1, 1, pixels))).float(), int(draw.integers(3))
+        eps = float(draw.choice([0.005, 0.02, 0.1, 0.3]))
+        low, high = (x - eps).clamp(0, 1), (x + eps).clamp(0, 1)
+        part = torch.from_numpy(draw.random((group, 1, 1, pixels))).float()
+        part[::2] = part[::2].round()
+        images = torch.minimum(torch.maximum(low + part * (high - low), low), high)
+        with torch.no_grad():
+            z = model(images).double()
+            around = Range(low.double(), high.double())
+            least = margins(prepared(model), around, torch.tensor([y]), How(trains=bool(draw.integers(4))))[0]
+        others = [other for other in range(3) if other != y]
+        left = (z[:, y : y + 1] - z - least)[:, others].amin(1)
+        done, wrong, closest = done + group, wrong + int((left < -TINY).sum()), min(closest, float(left.min()))
+    return Checked(done, wrong, closest)
+
+
+def _small_network(draw: np.random.Generator) -> Network:
+    neuron = NEURONS[int(draw.integers(len(NEURONS)))]
+    return Network(
+        architecture=MLP(hidden=(6, 5), norm=bool(draw.integers(2))),
+        neuron=neuron,
+        encoder=(Direct(), Latency())[int(draw.integers(2))],
+        readout=(MeanCurrent(), LastPotential(), FirstSpike())[int(draw.integers(3))],
+        steps=1 if isinstance(neuron, ReLU | QCFS) else int(draw.integers(1, 7)),
+    )
+
+
 def coverage(cases: int, seed: int = 0) -> Checked:
     """Clopper and Pearson's bound: how often it is above the truth, exactly and in `cases` samples; alpha at most.
 
@@ -256,6 +326,7 @@ CHECKS: dict[str, Callable[[int], Checked]] = {
     "RateCodingL1(bound=universal)": lambda cases: rate_l1(cases, bound="universal"),
     "RateCodingL1, every train": trains,
     "RateCodingLinf": rate_linf,
+    "IntervalBounds": intervals,
     "SharedThresholds(images=any)": shared_thresholds,
     "SharedThresholds(images=8-bit)": lambda cases: shared_thresholds(cases, images="8-bit"),
 }

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeproof.attacks import L1, Threat
-from spikeproof.calling import answer_of, as_evaluated, check_logits, device_of, in_full_precision
+from spikeproof.calling import answer_of, as_evaluated, check_logits, in_full_precision
 from spikeproof.certificates.certificate import Certificate, Finding, Prover
 from spikeproof.certificates.smoothed import CodedSpikes
 from spikeproof.certificates.voting import CLOSED, batch_for
@@ -42,7 +42,7 @@ class SharedThresholds(Certificate):
             raise UserError(
                 f"SharedThresholds is about the encoder Thresholds, and the network has {own}: train one with it"
             )
-        size = batch_for(device_of(network)) if batch is None else whole_number("batch", batch, 1)
+        size = None if batch is None else whole_number("batch", batch, 1)
         coded = attack_view(view(network, encoder=ConstantSpikes()))
         return Enumeration(network.encoder, coded, network.steps, self.images, size)
 
@@ -63,7 +63,7 @@ class Enumeration(Prover):
     network: nn.Module
     steps: int
     images: str
-    batch: int
+    batch: int | None
 
     def largest(self, x: Tensor) -> float:
         return self._radius(self.code.levels // 2, x)
@@ -92,7 +92,7 @@ class Enumeration(Prover):
         """How many codes are named each class ``[K]``."""
         found = []
         with torch.no_grad(), as_evaluated(self.network), in_full_precision():
-            for k in torch.arange(self.code.levels, device=x.device).split(self.batch):
+            for k in torch.arange(self.code.levels, device=x.device).split(self.batch or batch_for(x)):
                 codes = self.code.codes(x.expand(len(k), *x.shape), k)
                 answer = answer_of(self.network, codes.unsqueeze(1).expand(-1, self.steps, *x.shape))
                 check_logits(answer, codes)

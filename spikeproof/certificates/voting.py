@@ -13,15 +13,15 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from spikeproof.calling import answer_of, as_evaluated, check_logits, device_of, in_full_precision
+from spikeproof.calling import answer_of, as_evaluated, check_logits, in_full_precision
 from spikeproof.certificates.certificate import Certificate, Finding, Prover
 from spikeproof.choices import Count, UserError, Within, whole_number
 from spikeproof.randomness import seed_from, seeded
 from spikeproof.snn import SpikingNetwork, adapt, attack_view
 
 BLOCK = 500  # draws under one seed
-BATCHES = {"cpu": 500}  # passes at once
-BATCH = 2000  # on an accelerator
+BATCH = 2000  # passes at once on an accelerator
+FEWEST, VALUES = 500, 2**17  # on a CPU, and the values of their images together where there is room for more passes
 FIRST, SECOND = 0, 1  # samples of an image
 CLOSED = 1 - 1e-9  # at the end of an open ball two classes are as likely; and what is rounded is rounded down
 
@@ -73,7 +73,7 @@ class Voted(Certificate):
 
     def prover(self, model: nn.Module, *, seed: int = 0, batch: int | None = None, least: float = 0.0) -> Prover:
         network = attack_view(self.network(adapt(model)))
-        size = batch_for(device_of(network)) if batch is None else whole_number("batch", batch, 1)
+        size = None if batch is None else whole_number("batch", batch, 1)
         return Votes(self, network, steps_of(network), seed, size, least)
 
 
@@ -85,7 +85,7 @@ class Votes(Prover):
     network: nn.Module
     steps: int
     seed: int
-    batch: int
+    batch: int | None
     least: float
 
     def radius(self, p: float, x: Tensor) -> float:
@@ -126,7 +126,7 @@ class Votes(Prover):
 
         Logits that are no numbers name no class.
         """
-        for draws in _batches(self._blocks(x, number, sample, count), self.batch):
+        for draws in _batches(self._blocks(x, number, sample, count), self.batch or batch_for(x)):
             answer = answer_of(self.network, draws)
             check_logits(answer, draws)
             valid = answer.isfinite().all(1)
@@ -174,6 +174,6 @@ def steps_of(network: nn.Module) -> int:
     return network.steps if isinstance(network, SpikingNetwork) else 1
 
 
-def batch_for(device: torch.device) -> int:
-    """How many passes are computed at once on this device."""
-    return BATCHES.get(device.type, BATCH)
+def batch_for(x: Tensor) -> int:
+    """How many passes of one image are computed at once; of small ones many, as each batch has a price of its own."""
+    return max(FEWEST, VALUES // x.numel()) if x.device.type == "cpu" else BATCH

@@ -220,7 +220,7 @@ def certify(
         at: give images up that cannot be certified so far, 8/255 for example
         images: how many images, from the first on (default: all)
         part: which part of the data
-        batch: passes computed at once (default: 500 on a CPU, else 2000)
+        batch: passes computed at once (default: 500 or more on a CPU, else 2000)
         seed: for the draws
         model: package.module:function that builds a network trained elsewhere, and takes no arguments; or a NIR
             graph, a file that ends in .nir

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import spikeproof as sp
-from spikeproof.bounds import Range
+from benchmarks import soundness
+from spikeproof.bounds import Range, margins
 from spikeproof.bounds.encoding import Encodings
 from spikeproof.certificates.interval_bounds import in_question
 from spikeproof.cli import main
@@ -52,6 +53,14 @@ def test_complete_is_what_brute_force_finds(neuron, pixels):
     assert (found.refuted() | (found.radius > 0)).mean() >= 0.75  # little is left open: what is near a threshold
     assert (relaxed.radius <= found.radius).all()
     assert (intervals.radius <= relaxed.radius).all()
+
+
+def test_no_image_of_a_box_breaks_a_bound_and_the_check_finds_one_that_is_too_kind(monkeypatch):
+    found = soundness.intervals(6000)
+    assert (found.violations, found.cases) == (0, 6000)
+    assert found.closest < 1e-2
+    monkeypatch.setattr(soundness, "margins", lambda *given: margins(*given) + 0.02)
+    assert soundness.intervals(6000).violations > 0
 
 
 def test_a_program_of_one_image_has_its_margins():
