@@ -380,6 +380,10 @@ HIDING = tuple(
             lambda trained: Changed(trained.plain(), turned_for_some_pixels, hard=False),
             "black-box-beats-white-box",
         ),
+        "a fine wave on every pixel": (
+            behind(lambda x: x + 0.02 * (300 * x).sin()),
+            "gradient-wavers",
+        ),
         "a noisy gradient that the image decides": (
             lambda trained: Changed(trained.plain(), noisy_by_image, hard=False),
             "unsteady-gradients",

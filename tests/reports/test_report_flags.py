@@ -16,7 +16,7 @@ from spikeproof.reports.figures.climbs import _climbers, _course
 from spikeproof.reports.forms.sentences import conclude
 from spikeproof.reports.reading.breakdowns import Breakdown, joined
 from spikeproof.reports.reading.contenders import Contender
-from spikeproof.reports.reading.flagging import because, cautions, figure, flagged
+from spikeproof.reports.reading.flagging import FLAGS, because, cautions, figure, flagged
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run
 from spikeproof.runs.records import FlagRecord
@@ -100,7 +100,7 @@ def test_what_cannot_be_measured_is_told_apart_from_what_cannot_be_believed(make
     assert conclusion.remarks == [
         "silent could not be measured and so was given no robust accuracy; the table says why.",
         "one and two were given no robust accuracy, because their numbers cannot be trusted; red flags say why.",
-        "Of 32 red flags none were looked for.",
+        f"Of {FLAGS} red flags none were looked for.",
     ]
     assert because(only(runs[0])) == "No neuron fires."
 

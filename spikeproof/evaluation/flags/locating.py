@@ -1,4 +1,6 @@
-"""Does a gradient name the right values? Copies of it that lie elsewhere are tried, and values it calls unimportant."""
+"""Does a gradient name the right values, and the same ones nearby? It is compared with copies that lie elsewhere, with
+values that it calls unimportant, and with the gradients a little further on.
+"""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,6 +14,8 @@ from spikeproof.evaluation.flags.trials import Trials
 DRAWS = 16  # of random steps with some values alone
 ACROSS = 2.0  # their length in units of eps: from one side of the threat to the other
 QUARTER = 0.25  # of all values are those of the smallest gradients, and as many those of the largest
+NEARBY = 4  # places where the gradient is taken again
+APART = 0.1  # their distance in units of eps
 BOUND = 5.0  # of the logarithm of a ratio
 
 
@@ -20,13 +24,15 @@ class Located(NamedTuple):
 
     `further` ``[B, paths, copies]`` says where a displaced copy of the gradient leads further than the gradient. The
     margin moves by `small` ``[B, paths]`` with the values of the smallest gradients, by `large` with those of the
-    largest. `moved` says where it moves at all.
+    largest. `moved` says where it moves at all. `cosines` ``[B, paths]`` are those between the gradient and others
+    nearby, the mean.
     """
 
     further: Tensor
     small: Tensor
     large: Tensor
     moved: Tensor
+    cosines: Tensor
 
     @property
     def ratios(self) -> Tensor:
@@ -58,9 +64,18 @@ def _located(trials: Trials, rows: Tensor) -> Located:
         further = torch.stack([_further(here, slope) for slope in here.slopes], 1)
         drawn = [here.noise() for _ in range(DRAWS)]
         spread = [_spread(here, slope, drawn) for slope in here.slopes]
+        cosines = torch.stack([_cosines(here) for _ in range(NEARBY)]).mean(0)
     small, large = (torch.stack(parts, 1) for parts in zip(*spread, strict=True))
     least = SAME * here.logits.abs().amax(1).clamp(min=1e-30)
-    return Located(further, small, large, (torch.maximum(small, large) > least.unsqueeze(1)).any(1))
+    return Located(further, small, large, (torch.maximum(small, large) > least.unsqueeze(1)).any(1), cosines)
+
+
+def _cosines(here: Standing) -> Tensor:
+    """Of the angles between the gradients and those at a place near by, one a path ``[B, paths]``."""
+    threat = here.query.threat
+    z = threat.project(here.base + APART * threat.eps * threat.ascent(here.noise(), here.base), here.x)
+    pairs = zip(here.slopes, here.slopes_at(z), strict=True)
+    return torch.stack([torch.cosine_similarity(a.flatten(1).double(), b.flatten(1).double()) for a, b in pairs], 1)
 
 
 def _further(here: Standing, slope: Tensor) -> Tensor:

@@ -80,6 +80,11 @@ class Standing(NamedTuple):
     logits: Tensor
     slopes: list[Tensor]
     streams: Streams
+    paths: list[Query]
+
+    def slopes_at(self, z: Tensor) -> list[Tensor]:
+        """The gradients at other places `z`, one a path."""
+        return [path.gradient(z, Margin(), offer=False)[0] for path in self.paths]
 
     def step(self, direction: Tensor, lengths: Sequence[float] = LENGTHS) -> Tensor:
         """The loss that steps along `direction`, of length 1, lead to ``[B, lengths]``; lengths are in units of eps."""
@@ -107,7 +112,7 @@ def standing(trials: Trials, rows: Tensor, places: Tensor | None = None) -> Iter
         views = along(trials.judge.model, trials.paths) | {OWN: model}
         asked = [Query.over(replace(task, model=seen), eot=trials.judge.draws) for seen in views.values()]
         slopes = [each.gradient(base, Margin(), offer=False)[0] for each in asked]
-        yield Standing(query, x, base, logits, slopes, streams)
+        yield Standing(query, x, base, logits, slopes, streams, asked)
     for each in (query, *asked):
         trials.spend(each.slots.gradients, each.slots.forwards)
 

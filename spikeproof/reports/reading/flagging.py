@@ -7,7 +7,7 @@ from spikeproof.reports.reading.contenders import Contender
 from spikeproof.reports.wording import Noun, counted, grouped, listed
 from spikeproof.runs.records import FlagRecord
 
-FLAGS = 34  # that an evaluation knows; reports know no evaluation, so a test holds the two equal
+FLAGS = 35  # that an evaluation knows; reports know no evaluation, so a test holds the two equal
 TOLD = 3  # flags that fit into a cell or a sentence
 
 
