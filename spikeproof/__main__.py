@@ -33,7 +33,15 @@ def main(arguments: list[str] | None = None) -> None:
 
         return run(words)
     if os.environ.get("RANK", "0") == "0":  # torchrun starts several of these
-        print(spikeproof.__version__ if words[:1] == ["--version"] else overview())
+        say(spikeproof.__version__ if words[:1] == ["--version"] else overview())
+
+
+def say(text: str) -> None:
+    """Print it, as far as anybody reads: `head` may have had enough."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def overview() -> str:

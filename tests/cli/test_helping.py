@@ -1,5 +1,6 @@
 """Does --help say what every option is, may hold, and is by default?"""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -126,3 +127,11 @@ def test_the_line_of_a_class_goes_before_that_of_the_name() -> None:
     assert meaning_of(sp.Linf, "eps") != meaning_of(sp.L2, "eps")
     assert meaning_of(sp.PGD, "steps") == meaning_of(sp.APGD, "steps") != meaning_of(sp.Framing, "steps")
     assert meaning_of(sp.Digits, "nothing") == ""
+
+
+def test_whoever_stops_reading_sees_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run([sys.executable, "-m", "spikeproof", "--help"], stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
