@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.gpu.costs import images_of
 from benchmarks.gpu.scene import Scene
 from spikeproof.attacks import PGD, Linf
 from spikeproof.data import CIFAR10, Digits
@@ -68,7 +69,7 @@ class Window:
 
 def rows(scene: Scene) -> Iterator[dict[str, Any]]:
     recipe = TINY if scene.tiny else FULL
-    images = recipe.data.train_images or (recipe.data.published_train or 0) - recipe.data.validation_images
+    images = images_of(recipe)
     window = Window(scene, (2 if scene.tiny else WARM_UP) * recipe.training.batch / images)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, suppress(Enough):

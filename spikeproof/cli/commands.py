@@ -1,11 +1,12 @@
 """What does each command do? One typed function for each; its parameters are the options."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from shutil import copyfile
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from spikeproof.attacks import Attack, EnergyAttack, EventFlips, Linf, Threat
+from spikeproof.attacks import Attack, EnergyAttack, EventFlips, Threat
 from spikeproof.certificates import Certificate, GaussianSmoothing, certify_run
 from spikeproof.choices import AtLeast, Count, Seed, Steps, UserError
 from spikeproof.cli import tables
@@ -16,10 +17,10 @@ from spikeproof.cli.given import (
     certificate_of,
     heard,
     kept,
+    one_threat,
     protocol_of,
     refuse_untrusted,
     runs_of,
-    threats_of,
 )
 from spikeproof.cli.shipped import SHIPPED, files_of, first_comment, names
 from spikeproof.comparison import compare as compare_recipes
@@ -351,26 +352,21 @@ def probe(
         quiet: show no progress
         json: print the result as one line of JSON
     """
-    threats = threats_of(threat or Linf(), eps)
-    if len(threats) > 1:
-        raise UserError(f"a probe takes one eps, not {eps}")
-    found = find_runs(runs)
-    refuse_untrusted(found, trust)
-    with shown(heard(quiet), "probe") as report:
-        for number, run in enumerate(found):
-            report(run.name, number, len(found))
-            probe_run(
-                run,
-                threats[0],
-                images=images,
-                part=part,
-                batch=batch,
-                seed=seed,
-                data_root=data_root,
-                device=device,
-                trust=trust,
-            )
-    tables.show_probes([Run(run.path) for run in found], json)
+    found = measured(
+        "probe",
+        probe_run,
+        runs,
+        one_threat(threat, eps, "a probe takes one eps"),
+        trust,
+        quiet,
+        images=images,
+        part=part,
+        batch=batch,
+        seed=seed,
+        data_root=data_root,
+        device=device,
+    )
+    tables.show_probes(found, json)
 
 
 def energy(
@@ -405,27 +401,41 @@ def energy(
         quiet: show no progress
         json: print the result as one line of JSON
     """
-    (allowed, *others) = threats_of(threat or Linf(), eps)
-    if others:
-        raise UserError(f"the energy is measured at one eps, not {eps}")
+    found = measured(
+        "energy",
+        energy_of_run,
+        runs,
+        one_threat(threat, eps, "the energy is measured at one eps"),
+        trust,
+        quiet,
+        attack=attack,
+        images=images,
+        part=part,
+        batch=batch,
+        seed=seed,
+        data_root=data_root,
+        device=device,
+    )
+    tables.show_energy(found, json)
+
+
+def measured(
+    title: str,
+    measure: Callable[..., Any],
+    runs: list[Path],
+    threat: Threat,
+    trust: bool,
+    quiet: bool,
+    **settings: Any,
+) -> list[Run]:
+    """The runs that are found, opened anew after `measure` has written into each."""
     found = find_runs(runs)
     refuse_untrusted(found, trust)
-    with shown(heard(quiet), "energy") as report:
+    with shown(heard(quiet), title) as report:
         for number, run in enumerate(found):
             report(run.name, number, len(found))
-            energy_of_run(
-                run,
-                allowed,
-                attack=attack,
-                images=images,
-                part=part,
-                batch=batch,
-                seed=seed,
-                data_root=data_root,
-                device=device,
-                trust=trust,
-            )
-    tables.show_energy([Run(run.path) for run in found], json)
+            measure(run, threat, trust=trust, **settings)
+    return [Run(run.path) for run in found]
 
 
 def compare(

@@ -121,6 +121,14 @@ def threats_of(threat: Threat | None, eps: str | None) -> tuple[Threat, ...]:
     return tuple(replace(threat or Linf(), eps=part) for part in parts)  # type: ignore[type-var]
 
 
+def one_threat(threat: Threat | None, eps: str | None, said: str) -> Threat:
+    """The one threat that they name, Linf if none; raises `UserError`, what was `said`, for several radii."""
+    allowed, *others = threats_of(threat or Linf(), eps)
+    if others:
+        raise UserError(f"{said}, not {eps}")
+    return allowed
+
+
 def protocol_of(
     file: Path | None, threat: Threat | None, eps: str | None, suite: str | None, trust: bool, **others: Any
 ) -> Protocol:

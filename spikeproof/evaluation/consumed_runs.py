@@ -1,21 +1,18 @@
 """How is the energy of a trained run measured, and where does the result go? Into its own folder, once."""
 
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from spikeproof.attacks import Attack, EnergyAttack, Threat
-from spikeproof.choices import UserError
-from spikeproof.configs import to_config
 from spikeproof.data import PartName
 from spikeproof.evaluation.consumption import energy
-from spikeproof.evaluation.ledger import fingerprint
-from spikeproof.evaluation.opened_runs import opened
+from spikeproof.evaluation.measured_runs import measured_once
 from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.suites import Suite
-from spikeproof.runs import Run, environment
-from spikeproof.runs.locks import locked
+from spikeproof.runs import Run
 from spikeproof.runs.records import EnergyRecord
 
 __all__ = ["energy_of_run"]
@@ -39,26 +36,13 @@ def energy_of_run(
     Does nothing but return it if it is there for the same weights, images and settings. Raises `UserError` for a run
     whose training has not finished, and for what `energy` refuses.
     """
-    suite = Suite(name="energy", attacks=(attack,))
-    protocol = Protocol(threats=(threat,), suite=suite, part=part, images=images, seed=seed)
-    if batch < 1:
-        raise UserError(f"batch must be at least 1, not {batch}")
-    model, data = opened(run, "energy", device=device, trust=trust)
-    chosen = protocol.part_of(data, data_root)
-    print_ = fingerprint(model, chosen, protocol, batch, trust=trust)
-    if EnergyRecord.FILE in run and (kept := run.read(EnergyRecord)).fingerprint == print_:
-        return kept
-    with locked(run):
-        started = time.monotonic()
-        x, _ = chosen.batch(torch.arange(len(chosen)))
-        record = energy(model, x, threat, attack, batch=batch, seed=seed).record(
-            data=to_config(data),
-            resplit=data.resplit,
-            part=part,
-            seed=seed,
-            fingerprint=print_,
-            seconds=time.monotonic() - started,
-            environment=environment(),
-        )
-        run.write(record)
-        return record
+    protocol = Protocol(
+        threats=(threat,), suite=Suite(name="energy", attacks=(attack,)), part=part, images=images, seed=seed
+    )
+
+    def count(model: nn.Module, x: Tensor, _: Tensor) -> Callable[..., EnergyRecord]:
+        return energy(model, x, threat, attack, batch=batch, seed=seed).record
+
+    return measured_once(
+        run, EnergyRecord, "energy", count, protocol, batch=batch, data_root=data_root, device=device, trust=trust
+    )

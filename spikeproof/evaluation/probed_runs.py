@@ -1,22 +1,19 @@
 """How is a trained run probed, and where does the result go? Into its own folder, once."""
 
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from spikeproof.attacks import PGD, Attack, Threat
-from spikeproof.choices import UserError
-from spikeproof.configs import to_config
 from spikeproof.data import PartName
-from spikeproof.evaluation.ledger import fingerprint
-from spikeproof.evaluation.opened_runs import opened
+from spikeproof.evaluation.measured_runs import measured_once
 from spikeproof.evaluation.probes import probe
 from spikeproof.evaluation.protocol import Protocol
 from spikeproof.evaluation.suites import Suite
-from spikeproof.runs import Run, environment
-from spikeproof.runs.locks import locked, sweep
+from spikeproof.runs import Run
 from spikeproof.runs.records import ProbesRecord
 from spikeproof.snn.layer_names import layer_names
 
@@ -44,27 +41,12 @@ def probe_run(
     protocol = Protocol(
         threats=(threat,), suite=Suite(name="probes", attacks=(attack,)), part=part, images=images, seed=seed
     )
-    if batch < 1:
-        raise UserError(f"batch must be at least 1, not {batch}")
-    model, data = opened(run, "probe", device=device, trust=trust)
-    chosen = protocol.part_of(data, data_root)
-    print_ = fingerprint(model, chosen, protocol, batch, trust=trust)
-    if ProbesRecord.FILE in run and (kept := run.read(ProbesRecord)).fingerprint == print_:
-        sweep(run, ())
-        return kept
-    with locked(run):
-        started = time.monotonic()
-        found = probe(model, *chosen.batch(torch.arange(len(chosen))), threat, attack, batch=batch, seed=seed)
-        said = layer_names(model)
+
+    def look(model: nn.Module, x: Tensor, y: Tensor) -> Callable[..., ProbesRecord]:
+        found, said = probe(model, x, y, threat, attack, batch=batch, seed=seed), layer_names(model)
         potentials = {said.get(layer, layer): course for layer, course in found.potentials.items()}
-        record = replace(found, potentials=potentials).record(
-            data=to_config(data),
-            resplit=data.resplit,
-            part=part,
-            seed=seed,
-            fingerprint=print_,
-            seconds=time.monotonic() - started,
-            environment=environment(),
-        )
-        run.write(record)
-        return record
+        return replace(found, potentials=potentials).record
+
+    return measured_once(
+        run, ProbesRecord, "probe", look, protocol, batch=batch, data_root=data_root, device=device, trust=trust
+    )
