@@ -52,10 +52,7 @@ def located(trials: Trials) -> Located | None:
     """From a random place of each threat; None where the threat is no ball. It is asked once."""
     if trials.threat.kind not in ("images", "frames"):
         return None
-    if "located" not in trials.asked:
-        trials.asked["located"] = Located(*trials.shared(lambda rows: _located(trials, rows)))
-    found: Located = trials.asked["located"]
-    return found
+    return trials.once("located", lambda: Located(*trials.shared(lambda rows: _located(trials, rows))))
 
 
 def _located(trials: Trials, rows: Tensor) -> Located:

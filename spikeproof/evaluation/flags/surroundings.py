@@ -60,10 +60,7 @@ def probed(trials: Trials) -> Probe | None:
     threat is no ball."""
     if trials.threat.kind not in ("images", "frames"):
         return None
-    if "probe" not in trials.asked:
-        trials.asked["probe"] = probed_from(trials, None)
-    found: Probe = trials.asked["probe"]
-    return found
+    return trials.once("probe", lambda: probed_from(trials, None))
 
 
 def probed_from(trials: Trials, places: Tensor | None) -> Probe:
@@ -131,10 +128,7 @@ def rising(trials: Trials) -> Tensor | None:
     one class, or the threat is no ball. The way leads to another image, and is halved until the class changes."""
     if trials.threat.kind not in ("images", "frames") or (trials.y == trials.y[0]).all():
         return None
-    if "rising" not in trials.asked:
-        (trials.asked["rising"],) = trials.shared(lambda rows: (_rising(trials, rows),))
-    found: Tensor = trials.asked["rising"]
-    return found
+    return trials.once("rising", lambda: trials.shared(lambda rows: (_rising(trials, rows),))[0])
 
 
 def _rising(trials: Trials, rows: Tensor) -> Tensor:

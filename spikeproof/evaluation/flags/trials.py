@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ from spikeproof.randomness import seed_from
 from spikeproof.runs.attack_names import attack_name
 from spikeproof.snn import GradientPath, SpikingNetwork, has_spikes
 
+Asked = TypeVar("Asked")
 STEPS = (10, 50, 100, 500)  # few, more, usual, most
 
 
@@ -111,9 +112,16 @@ class Trials:
         self.tools = TOOLS[threat.kind]
         self.few, _, self.usual, self.most = self.steps = STEPS
         self.gradients = self.forwards = 0
-        self.asked: dict[str, Any] = {}  # what `gradients` asks once for several checks
+        self._asked: dict[str, Any] = {}
         self._known: dict[tuple[Attack, Threat, int | None], Tensor] = {}
         self._returned: dict[Attack, tuple[Tensor, Tensor | None]] = {}
+
+    def once(self, name: str, ask: Callable[[], Asked]) -> Asked:
+        """What `ask` returns; several checks that want what has this name share one call."""
+        if name not in self._asked:
+            self._asked[name] = ask()
+        found: Asked = self._asked[name]
+        return found
 
     def broken_by(self, attack: Attack, threat: Threat | None = None, draws: int | None = None) -> Tensor:
         """Which images ``[B]`` the attack breaks, its gradients being means over `draws` passes if given.
