@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from spikeproof.attacks.losses import AttackLoss, labels_of
+from spikeproof.attacks.losses import labels_of
 from spikeproof.attacks.threats import Threat
 from spikeproof.calling import answer_of, check_logits, check_targets, check_unwritten, mean_of
 from spikeproof.randomness import Streams
@@ -159,7 +159,7 @@ class Query:
     def gradient(
         self,
         z: Tensor,
-        loss: AttackLoss,
+        loss: Callable[[Tensor, Tensor], Tensor],
         *,
         y: Tensor | None = None,
         rows: Tensor | None = None,
@@ -188,7 +188,7 @@ class Query:
     def answer(
         self,
         z: Tensor,
-        loss: AttackLoss,
+        loss: Callable[[Tensor, Tensor], Tensor],
         *,
         y: Tensor | None = None,
         rows: Tensor | None = None,

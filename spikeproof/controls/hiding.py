@@ -224,6 +224,19 @@ class Tiring(nn.Module):
         return self.network(Scrambled.apply(x, lambda _, grad: -grad if tired else grad))
 
 
+class OneSided(nn.Module):
+    """The winner's score alone has a gradient: its rivals seem to stay where they are."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.network(x)
+        winner = F.one_hot(logits.argmax(1), logits.shape[1]).bool()
+        return torch.where(winner, logits, logits.detach())
+
+
 class InsideOut(nn.Module):
     """The class is the network's, and the less sure the network is of it, the surer this one."""
 
@@ -401,6 +414,7 @@ HIDING = tuple(
             lambda trained: Turned(trained.plain(), undecided),
             "gradient-turned",
         ),
+        "a gradient of the winner's score alone": (lambda trained: OneSided(trained.plain()), "gradient-misleads"),
         "confidence turned inside out": (
             lambda trained: InsideOut(trained.plain()),
             "scores-mislead labels-beat-gradients",

@@ -26,17 +26,18 @@ LABELS = HopSkipJump(steps=20, draws=50)  # some 2 700 decisions an image
     threshold=0.42,  # 0.5 where a gradient says nothing; latency codes, whose gradient is coarse, reach 0.34
     spoils=True,
     number="share of random steps (eps/4, eps/2, eps; 7 an image) that lead as far as those along the gradient, the "
-    "best path, where the margin changes at all",
+    "best path, where anything changes: of the margin, of the own class's score or of its rival's, the largest",
     meaning="A step along the gradient leads no further than steps at random: the gradient is not that of the network.",
     cheap=True,
 )
 def gradient_misleads(trials: Trials) -> Measured | None:
-    if (probe := probed(trials)) is None or not probe.moved.any():
+    found = {name: probe for name, probe in (probed(trials) or {}).items() if probe.moved.any()}
+    if not found:
         return None
-    moved = probe.moved
-    return Measured(
-        number=float(probe.outdone[moved].mean()), details={"samples": int(moved.sum())}, chance=limit(int(moved.sum()))
-    )
+    images = {name: int(probe.moved.sum()) for name, probe in found.items()}
+    shares = {name: float(probe.outdone[probe.moved].mean()) for name, probe in found.items()}
+    worst = max(shares, key=lambda name: shares[name] - limit(images[name]))
+    return Measured(number=shares[worst], details={"samples": images[worst]} | shares, chance=limit(images[worst]))
 
 
 @check(
@@ -52,11 +53,12 @@ def gradient_misleads(trials: Trials) -> Measured | None:
     cheap=True,
 )
 def gradient_turned(trials: Trials) -> Measured | None:
-    if (probe := probed(trials)) is None:
+    if (probes := probed(trials)) is None:
         return None
+    probe = probes["margin"]
     climb = trials.tools.climb(steps=trials.few)
     z, _ = trials.returned(climb)
-    ended = probed_from(trials, z)
+    ended = probed_from(trials, z, ("margin",))["margin"]
     places = {"at random": (probe, probe.moved), "after a climb": (ended, ended.moved & ~trials.broken_by(climb))}
     found = {
         where: (share(seen.turned[those]), int(those.sum())) for where, (seen, those) in places.items() if those.any()
@@ -139,9 +141,9 @@ def gradient_wavers(trials: Trials) -> Measured | None:
     cheap=True,
 )
 def silent_scores(trials: Trials) -> Measured | None:
-    if (probe := probed(trials)) is None:
+    if (probes := probed(trials)) is None:
         return None
-    return Measured(number=share(~probe.moved), details={"samples": len(trials.x)})
+    return Measured(number=share(~probes["margin"].moved), details={"samples": len(trials.x)})
 
 
 @check(
@@ -174,8 +176,8 @@ def scores_mislead(trials: Trials) -> Measured | None:
     cheap=True,
 )
 def labels_beat_gradients(trials: Trials) -> Measured | None:
-    probe, rises = probed(trials), rising(trials)
-    silent = probe is not None and share(~probe.moved) > SILENT
+    probes, rises = probed(trials), rising(trials)
+    silent = probes is not None and share(~probes["margin"].moved) > SILENT
     misled = rises is not None and share(rises) > SILENT
     if not (silent or misled) or not LABELS.knows(trials.threat):
         return None

@@ -1,6 +1,6 @@
 """What does a network answer round its images: along its gradients, at random, and on the way to another class?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.attacks import Margin
+from spikeproof.attacks.losses import entry, others
 from spikeproof.attacks.query import Answer, Query, Task, per_image
 from spikeproof.calling import as_evaluated, in_full_precision, predict
 from spikeproof.evaluation.flags.inspection import OWN, along
@@ -20,12 +21,18 @@ RANDOM = 7  # directions beside those of the gradients
 SAME = 1e-6  # margins nearer to each other than this, in units of the logits, are one
 HALVINGS = 12  # of the way to another class
 
+# What a gradient may be asked for: the loss, minus the margin, and the two scores that make it.
+ASKED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "margin": Margin(),
+    "own score": lambda logits, y: -entry(logits, y),
+    "rival's score": lambda logits, y: others(logits, y).amax(1),
+}
+
 
 class Probe(NamedTuple):
-    """The loss (minus the margin) at a place of each image's threat ``[B]``, and steps away from there
-    ``[B, directions, lengths]``.
+    """A loss at a place of each image's threat ``[B]``, and steps away from there ``[B, directions, lengths]``.
 
-    `along` are directions of gradients, one a path; `beside` are random ones.
+    `along` are directions of its gradients, one a path; `beside` are random ones.
     """
 
     here: Tensor
@@ -35,7 +42,7 @@ class Probe(NamedTuple):
 
     @property
     def moved(self) -> Tensor:
-        """Which images have a margin that changes at all ``[B]``."""
+        """Which images have a loss that changes at all ``[B]``."""
         steps = torch.cat([self.along, self.beside], 1).flatten(1)
         return ((steps - self.here.unsqueeze(1)).abs() > SAME * self.scale.unsqueeze(1)).any(1)
 
@@ -55,17 +62,19 @@ class Probe(NamedTuple):
         return (self.beside.mean(2) > self.up).all(1)
 
 
-def probed(trials: Trials) -> Probe | None:
-    """What steps along gradients and random directions lead to, from a random place of each threat; None where the
-    threat is no ball."""
+def probed(trials: Trials) -> dict[str, Probe] | None:
+    """What steps along gradients and random directions lead to, from a random place of each threat, of all that is
+    `ASKED`; None where the threat is no ball."""
     if trials.threat.kind not in ("images", "frames"):
         return None
     return trials.once("probe", lambda: probed_from(trials, None))
 
 
-def probed_from(trials: Trials, places: Tensor | None) -> Probe:
+def probed_from(trials: Trials, places: Tensor | None, asked: Sequence[str] = tuple(ASKED)) -> dict[str, Probe]:
     """The same from these `places` ``[B, C, H, W]`` (None: random ones)."""
-    return Probe(*trials.shared(lambda rows: _probe(trials, rows, places)))
+    parts = trials.shared(lambda rows: _probe(trials, rows, places, asked))
+    size = len(Probe._fields)
+    return {name: Probe(*parts[size * k : size * (k + 1)]) for k, name in enumerate(asked)}
 
 
 class Standing(NamedTuple):
@@ -79,15 +88,25 @@ class Standing(NamedTuple):
     streams: Streams
     paths: list[Query]
 
-    def slopes_at(self, z: Tensor) -> list[Tensor]:
-        """The gradients at other places `z`, one a path."""
-        return [path.gradient(z, Margin(), offer=False)[0] for path in self.paths]
+    def slopes_at(self, z: Tensor, asked: str = "margin") -> list[Tensor]:
+        """The gradients at other places `z`, one a path, of one of those `ASKED`."""
+        return [path.gradient(z, ASKED[asked], offer=False)[0] for path in self.paths]
 
-    def step(self, direction: Tensor, lengths: Sequence[float] = LENGTHS) -> Tensor:
+    def step(self, direction: Tensor, lengths: Sequence[float] = LENGTHS, asked: str = "margin") -> Tensor:
         """The loss that steps along `direction`, of length 1, lead to ``[B, lengths]``; lengths are in units of eps."""
+        return self.loss(self.logits_after(direction, lengths), asked)
+
+    def logits_after(self, direction: Tensor, lengths: Sequence[float] = LENGTHS) -> Tensor:
+        """The logits that these steps lead to ``[B, lengths, K]``."""
         threat = self.query.threat
         ends = [threat.project(self.base + length * threat.eps * direction, self.x) for length in lengths]
-        return torch.stack([self.query.answer(z, Margin(), offer=False).loss for z in ends], 1)
+        return torch.stack([self.query.logits(z) for z in ends], 1)
+
+    def loss(self, logits: Tensor, asked: str = "margin") -> Tensor:
+        """One of the losses `ASKED` ``[B, ...]``, of logits ``[B, ..., K]``."""
+        rows = logits.reshape(-1, logits.shape[-1])
+        y = self.query.y.repeat_interleave(len(rows) // len(logits), 0)
+        return ASKED[asked](rows, y).view(logits.shape[:-1])
 
     def noise(self) -> Tensor:
         """Normal numbers like the images, other ones in each call."""
@@ -114,13 +133,22 @@ def standing(trials: Trials, rows: Tensor, places: Tensor | None = None) -> Iter
         trials.spend(each.slots.gradients, each.slots.forwards)
 
 
-def _probe(trials: Trials, rows: Tensor, places: Tensor | None) -> Probe:
-    """Of these rows; all parts have a row each."""
-    threat, y = trials.threat, trials.y[rows]
+def _probe(trials: Trials, rows: Tensor, places: Tensor | None, asked: Sequence[str]) -> tuple[Tensor, ...]:
+    """Of these rows the parts of a `Probe` for each one `asked`, one after the other; all parts have a row each."""
     with standing(trials, rows, places) as here:
-        ahead = torch.stack([here.step(threat.ascent(slope, here.base)) for slope in here.slopes], 1)
-        beside = torch.stack([here.step(threat.ascent(here.noise(), here.base)) for _ in range(RANDOM)], 1)
-    return Probe(Margin()(here.logits, y), ahead, beside, here.logits.abs().amax(1).clamp(min=1e-30))
+        ascent = here.query.threat.ascent
+        slopes = {name: here.slopes if name == "margin" else here.slopes_at(here.base, name) for name in asked}
+        ahead = {
+            name: torch.stack([here.step(ascent(slope, here.base), asked=name) for slope in found], 1)
+            for name, found in slopes.items()
+        }
+        drawn = torch.stack([here.logits_after(ascent(here.noise(), here.base)) for _ in range(RANDOM)], 1)
+        scale = here.logits.abs().amax(1).clamp(min=1e-30)
+        return tuple(
+            part
+            for name in asked
+            for part in Probe(here.loss(here.logits, name), ahead[name], here.loss(drawn, name), scale)
+        )
 
 
 def rising(trials: Trials) -> Tensor | None:
