@@ -2,11 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Threads of small networks wait often; passive ones leave their core to other programs meanwhile.
-export OMP_WAIT_POLICY := passive
-# glibc else hands freed activations back to the kernel, and pays a page fault for each page of the next ones.
-export MALLOC_MMAP_MAX_ := 0
-export MALLOC_TRIM_THRESHOLD_ := 100000000000
 
 .PHONY: demo compare-all results docs test coverage test-wheel lint bench clean
 

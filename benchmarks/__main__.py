@@ -11,10 +11,10 @@ from benchmarks import report
 from benchmarks.agreement import same_in_float64
 from benchmarks.contestants import Contestant, Ours, SpikingJelly, contestants
 from benchmarks.hotspots import hotspots
-from benchmarks.measure import keep_freed_memory
 from benchmarks.results import attack_view_cost, compare
 from benchmarks.warm_up import SIZES, warm_up
 from benchmarks.workloads import Setting, workloads
+from spikeproof.process import keep_freed_memory
 
 
 def main(arguments: list[str] | None = None) -> None:

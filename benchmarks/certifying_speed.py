@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from benchmarks.certificates import trained
 from benchmarks.contestants import SnnTorch
-from benchmarks.measure import alternate, keep_freed_memory
+from benchmarks.measure import alternate
 from benchmarks.records import write_json
 from spikeproof.attacks import L2, Threat
 from spikeproof.certificates import GaussianSmoothing, certify
 from spikeproof.data import Digits
+from spikeproof.process import keep_freed_memory
 from spikeproof.runs import Run, environment
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model

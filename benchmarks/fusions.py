@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from benchmarks.contestants import Ours
-from benchmarks.measure import alternate, keep_freed_memory, saved_bytes
+from benchmarks.measure import alternate, saved_bytes
 from benchmarks.records import write_json
 from benchmarks.workloads import Problem, Setting, inference, pgd_step, train_step
+from spikeproof.process import keep_freed_memory
 from spikeproof.snn import VGG, Architecture, SmallCNN, SpikingNetwork, WideResNet
 from spikeproof.snn.layers import MeanPool, Norm
 

@@ -4,7 +4,6 @@ Times are of the process's own CPU on a CPU, where one thread computes (wall-clo
 took), and wall-clock time up to the end of the last kernel on an accelerator.
 """
 
-import ctypes
 import gc
 import statistics
 import time
@@ -15,8 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 
 @dataclass(frozen=True)
@@ -45,19 +42,6 @@ class Times:
     def ratio(self, slow: str, fast: str) -> Spread:
         """How many times longer `slow` took than `fast` in the same round."""
         return Spread.of([a / b for a, b in zip(self.seconds[slow], self.seconds[fast], strict=True)])
-
-
-def keep_freed_memory() -> bool:
-    """Tells glibc not to hand freed blocks back to the kernel; returns whether it listened.
-
-    Otherwise eager code pays page faults for every large tensor, two to three times its run time by luck. It is set
-    for all contestants alike and is nobody's speed-up.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
-    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, -1))
 
 
 def alternate(calls: Mapping[str, Callable[[], Any]], rounds: int, device: torch.device) -> Times:

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measure import Spread, alternate, keep_freed_memory, peak_bytes, saved_bytes
+from benchmarks.measure import Spread, alternate, peak_bytes, saved_bytes
 from benchmarks.records import write_json
 from benchmarks.workloads import CPU, CUDA, QUICK, Problem, Setting
 from spikeproof.attacks import PGD, RFGSM, KullbackLeibler
@@ -32,6 +32,7 @@ from spikeproof.objectives import (
     StablePotential,
     Standard,
 )
+from spikeproof.process import keep_freed_memory
 from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 from spikeproof.snn import Network, ReLU, SmallCNN

@@ -22,9 +22,10 @@ import numpy as np
 import torch
 
 import spikeproof as sp
-from benchmarks.measure import Spread, keep_freed_memory
+from benchmarks.measure import Spread
 from benchmarks.records import write_json
 from spikeproof.distributed import Ranks, joined
+from spikeproof.process import keep_freed_memory
 from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 

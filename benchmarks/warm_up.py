@@ -15,8 +15,9 @@ import torch
 
 from benchmarks.contestants import contestants
 from benchmarks.goals import COMPILED, OURS
-from benchmarks.measure import keep_freed_memory, once
+from benchmarks.measure import once
 from benchmarks.workloads import CPU, CUDA, QUICK, Setting, workloads
+from spikeproof.process import keep_freed_memory
 
 WORKLOAD = "CNN train, wide"
 SIZES = {"cpu": CPU, "cuda": CUDA, "quick": QUICK}

@@ -29,6 +29,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Say what there is to do, or do it."""
     words = sys.argv[1:] if arguments is None else arguments
     if words and words[0] not in ("--help", "-h", "--version"):
+        from spikeproof.process import prepare
+
+        prepare()
         from spikeproof.cli import main as run
 
         return run(words)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from spikeproof.cli import main
 from spikeproof.data import Digits
+from spikeproof.process import prepare
 from spikeproof.snn import SpikingNetwork
 from tests import pretended
 from tests import trained as kept
@@ -25,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    prepare()
     # One: networks are small here, and the threads of two workers would wait for each other.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     refuse_a_missing_device(config.getoption("device"))

@@ -21,6 +21,7 @@ MAY_KNOW = {
     "configs": {"choices", "fitting", "registry", "untrusted"},
     "randomness": set(),
     "calling": {"randomness", "shortage", *CHOICES},
+    "process": set(),
     "progress": set(),
     "edit_counts": set(),
     "shortage": set(),
@@ -76,7 +77,7 @@ MAY_KNOW = {
         "training",
         "zoo",
     },
-    "__main__": {"cli"},
+    "__main__": {"cli", "process"},
 }
 EXCEPTIONS = {
     "attacks/adaptive.py": {"snn"},  # it changes gradient paths
@@ -120,6 +121,7 @@ def test_the_page_says_who_may_know_whom():
         "fitting",
         "registry",
         "randomness",
+        "process",
         "progress",
         "edit_counts",
         "shortage",
