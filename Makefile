@@ -24,7 +24,8 @@ results/fashion_mnist.json: MEASURED := 0.1
 results/%.json: .venv/ready
 	printf '%s\n' $(COMPARED:%=$*/%) | OMP_NUM_THREADS=1 xargs -P 2 -I{} \
 		$(BIN)/spikeproof compare {} --out runs/$* --eps $(MEASURED) $(SETTINGS)
-	$(BIN)/spikeproof probe runs/$*
+	$(BIN)/spikeproof probe runs/$* --eps $(MEASURED)
+	$(BIN)/spikeproof energy runs/$* --eps $(MEASURED)
 	$(BIN)/spikeproof report runs/$* --out results/$*.md
 	$(BIN)/spikeproof report runs/$* --out runs/$*/report.html
 	$(BIN)/spikeproof report runs/$* --out $@
