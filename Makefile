@@ -22,8 +22,8 @@ results: results/cifar10_small.json results/fashion_mnist.json
 results/cifar10_small.json: MEASURED := 8/255
 results/fashion_mnist.json: MEASURED := 0.1
 results/%.json: .venv/ready
-	printf '%s\n' $(COMPARED:%=$*/%) | OMP_NUM_THREADS=1 xargs -P 2 -I{} \
-		$(BIN)/spikeproof compare {} --out runs/$* --eps $(MEASURED) $(SETTINGS)
+	for suite in standard habit; do printf '%s\n' $(COMPARED:%=$*/%) | OMP_NUM_THREADS=1 xargs -P 2 -I{} \
+		$(BIN)/spikeproof compare {} --out runs/$* --eps $(MEASURED) --suite $$suite $(SETTINGS) || exit 1; done
 	$(BIN)/spikeproof probe runs/$* --eps $(MEASURED)
 	$(BIN)/spikeproof energy runs/$* --eps $(MEASURED)
 	$(BIN)/spikeproof report runs/$* --out results/$*.md
