@@ -6,6 +6,8 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Annotated, Any, Literal
 
+import torch
+
 from spikeproof.attacks import Attack, EnergyAttack, EventFlips, Threat
 from spikeproof.certificates import Certificate, GaussianSmoothing, certify_run
 from spikeproof.choices import AtLeast, Count, Seed, Steps, UserError
@@ -522,6 +524,7 @@ def demo(out: Path = Path("runs/demo"), device: str | None = None, quiet: bool =
         quiet: show no progress
         json: print the result as one line of JSON
     """
+    torch.set_num_threads(1)  # networks this small gain nothing by a second one, and wait for it
     compare(list(DEMO), out, eps="0.05,0.1", suite="standard", images=100, device=device, quiet=quiet, json=json)
 
 
