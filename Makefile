@@ -26,9 +26,11 @@ results/%.json: .venv/ready
 		$(BIN)/spikeproof compare {} --out runs/$* --eps $(MEASURED) --suite $$suite $(SETTINGS) || exit 1; done
 	$(BIN)/spikeproof probe runs/$* --eps $(MEASURED)
 	$(BIN)/spikeproof energy runs/$* --eps $(MEASURED)
-	$(BIN)/spikeproof report runs/$* --out results/$*.md
 	$(BIN)/spikeproof report runs/$* --out runs/$*/report.html
-	$(BIN)/spikeproof report runs/$* --out $@
+	$(BIN)/spikeproof report runs/$* --verdicts standard --out results/$*.md
+	$(BIN)/spikeproof report runs/$* --verdicts habit --out results/$*_habit.json
+	$(BIN)/spikeproof report runs/$* --verdicts standard --out $@
+	$(BIN)/python -m benchmarks.kept $@ results/$*_habit.json --out docs/kept_$*.svg
 
 # The documentation site with its leaderboards, in build/site; a warning is an error.
 docs: .venv/ready-for-docs

@@ -1,8 +1,8 @@
 """What does each network seem to keep, what does it keep, and how much of its ANN's robustness is that?
 
-`python -m benchmarks.kept results/cifar10_small.json --out docs/kept_cifar10_small.svg` reads a report in JSON whose
-networks were evaluated under the suites `habit` and `standard`. It prints a table and draws it: a hollow mark for what
-the habit leaves unbroken, a full one for `standard`, and a line where the ANN is.
+`python -m benchmarks.kept results/cifar10_small.json results/cifar10_small_habit.json --out FIGURE` reads reports in
+JSON of networks that were evaluated under the suites `standard` and `habit`. It prints a table and draws it: a hollow
+mark for what the habit leaves unbroken, a full one for `standard`, and a line where the ANN is.
 """
 
 import argparse
@@ -94,23 +94,25 @@ def draw(found: list[Kept], ann: Kept, what: str, out: Path) -> None:
         axes.set_yticks(range(len(found)), [one.name for one in reversed(found)])
         axes.tick_params(axis="y", length=0)
         axes.set_xlim(left=0)
-        axes.set_xlabel(f"unbroken test images, {what}, %; dotted: {ann.name} under standard")
+        axes.set_xlabel(f"unbroken test images, {what}, %\ndotted: {ann.name}, under standard")
         axes.legend(loc="lower right", frameon=False)
         figure.savefig(out, metadata={"Date": None}, facecolor="white")
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("report", type=Path, help="a report in JSON: spikeproof report RUNS --out report.json")
+    parser.add_argument(
+        "reports", type=Path, nargs="+", help="in JSON: spikeproof report RUNS --verdicts habit --out X.json"
+    )
     parser.add_argument("--ann", default=ANN, help=f"the network that the others are measured by (default {ANN})")
     parser.add_argument("--out", type=Path, required=True, help="the figure: .svg or .png")
     options = parser.parse_args(arguments)
     try:
-        rows = json_in(text_of(options.report))
+        rows = [row for report in options.reports for row in json_in(text_of(report))]
         found = kept_in(rows)
         ann = next((one for one in found if one.name == options.ann), None)
         if ann is None:
-            raise UserError(f"{options.report} has no network {json.dumps(options.ann)} under both suites")
+            raise UserError(f"there is no network {json.dumps(options.ann)} under both suites")
     except UserError as error:
         parser.error(str(error))
     facets = rows[0]["protocol_facets"]

@@ -55,7 +55,7 @@ def test_the_figure_is_the_same_each_time(report, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--ann", "nobody"], 'has no network "nobody" under both suites'),
+        (["--ann", "nobody"], 'there is no network "nobody" under both suites'),
         ([], "no network was evaluated under both suites"),
     ],
 )
