@@ -3,12 +3,15 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from parsed_page import Page
 
 from spikeproof.choices import UserError
 from spikeproof.reports import ranking
+from spikeproof.reports.reading.contenders import each_network
 from spikeproof.reports.reading.probing import Probed, probed
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run
@@ -150,3 +153,18 @@ def test_damage_is_named(make_run: MakeRun, damage: dict) -> None:
     run.write_text("probes.json", json.dumps(whole))
     with pytest.raises(UserError, match=r"probes\.json is (not as spikeproof writes it|damaged \(holds NaN)"):
         ranking([run])
+
+
+def test_a_network_of_several_evaluations_is_one_line_and_a_masked_one_hides_its_numbers() -> None:
+    def line(name: str, status: str, *folders: str) -> SimpleNamespace:
+        seeds = [SimpleNamespace(run=SimpleNamespace(path=Path(folder))) for folder in folders]
+        return SimpleNamespace(row=SimpleNamespace(name=name, status=status), seeds=seeds)
+
+    lines = [
+        line("a [habit]", "ok", "a0", "a1"),
+        line("b [habit]", "ok", "b0"),
+        line("a [standard]", "ok", "a0", "a1"),
+        line("b [standard]", "unreliable", "b0"),
+        line("c", "not evaluated", "c0"),
+    ]
+    assert [one.row.name for one in each_network(lines)] == ["a [habit]", "b [standard]", "c"]

@@ -24,7 +24,7 @@ from spikeproof.reports.forms.sentences import conclude
 from spikeproof.reports.reading import consumed, flagging, probing, proved
 from spikeproof.reports.reading.breakdowns import Breakdown, Together, breakdowns, joined
 from spikeproof.reports.reading.classes import Classes, classes
-from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Standings
+from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Standings, each_network
 from spikeproof.reports.reading.origins import origin, origin_in_full
 from spikeproof.reports.wording import grouped
 from spikeproof.runs.json_forms import as_json as to_json
@@ -119,6 +119,7 @@ def page(found: Standings, title: str) -> str:
         columns={c.letter: _columns(c, broken) for c in found.comparisons},
         rows={c.row.name: _rows(c, broken[c.row.name]) for c in found.contenders if broken[c.row.name]},
         portraits=portraits,
+        networks=_of_each_network(portraits),
         flagged={portrait.contender.row.name: portrait.flagged for portrait in portraits},
         warned=any(portrait.contender.row.rank and portrait.flagged.warnings for portrait in portraits),
         checked=any(portrait.flagged.checks for portrait in portraits),
@@ -132,6 +133,12 @@ def page(found: Standings, title: str) -> str:
         most_neurons=MOST_NEURONS,
         settings=_settings(found),
     )
+
+
+def _of_each_network(portraits: list[Portrait]) -> list[Portrait]:
+    """Those of which a table has a line that says nothing of an evaluation."""
+    kept = {id(one) for one in each_network(portrait.contender for portrait in portraits)}
+    return [portrait for portrait in portraits if id(portrait.contender) in kept]
 
 
 def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:

@@ -1,6 +1,8 @@
 """What is a line of the ranking, and what stands in one ranking together?"""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from spikeproof.reports.reading.conditions import Conditions
 from spikeproof.reports.reading.evidence import Evidence, Judged
@@ -72,6 +74,16 @@ class Contender:
     def worst(self) -> Estimate:
         """Robust accuracy at the largest eps, of a network that has one."""
         return list(self.row.robust.values())[-1]
+
+
+def each_network(contenders: Iterable[Contender]) -> list[Contender]:
+    """Of a network that was evaluated several times one line alone: one without a number, where there is such a one."""
+    found: dict[tuple[Path, ...], Contender] = {}
+    for one in contenders:
+        runs = tuple(evidence.run.path for evidence in one.seeds)
+        if runs not in found or one.row.status not in ("ok", NOT_EVALUATED):
+            found[runs] = one
+    return list(found.values())
 
 
 @dataclass(frozen=True, eq=False)
