@@ -9,6 +9,7 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import matplotlib
@@ -33,30 +34,22 @@ class Kept:
     standard: tuple[float, ...]
 
 
-def mean(values: tuple[float, ...]) -> float:
-    return sum(values) / len(values)
-
-
 def kept_in(rows: list[dict[str, Any]]) -> list[Kept]:
     """The networks that were evaluated under both suites, the best under `standard` first; raises `UserError` for none.
 
     The threat is the last one of each row: the largest radius.
     """
-    by_suite: dict[str, dict[str, dict[str, Any]]] = {"habit": {}, "standard": {}}
-    for row in rows:
-        if row["status"] == "ok" and (suite := row["protocol_facets"]["suite"]) in by_suite:
-            by_suite[suite][row["name"]] = row
-    both = by_suite["habit"].keys() & by_suite["standard"].keys()
-    if not both:
-        raise UserError("no network was evaluated under both suites, habit and standard")
+    standard, habit = (
+        {row["name"]: row for row in rows if row["status"] == "ok" and row["protocol_facets"]["suite"] == suite}
+        for suite in ("standard", "habit")
+    )
     found = [
-        Kept(
-            name,
-            *(percent(by_suite["standard"][name]["clean_by_seed"]), *(robust(by_suite[s][name]) for s in by_suite)),
-        )
-        for name in both
+        Kept(name, percent(standard[name]["clean_by_seed"]), robust(habit[name]), robust(standard[name]))
+        for name in standard.keys() & habit.keys()
     ]
-    return sorted(found, key=lambda one: (-mean(one.standard), one.name))
+    if not found:
+        raise UserError("no network was evaluated under both suites, habit and standard")
+    return sorted(found, key=lambda one: (-fmean(one.standard), one.name))
 
 
 def robust(row: dict[str, Any]) -> tuple[float, ...]:
@@ -71,9 +64,9 @@ def table(found: list[Kept], ann: Kept) -> str:
     """In Markdown; the last column is the mean under `standard` as a share of the ANN's."""
     lines = ["| network | clean | `habit` | `standard` | of the ANN's |", "|---|--:|--:|--:|--:|"]
     for one in found:
-        numbers = " | ".join(f"{mean(values):.1f}" for values in (one.clean, one.habit, one.standard))
+        numbers = " | ".join(f"{fmean(values):.1f}" for values in (one.clean, one.habit, one.standard))
         lines.append(
-            f"| {one.name.replace('*', chr(92) + '*')} | {numbers} | {mean(one.standard) / mean(ann.standard):.2f} |"
+            f"| {one.name.replace('*', chr(92) + '*')} | {numbers} | {fmean(one.standard) / fmean(ann.standard):.2f} |"
         )
     return "\n".join(lines)
 
@@ -83,9 +76,9 @@ def draw(found: list[Kept], ann: Kept, what: str, out: Path) -> None:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 0.6 + 0.3 * len(found)), layout="constrained")
         axes = figure.subplots()
-        axes.axvline(mean(ann.standard), color=IS, linewidth=0.8, linestyle=":")
+        axes.axvline(fmean(ann.standard), color=IS, linewidth=0.8, linestyle=":")
         for place, one in enumerate(reversed(found)):
-            seems, really = mean(one.habit), mean(one.standard)
+            seems, really = fmean(one.habit), fmean(one.standard)
             axes.plot([really, seems], [place, place], color=SEEMS, linewidth=1)
             axes.plot(one.habit, [place] * len(one.habit), "|", color=SEEMS, markersize=5)
             axes.plot(one.standard, [place] * len(one.standard), "|", color=IS, markersize=5)

@@ -26,12 +26,10 @@ print(faults())
 """
 
 
-def alone(code: str, **environment: str) -> str:
-    """What a fresh interpreter prints whose environment says nothing but this about threads and memory."""
+def alone(code: str) -> str:
+    """What a fresh interpreter prints whose environment says nothing about threads and memory."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", *process.SAYS))}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=kept | environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 

@@ -224,29 +224,27 @@ class Tiring(nn.Module):
         return self.network(Scrambled.apply(x, lambda _, grad: -grad if tired else grad))
 
 
-class OneSided(nn.Module):
+class Retold(nn.Module):
+    """A network whose logits are told otherwise."""
+
+    def __init__(self, network: nn.Module, told: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network = network
+        self.told = told
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.told(self.network(x))
+
+
+def one_sided(logits: Tensor) -> Tensor:
     """The winner's score alone has a gradient: its rivals seem to stay where they are."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits = self.network(x)
-        winner = F.one_hot(logits.argmax(1), logits.shape[1]).bool()
-        return torch.where(winner, logits, logits.detach())
+    winner = F.one_hot(logits.argmax(1), logits.shape[1]).bool()
+    return torch.where(winner, logits, logits.detach())
 
 
-class InsideOut(nn.Module):
+def inside_out(logits: Tensor) -> Tensor:
     """The class is the network's, and the less sure the network is of it, the surer this one."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits = self.network(x)
-        return 100 * F.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype) - logits
+    return 100 * F.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype) - logits
 
 
 class TwoFaced(nn.Module):
@@ -414,9 +412,12 @@ HIDING = tuple(
             lambda trained: Turned(trained.plain(), undecided),
             "gradient-turned",
         ),
-        "a gradient of the winner's score alone": (lambda trained: OneSided(trained.plain()), "gradient-misleads"),
+        "a gradient of the winner's score alone": (
+            lambda trained: Retold(trained.plain(), one_sided),
+            "gradient-misleads",
+        ),
         "confidence turned inside out": (
-            lambda trained: InsideOut(trained.plain()),
+            lambda trained: Retold(trained.plain(), inside_out),
             "scores-mislead labels-beat-gradients",
         ),
     }.items()

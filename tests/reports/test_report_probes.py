@@ -11,7 +11,7 @@ from parsed_page import Page
 
 from spikeproof.choices import UserError
 from spikeproof.reports import ranking
-from spikeproof.reports.reading.contenders import each_network
+from spikeproof.reports.reading.contenders import Standings
 from spikeproof.reports.reading.probing import Probed, probed
 from spikeproof.reports.reading.rankings import standings
 from spikeproof.runs import Run
@@ -167,4 +167,7 @@ def test_a_network_of_several_evaluations_is_one_line_and_a_masked_one_hides_its
         line("b [standard]", "unreliable", "b0"),
         line("c", "not evaluated", "c0"),
     ]
-    assert [one.row.name for one in each_network(lines)] == ["a [habit]", "b [standard]", "c"]
+    found = Standings(
+        [SimpleNamespace(contenders=lines[:2]), SimpleNamespace(contenders=lines[2:4])], waiting=lines[4:]
+    )
+    assert [one.row.name for one in found.networks] == ["a [habit]", "b [standard]", "c"]

@@ -141,9 +141,15 @@ def gradient_wavers(trials: Trials) -> Measured | None:
     cheap=True,
 )
 def silent_scores(trials: Trials) -> Measured | None:
-    if (probes := probed(trials)) is None:
+    if (silence := _silence(trials)) is None:
         return None
-    return Measured(number=share(~probes["margin"].moved), details={"samples": len(trials.x)})
+    return Measured(number=silence, details={"samples": len(trials.x)})
+
+
+def _silence(trials: Trials) -> float | None:
+    """The share of images whose margin is the same wherever one looks; None where the threat is no ball."""
+    probes = probed(trials)
+    return None if probes is None else share(~probes["margin"].moved)
 
 
 @check(
@@ -176,8 +182,8 @@ def scores_mislead(trials: Trials) -> Measured | None:
     cheap=True,
 )
 def labels_beat_gradients(trials: Trials) -> Measured | None:
-    probes, rises = probed(trials), rising(trials)
-    silent = probes is not None and share(~probes["margin"].moved) > SILENT
+    silence, rises = _silence(trials), rising(trials)
+    silent = silence is not None and silence > SILENT
     misled = rises is not None and share(rises) > SILENT
     if not (silent or misled) or not LABELS.knows(trials.threat):
         return None

@@ -6,7 +6,7 @@ from statistics import mean, stdev
 from spikeproof.reports.reading import consumed, proved
 from spikeproof.reports.reading.breakdowns import FEW
 from spikeproof.reports.reading.conditions import Conditions
-from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Row, Standings, each_network
+from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Row, Standings
 from spikeproof.reports.reading.flagging import Check, Flagged, flagged
 from spikeproof.reports.reading.intervals import Estimate
 from spikeproof.reports.reading.probing import HEADINGS, cells, probed, settings
@@ -18,8 +18,7 @@ def as_markdown(found: Standings) -> str:
     parts = [part for comparison in found.comparisons for part in _comparison(comparison, len(found.comparisons) > 1)]
     if found.waiting:
         parts.append(f"Not evaluated yet, and so not ranked: {listed([_safe(c.row.name) for c in found.waiting])}.")
-    parts += _certificates(found.contenders) + _probes(each_network(found.contenders))
-    parts += _energy(each_network(found.contenders))
+    parts += _certificates(found.contenders) + _probes(found.networks) + _energy(found.networks)
     return "\n\n".join(parts).replace(NARROW, " ") + "\n"
 
 

@@ -24,7 +24,7 @@ from spikeproof.reports.forms.sentences import conclude
 from spikeproof.reports.reading import consumed, flagging, probing, proved
 from spikeproof.reports.reading.breakdowns import Breakdown, Together, breakdowns, joined
 from spikeproof.reports.reading.classes import Classes, classes
-from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Standings, each_network
+from spikeproof.reports.reading.contenders import NOT_EVALUATED, Comparison, Contender, Standings
 from spikeproof.reports.reading.origins import origin, origin_in_full
 from spikeproof.reports.wording import grouped
 from spikeproof.runs.json_forms import as_json as to_json
@@ -98,6 +98,7 @@ def page(found: Standings, title: str) -> str:
     colours = {contender.row.name: index for index, contender in enumerate(found.contenders)}
     script = (_HERE / "report.js").read_text(encoding="utf-8")
     portraits = [_portrait(contender, colours) for contender in found.contenders]
+    networks = found.networks
     found_proved = {c.row.name: several for c in found.contenders if (several := proved.proved(c))}
     broken = {contender.row.name: breakdowns(contender) for contender in found.contenders}
     return environment.get_template("report.html").render(
@@ -119,7 +120,7 @@ def page(found: Standings, title: str) -> str:
         columns={c.letter: _columns(c, broken) for c in found.comparisons},
         rows={c.row.name: _rows(c, broken[c.row.name]) for c in found.contenders if broken[c.row.name]},
         portraits=portraits,
-        networks=_of_each_network(portraits),
+        networks=[portrait for portrait in portraits if portrait.contender in networks],
         flagged={portrait.contender.row.name: portrait.flagged for portrait in portraits},
         warned=any(portrait.contender.row.rank and portrait.flagged.warnings for portrait in portraits),
         checked=any(portrait.flagged.checks for portrait in portraits),
@@ -133,12 +134,6 @@ def page(found: Standings, title: str) -> str:
         most_neurons=MOST_NEURONS,
         settings=_settings(found),
     )
-
-
-def _of_each_network(portraits: list[Portrait]) -> list[Portrait]:
-    """Those of which a table has a line that says nothing of an evaluation."""
-    kept = {id(one) for one in each_network(portrait.contender for portrait in portraits)}
-    return [portrait for portrait in portraits if id(portrait.contender) in kept]
 
 
 def _portrait(contender: Contender, colours: dict[str, int]) -> Portrait:

@@ -1,6 +1,5 @@
 """What is a line of the ranking, and what stands in one ranking together?"""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,16 +75,6 @@ class Contender:
         return list(self.row.robust.values())[-1]
 
 
-def each_network(contenders: Iterable[Contender]) -> list[Contender]:
-    """Of a network that was evaluated several times one line alone: one without a number, where there is such a one."""
-    found: dict[tuple[Path, ...], Contender] = {}
-    for one in contenders:
-        runs = tuple(evidence.run.path for evidence in one.seeds)
-        if runs not in found or one.row.status not in ("ok", NOT_EVALUATED):
-            found[runs] = one
-    return list(found.values())
-
-
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """The networks measured under one protocol, the best first; the unreliable ones last."""
@@ -119,6 +108,16 @@ class Standings:
     @property
     def contenders(self) -> list[Contender]:
         return [c for comparison in self.comparisons for c in comparison.contenders] + self.waiting
+
+    @property
+    def networks(self) -> list[Contender]:
+        """Of a network that was evaluated several times one alone: one without a number, where there is such a one."""
+        found: dict[tuple[Path, ...], Contender] = {}
+        for one in self.contenders:
+            runs = tuple(evidence.run.path for evidence in one.seeds)
+            if runs not in found or one.row.status not in ("ok", NOT_EVALUATED):
+                found[runs] = one
+        return list(found.values())
 
     @property
     def what(self) -> Noun:

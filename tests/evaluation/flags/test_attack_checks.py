@@ -6,7 +6,7 @@ from torch import nn
 
 import spikeproof as sp
 from spikeproof.controls import Outside
-from spikeproof.controls.hiding import OneSided
+from spikeproof.controls.hiding import Retold, one_sided
 from spikeproof.evaluation.flags import CHECKS, Credited, Flag, Trials, examine, trials
 from spikeproof.evaluation.flags.suite import controls_beat_gradients
 from spikeproof.evaluation.judging import Judge
@@ -215,7 +215,7 @@ def test_a_climb_is_run_once_for_all_checks(trained, images, monkeypatch):
 
 
 def test_a_gradient_of_the_winner_alone_misleads_about_its_rival(trained, images):
-    (flag,) = attacked(OneSided(trained), images, "gradient-misleads").values()
+    (flag,) = attacked(Retold(trained, one_sided), images, "gradient-misleads").values()
     assert flag.raised
     assert flag.number == flag.details["rival's score"] > flag.threshold
     assert flag.details["own score"] < 0.1
