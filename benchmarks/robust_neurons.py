@@ -77,16 +77,15 @@ def recipe(data: str, variant: Variant) -> Recipe:
     )
 
 
-def judged(variant: Variant, options: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """Clean accuracy, and what is left under the habit and under `standard`, in %; gradients an image."""
-    one = recipe(options.data, variant).seeded(seed)
-    folder = options.folder / options.data / f"{variant.name}-seed{seed}"
-    with bar(f"{variant.name}, seed {seed}") as progress:
-        train(one, folder, progress=progress)
+def judged(recipe: Recipe, eps: float, images: int, folder: Path, described: str) -> dict[str, Any]:
+    """Trained in `folder`: clean accuracy, and what is left under the habit and under `standard`, in %; gradients an
+    image."""
+    with bar(described) as progress:
+        train(recipe, folder, progress=progress)
         model, found = load_model(folder), {}
         for name, suite in (("habit", suite_named("habit")), ("standard", STANDARD)):
-            protocol = Protocol(threats=(Linf(TRAINED_AT[options.data]),), suite=suite, images=options.images)
-            verdicts = evaluate(model, one.data, protocol, progress=progress)
+            protocol = Protocol(threats=(Linf(eps),), suite=suite, images=images)
+            verdicts = evaluate(model, recipe.data, protocol, progress=progress)
             threat = verdicts.summary()["threats"][0]
             found[name] = {
                 "left": unbroken(verdicts),
@@ -140,7 +139,9 @@ def main() -> None:
             runs = record.setdefault(name, [])
             if len(runs) > seed:
                 continue
-            runs.append(judged(known[name], options, seed))
+            one, folder = recipe(options.data, known[name]).seeded(seed), options.folder / options.data
+            described = f"{name}, seed {seed}"
+            runs.append(judged(one, asked["eps"], options.images, folder / f"{name}-seed{seed}", described))
             whole = asked | {"networks": record, "environment": as_json(environment())}
             write_json(options.out, whole)
     Console(width=160).print(table(record), markup=False, highlight=False)
