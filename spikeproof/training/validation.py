@@ -37,6 +37,8 @@ def validate(
 ) -> Scores:
     """Accuracy without and with the selection's attack on the first images of `part`, in the model's own forward.
 
+    An image that is wrong as it is counts as wrong under attack too, whatever the attack makes of it, as in an
+    evaluation: training on perturbed images alone can make a network right on these and wrong on the images themselves.
     A stochastic network is judged by the mean of `DRAWS` passes, and attacked with as many. Where memory is short,
     batches are halved. The images are dealt to `ranks`.
     """
@@ -63,11 +65,12 @@ def _validated(
             x, y = (t.to(device) for t in part.batch(indices))
             found = attack.run(attacked, x, y, selection.threat, seed=seed, stop=draws == 1, index=indices).x
             noise = seed_from(seed, 1, int(indices[0]))
-            clean += right_answers(model, x, y, draws, noise)
-            robust += right_answers(model, selection.threat.project(found, x), y, draws, noise)
+            right = answers_right(model, x, y, draws, noise)
+            kept = right & answers_right(model, selection.threat.project(found, x), y, draws, noise)
+            clean, robust = clean + int(right.sum()), robust + int(kept.sum())
     return clean, robust
 
 
-def right_answers(model: SpikingNetwork, x: Tensor, y: Tensor, draws: int, seed: int) -> int:
-    """How many images are classified right."""
-    return int((predict(model, x, draws=draws, seed=seed).argmax(1) == y.cpu()).sum())
+def answers_right(model: SpikingNetwork, x: Tensor, y: Tensor, draws: int, seed: int) -> Tensor:
+    """Which images ``[B]`` are classified right."""
+    return predict(model, x, draws=draws, seed=seed).argmax(1) == y.cpu()
