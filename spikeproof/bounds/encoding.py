@@ -17,10 +17,10 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from spikeproof.bounds.affine import Mapped
+from spikeproof.bounds.affine import HALF, Mapped, peak
 from spikeproof.bounds.constant import Train
 from spikeproof.bounds.networks import rounding_of_margins, taken_apart
-from spikeproof.bounds.neurons import leaky, trains_under
+from spikeproof.bounds.neurons import collected, leaky, trains_under
 from spikeproof.bounds.programs import Expression, Program
 from spikeproof.bounds.rules import How, bounded
 from spikeproof.bounds.signals import Box, Range, Signal, Trains
@@ -109,6 +109,7 @@ class Encodings:
     def _behind(self, layer: nn.Module, line: Line, program: Program) -> Line:
         known = bounded(layer, line.known, How())
         if isinstance(layer, LeakyLayer):
+            line = _collected(layer, line)
             trains = trains_under(layer, line.known, How())
             if trains is not None and isinstance(known, Trains):
                 return _choose_trains(line, known, trains, program)
@@ -130,6 +131,18 @@ class Encodings:
             answers = layer(basis).flatten(1).numpy()
             self.matrices[key] = (csr_array((answers[1:] - answers[0]).T), answers[0])
         return self.matrices[key]
+
+
+def _collected(layer: LeakyLayer, line: Line) -> Line:
+    """What arrives at the neurons: of two phases the mean over time."""
+    known = collected(layer, line.known, How())
+    if known is line.known:
+        return line
+    mean = line.at(0)
+    for step in line.steps[1:]:
+        mean = mean.plus(step)
+    rounded = (len(line.steps) + 1) * HALF * peak(line.known)
+    return Line([mean.times(1 / len(line.steps))], known, line.slack + rounded)
 
 
 def _choose_trains(line: Line, known: Trains, trains: list[Train], program: Program) -> Line:

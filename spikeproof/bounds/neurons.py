@@ -70,10 +70,19 @@ class Driven(Signal):
 
 @rule(LeakyLayer)
 def of_leaky(layer: LeakyLayer, signal: Signal, how: How) -> Signal:
+    signal = collected(layer, signal, how)
     trains = trains_under(layer, signal, how)
     if trains is not None:
         return under(Range(*(end[0] for end in signal.each)), trains)
     return leaky(layer, signal, how).spikes
+
+
+def collected(layer: SpikingLayer, signal: Signal, how: How) -> Signal:
+    """What arrives at the neurons: of two phases the mean over time, as a current that never changes."""
+    if not layer.two_phases or signal.constant:
+        return signal
+    mean = signal.summed(torch.full_like(signal.kind.new_empty(1, signal.steps), 1 / signal.steps))
+    return Box(mean.widened((signal.steps + 1) * HALF * peak(signal) if how.rounding else 0.0))
 
 
 def trains_under(layer: LeakyLayer, signal: Signal, how: How) -> list[Train] | None:
@@ -101,7 +110,7 @@ def of_graded(layer: GradedLayer, signal: Signal, how: How) -> Signal:
 
 @rule(StatefulLayer)
 def of_stateful(layer: StatefulLayer, signal: Signal, how: How) -> Signal:
-    neuron = layer.neuron
+    neuron, signal = layer.neuron, collected(layer, signal, how)
     if type(neuron) is SynapticLIF:
         fading = _fading(neuron.synapse_leak, layer.steps, signal.kind)
         return fired_by(layer, signal, fading, _as(neuron.leak, signal), how).spikes

@@ -35,6 +35,7 @@ NETWORKS = {
     "synapse_leak": "the share of the synapse's current that is left after a step",
     "threshold": "the potential at which a neuron fires",
     "tie_break": "how much the mean current adds where classes fire at the same time",
+    "two_phases": "each layer first takes in the currents of all steps, and fires then",
     "widen": "how many times as wide as the narrowest variant it is",
     "widths": "the channels of each stage",
     "blocks": "the residual blocks of each stage",

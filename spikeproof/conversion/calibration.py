@@ -41,6 +41,11 @@ class Calibration(Conversion):
                 f"Calibration sets a threshold for currents that are integrated as they come, which {kind} does not: "
                 "choose neuron: IF, LIF, PLIF or DLIF"
             )
+        if network.neuron.two_phases:  # type: ignore[attr-defined]
+            raise UserError(
+                "Calibration looks at the currents of single steps, and neurons of two phases see their mean: take "
+                "LearnedBounds or ThresholdBalancing, or set two_phases to false"
+            )
         if isinstance(network.neuron, DLIF) and (network.steps or STEPS) != self.steps:
             raise UserError(
                 f"DLIF has a gain for each of its {network.steps or STEPS} time steps and cannot be calibrated over "

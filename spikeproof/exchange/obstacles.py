@@ -63,6 +63,8 @@ def _of_neurons(layer: LeakyLayer, consumer: Consumer) -> Iterator[str]:
         yield "NIR's neurons reset to a value, so a soft reset cannot be said; reset: hard can"
     if layer.charge:
         yield f"NIR's neurons begin at rest, and these at a charge of {layer.charge:g}; charge: 0 can be written"
+    if layer.two_phases:
+        yield "NIR's neurons fire while currents arrive, and these after it; two_phases: false can be written"
     if layer.gain is not None:
         yield "the gains of DLIF, one a step, cannot be said; LIF and PLIF can be written"
     if layer.dynamics().leak.item() == 0 and not consumer.forgets:

@@ -75,6 +75,7 @@ def _are_one_kernel(neurons: nn.Module, norm: Norm, at: Branches) -> TypeGuard[L
         and type(path).spikes is Slope.spikes
         and neurons.gain is None
         and not neurons.charge
+        and not neurons.two_phases
         and norm.fixed
         and not _watched(*modules)
         and not (torch.is_grad_enabled() and any(p.requires_grad for m in modules for p in m.parameters()))

@@ -37,6 +37,11 @@ class SpikingNeuron(Neuron):
     "soft" (by the threshold). `detach_reset` keeps the gradient of training from flowing through the reset, as snnTorch
     does; attacks keep it from that in any case, unless their path says otherwise. `charge` is the potential before the
     first step, as a share of the threshold.
+
+    With `two_phases` a layer first takes in the currents of all steps, and fires then: its neurons see their mean at
+    every step, so the order in which spikes arrive does not matter. A network of L such layers takes L times as many
+    steps on hardware, one layer after another. Source of the phases: Bojkovic et al., ICML 2025, arXiv 2502.14487,
+    where neurons fire at random in the second one.
     """
 
     threshold: Positive = 1.0
@@ -44,6 +49,7 @@ class SpikingNeuron(Neuron):
     reset: Literal["hard", "soft"] = "hard"
     detach_reset: bool = False
     charge: Annotated[float, Within(0, 1, "[)")] = 0.0
+    two_phases: bool = False
     gradient: GradientPath = Triangle()
 
 
@@ -150,6 +156,7 @@ class SpikingLayer(nn.Module, ABC):
         self.hard_reset = neuron.reset == "hard"
         self.detach_reset = neuron.detach_reset
         self.charge = neuron.charge
+        self.two_phases = neuron.two_phases
         self.gradient = neuron.gradient
         self.learn_threshold = neuron.learn_threshold
 
@@ -181,7 +188,7 @@ class SpikingLayer(nn.Module, ABC):
 
     def amplified(self, x: Tensor) -> Tensor:
         """The currents as the neurons see them."""
-        return x
+        return x.mean(0, keepdim=True) if self.two_phases else x
 
     def extra_repr(self) -> str:
         reset = ("hard" if self.hard_reset else "soft") + (", detached" if self.detach_reset else "")
@@ -210,6 +217,7 @@ class LeakyLayer(SpikingLayer):
 
     def amplified(self, x: Tensor) -> Tensor:
         """The currents as the neurons see them: times the gain of each step, plus what a charge leaves."""
+        x = super().amplified(x)
         if self.gain is not None:
             if len(self.gain) != self.steps:
                 raise UserError(f"the layer learned gains for {len(self.gain)} time steps and cannot run {self.steps}")

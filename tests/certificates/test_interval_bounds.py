@@ -25,6 +25,8 @@ CHAINS = [
     sp.IF(reset="soft", charge=0.5),
     sp.LIF(leak=0.9),
     sp.LIF(leak=0.7, reset="soft", charge=0.3),
+    sp.IF(reset="soft", charge=0.5, two_phases=True),
+    sp.DLIF(two_phases=True),
     sp.DLIF(),
     sp.ReLU(),
 ]

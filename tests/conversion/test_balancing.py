@@ -34,8 +34,9 @@ def two_units(neuron: object = None) -> SpikingNetwork:
     return model.eval()
 
 
-def graded(steps: int, architecture: Architecture, charge: float = 0.0) -> Network:
-    return Network(architecture=architecture, neuron=GradedIF(charge=charge), steps=steps)
+def graded(steps: int, architecture: Architecture, charge: float = 0.0, two_phases: bool = False) -> Network:
+    neuron = GradedIF(charge=charge, two_phases=two_phases)
+    return Network(architecture=architecture, neuron=neuron, steps=steps)
 
 
 PAIRS = torch.tensor([[0.1, 0.5], [0.3, 0.9], [0.9, 0.2], [0.6, 0.7]]).view(4, 1, 1, 2)
@@ -127,6 +128,19 @@ def test_with_one_hidden_layer_qcfs_loses_nothing(levels: int) -> None:
     assert 0.05 < next(iter(seen.rates().values())) < 0.95
     with pytest.raises(UserError, match="set charge to"):
         convert(ann, graded(levels, architecture), x, LearnedBounds())
+
+
+@pytest.mark.parametrize("architecture", [SmallCNN(widths=(4, 5, 6)), MLP(hidden=(20, 15, 10))], ids=["CNN", "MLP"])
+def test_in_two_phases_qcfs_loses_nothing_at_any_depth(architecture: Architecture) -> None:
+    """What reaches a layer is the mean of the spikes before it, in whatever order they come."""
+    ann = Network(architecture=architecture, neuron=QCFS(bound=1.0), steps=1).build((1, 8, 8), 5, seed=3).eval()
+    x = torch.rand(100, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    kept, late = (
+        convert(ann, graded(4, architecture, charge=0.5, two_phases=two), x, LearnedBounds())(x)
+        for two in (True, False)
+    )
+    torch.testing.assert_close(kept, ann(x), rtol=0, atol=1e-4)
+    assert (late - ann(x)).abs().max() > 0.01
 
 
 def test_a_bound_below_the_floor_becomes_the_threshold_that_the_ann_uses() -> None:

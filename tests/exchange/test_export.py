@@ -24,6 +24,7 @@ from tests.exchange.conftest import Made
         ),
         (sp.DLIF(), "body.1, body.3, body.6: the gains of DLIF, one a step, cannot be said"),
         (sp.IF(charge=0.5), "begin at rest, and these at a charge of 0.5"),
+        (sp.IF(two_phases=True), "fire while currents arrive, and these after it; two_phases: false"),
         (sp.GradedIF(), "the spikes of GradedIF weigh its threshold"),
         (sp.AdaptiveLIF(gradient=sp.Triangle()), "the equations of AdaptiveLIF are none of NIR's IF and LIF"),
         (sp.ReLU(), "a unit of an ANN is no spiking neuron; spikeproof convert makes a spiking network"),

@@ -1,6 +1,7 @@
 """Does every neuron keep the promises of a layer without state?"""
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -211,6 +212,32 @@ def test_a_charge_is_the_potential_before_the_first_step(kind: type[SpikingNeuro
         x.expand(4, -1, -1), layer.dynamics(), ATan(), from_potential(layer, before.detach())
     ).spikes
     assert not torch.allclose(found[1], torch.autograd.grad(with_nothing, layer.threshold, weights)[0])
+
+
+def test_two_phases_by_hand() -> None:
+    """Threshold 1, soft reset, currents 3.0, -1.0, 0.4: the mean is 0.8, and u = 0.8, 1.6*, 1.4*, in any order.
+
+    As they come they make u = 3.0*, 1.0*, 0.4.
+    """
+    x = torch.tensor([3.0, -1.0, 0.4]).view(3, 1, 1)
+    for order in itertools.permutations(range(3)):
+        assert IF(reset="soft", two_phases=True).layer(3)(x[list(order)]).flatten().tolist() == [0, 1, 1]
+    assert IF(reset="soft").layer(3)(x).flatten().tolist() == [1, 1, 0]
+
+
+@every_plain
+@pytest.mark.parametrize("charge", [0.0, 0.5])
+def test_two_phases_are_the_mean_current_at_every_step(kind: type[SpikingNeuron], charge: float) -> None:
+    """Spikes, and the gradient, which every step gets alike."""
+    collects, plain = (kind(charge=charge, gradient=ATan(), two_phases=two).layer(4) for two in (True, False))
+    x = currents(4).requires_grad_()
+    mean = x.detach().mean(0, keepdim=True).expand(4, -1, -1).clone().requires_grad_()
+    found, expected = collects(x), plain(mean)
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, plain(x))
+    weights = torch.randn(4, 5, 7, generator=torch.Generator().manual_seed(1))
+    (to_x,), (to_mean,) = (torch.autograd.grad(s, i, weights) for s, i in ((found, x), (expected, mean)))
+    torch.testing.assert_close(to_x, to_mean.mean(0).expand(4, -1, -1))
 
 
 @pytest.mark.parametrize("reset", ["hard", "soft"])
