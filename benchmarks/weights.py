@@ -1,8 +1,9 @@
 """Which weight does a regulariser want? `python -m benchmarks.weights CONFIG --weights 0.001,0.01,0.1 --eps 8/255`.
 
-Trains the configuration with each weight of its objective, and attacks each network on validation images by `standard`
-(without the flags that attack): a weight chosen under a weak attack is the one that hides best. The test part is not
-read. Stopped, the command goes on where it was; what was found is in `--out`, and the best weight is the last line.
+Trains the configuration with each weight of its objective, and attacks each network on validation images by what has
+gradients in `standard`: a weight chosen under a weak attack is the one that hides best. Square, half of the time, takes
+an image or none after it. The test part is not read. Stopped, the command goes on where it was; what was found is in
+`--out`, and the best weight is the last line.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from rich.console import Console
 from benchmarks.records import write_json
 from benchmarks.robust_neurons import STANDARD, unbroken
 from spikeproof import Linf, Protocol, Recipe, UserError, evaluate, train
+from spikeproof.attacks.attack import BlackBox
 from spikeproof.choices import fields_of
 from spikeproof.configs import from_config
 from spikeproof.progress import bar
@@ -23,6 +25,8 @@ from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
 from spikeproof.untrusted.settings import yaml_in
 from spikeproof.untrusted.texts import text_of
+
+CLIMBS = replace(STANDARD, attacks=tuple(each for each in STANDARD.attacks if not isinstance(each, BlackBox)))
 
 
 def recipe_in(config: Path, images: int) -> Recipe:
@@ -42,7 +46,7 @@ def judged(recipe: Recipe, weight: float, options: argparse.Namespace, seed: int
     """Clean and robust accuracy on validation images, in %."""
     one = replace(recipe, objective=replace(recipe.objective, weight=weight)).seeded(seed)  # type: ignore[type-var]
     folder = options.folder / f"{options.config.parent.name}-{options.config.stem}-weight{weight:g}-seed{seed}"
-    protocol = Protocol(threats=(Linf(options.eps),), suite=STANDARD, part="validation", images=options.images)
+    protocol = Protocol(threats=(Linf(options.eps),), suite=CLIMBS, part="validation", images=options.images)
     with bar(f"weight {weight:g}, seed {seed}") as progress:
         train(one, folder, progress=progress)
         verdicts = evaluate(load_model(folder), one.data, protocol, progress=progress)
