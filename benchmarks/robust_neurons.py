@@ -61,6 +61,7 @@ VARIANTS = (
     Variant("IF, soft, detached, T = 8", integrating(), 8),
     Variant("IF, soft, T = 8", integrating(detach_reset=False), 8),
     Variant("IF, soft, detached, half charged, T = 4", integrating(charge=0.5), 4),
+    Variant("IF, soft, detached, half charged, two phases, T = 4", integrating(charge=0.5, two_phases=True), 4),
 )
 
 

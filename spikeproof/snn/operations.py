@@ -17,7 +17,7 @@ from torch.func import functional_call
 from spikeproof.snn.foreign import fires
 from spikeproof.snn.layers import MeanPool
 from spikeproof.snn.network import SpikingNetwork
-from spikeproof.snn.neurons import ACTIVATIONS, SpikingLayer
+from spikeproof.snn.neurons import ACTIVATIONS, GradedLayer, SpikingLayer
 
 __all__ = ["Call", "LayerOperations", "Operations", "operations", "weights_called"]
 
@@ -28,7 +28,10 @@ WHOLE = 1e-4  # a number of spikes that is a mean of many is whole up to roundin
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a layer of weights. `pooled` is how many spikes a 1 in its input stands for; None: no spikes."""
+    """One call of a layer of weights. `pooled` is how many spikes a 1 in its input stands for; None: no spikes.
+
+    More than one behind a mean pooling; 1 / threshold where spikes weigh their threshold, which weights can take in.
+    """
 
     name: str
     layer: nn.Module
@@ -122,6 +125,10 @@ def weights_called(model: nn.Module) -> Iterator[list[Call]]:
         nonlocal pooled
         pooled = None if isinstance(layer, ACTIVATIONS) else 1.0
 
+    def graded(layer: GradedLayer, inputs: Any, output: Any) -> None:
+        nonlocal pooled
+        pooled = 1 / float(layer.level().detach())
+
     def pool(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal pooled
         if pooled is not None:
@@ -135,6 +142,8 @@ def weights_called(model: nn.Module) -> Iterator[list[Call]]:
             handles.append(module.register_forward_hook(weights(name)))
         elif _is_active(module):
             handles.append(module.register_forward_hook(neurons))
+        elif isinstance(module, GradedLayer):
+            handles.append(module.register_forward_hook(graded))
         elif isinstance(module, POOLS):
             handles.append(module.register_forward_hook(pool))
     try:

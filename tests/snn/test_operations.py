@@ -68,6 +68,21 @@ def test_behind_a_mean_pooling_are_multiplications_or_spikes_one_by_one(x: Tenso
     assert before.sum() > 100
 
 
+def test_spikes_that_weigh_their_threshold_are_those_of_smaller_weights(x: Tensor) -> None:
+    graded = network(sp.SmallCNN(widths=(4, 6, 8)), sp.GradedIF(threshold=0.3))
+    plain = network(sp.SmallCNN(widths=(4, 6, 8)), sp.IF(threshold=0.3, reset="soft"))
+    with torch.no_grad():
+        for layer in [m for m in plain.modules() if isinstance(m, nn.Conv2d | nn.Linear)][1:]:
+            layer.weight.mul_(0.3)
+    torch.testing.assert_close(graded(x), plain(x))
+    weighed, taken_in = (list(counted(model, x).layers.values()) for model in (graded, plain))
+    assert weighed[1].macs.any()
+    assert taken_in[1].acs.any()
+    for one, other in zip(weighed[1:], taken_in[1:], strict=True):
+        assert torch.equal(one.spikewise, other.spikewise)
+        assert one.spikewise.sum() > 0
+
+
 def test_totals_add_up(x: Tensor) -> None:
     model = network(sp.SmallCNN(widths=(4, 6, 8)), sp.IF(threshold=0.3))
     found = counted(model, x)
