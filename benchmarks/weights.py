@@ -24,7 +24,7 @@ from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
 from spikeproof.untrusted.settings import yaml_in
-from spikeproof.untrusted.texts import text_of
+from spikeproof.untrusted.texts import json_in, text_of
 
 CLIMBS = replace(STANDARD, attacks=tuple(each for each in STANDARD.attacks if not isinstance(each, BlackBox)))
 
@@ -72,10 +72,13 @@ def main() -> None:
     except UserError as error:
         parser.error(str(error))
     asked = {"config": options.config.name, "eps": options.eps, "images": options.images}
+    old = json_in(text_of(options.out)) if options.out.exists() else {}
+    known = old.get("weights", {}) if all(str(old.get(key)) == str(value) for key, value in asked.items()) else {}
     found: dict[str, list[dict[str, Any]]] = {}
-    for weight in sorted(float(each) for each in options.weights.split(",")):
-        for seed in range(options.seeds):
-            found.setdefault(f"{weight:g}", []).append(judged(recipe, weight, options, seed))
+    for weight in sorted({float(each) for each in (*known, *options.weights.split(","))}):
+        runs = found.setdefault(f"{weight:g}", known.get(f"{weight:g}", []))
+        for seed in range(len(runs), options.seeds):
+            runs.append(judged(recipe, weight, options, seed))
             whole = asked | {"weights": found, "environment": as_json(environment())}
             write_json(options.out, whole)
     console = Console(width=120)
