@@ -66,6 +66,8 @@ NEURONS += (
     PLIF(),
     DLIF(),
     GradedIF(charge=0.5),
+    IF(reset="soft", charge=0.5, two_phases=True),
+    LIF(two_phases=True),
     SynapticLIF(),
     AdaptiveLIF(),
     AdaptiveLIF(reset="soft"),

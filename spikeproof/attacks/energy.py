@@ -97,5 +97,7 @@ class Loaded(nn.Module):
 
 def _size(call: Call) -> Tensor:
     """For each entry of the input, how many spikes it stands for; or nearly 1 for a large activation of an ANN."""
+    if call.spikes is not None:
+        return call.spikes.abs()
     size = call.input.abs()
-    return size / (size + SMALL) if call.pooled is None else size * call.pooled
+    return size / (size + SMALL)

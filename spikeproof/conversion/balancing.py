@@ -47,7 +47,8 @@ class ThresholdBalancing(Conversion):
 class LearnedBounds(Conversion):
     """Each threshold is the bound that a `QCFS` unit learned; wants `GradedIF` neurons with a charge of 1/2.
 
-    With as many steps as levels, and currents that do not change in time, nothing is lost. Source: Bu et al.,
+    With as many steps as levels nothing is lost where currents do not change in time: behind a direct code, and
+    everywhere with `two_phases` (but for pooling by the maximum). Source: Bu et al.,
     ICLR 2022.
     """
 

@@ -11,7 +11,7 @@ from spikeproof.choices import AtLeast, Count, Positive, UserError, Within
 from spikeproof.conversion.conversion import CalibrationImages, Conversion, percentile, spiking_layers
 from spikeproof.snn import DLIF, IF, Network, Neuron, SpikingNetwork, StatefulNeuron, view, without_statistics
 from spikeproof.snn.network import STEPS
-from spikeproof.snn.neurons import THRESHOLD_FLOOR
+from spikeproof.snn.neurons import THRESHOLD_FLOOR, SpikingNeuron
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Calibration(Conversion):
                 f"Calibration sets a threshold for currents that are integrated as they come, which {kind} does not: "
                 "choose neuron: IF, LIF, PLIF or DLIF"
             )
-        if network.neuron.two_phases:  # type: ignore[attr-defined]
+        if isinstance(network.neuron, SpikingNeuron) and network.neuron.two_phases:
             raise UserError(
                 "Calibration looks at the currents of single steps, and neurons of two phases see their mean: take "
                 "LearnedBounds or ThresholdBalancing, or set two_phases to false"

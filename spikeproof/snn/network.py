@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from spikeproof.choices import Choice, Steps, UserError
 from spikeproof.randomness import seeded
 from spikeproof.snn.architectures import Architecture, SmallCNN
-from spikeproof.snn.encoders import Direct, Encoder
+from spikeproof.snn.encoders import Direct, Encoder, Latency
 from spikeproof.snn.layers import initialise
-from spikeproof.snn.neurons import LIF, Activation, Neuron
+from spikeproof.snn.neurons import LIF, Activation, Neuron, SpikingNeuron
 from spikeproof.snn.readouts import MeanCurrent, Readout
 
 __all__ = ["Network", "SpikingNetwork"]
@@ -36,6 +36,11 @@ class Network(Choice):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.encoder, Latency) and isinstance(self.neuron, SpikingNeuron) and self.neuron.two_phases:
+            raise UserError(
+                "a latency code tells by the order of its spikes, which neurons of two phases do not see: set "
+                "two_phases to false, or take another encoder"
+            )
         if self.is_ann and self.steps not in (None, 1):
             kind = type(self.neuron).__name__
             raise UserError(f"a {kind} network is an ANN and sees one time step: set steps to 1, not {self.steps}")

@@ -39,9 +39,9 @@ class SpikingNeuron(Neuron):
     first step, as a share of the threshold.
 
     With `two_phases` a layer first takes in the currents of all steps, and fires then: its neurons see their mean at
-    every step, so the order in which spikes arrive does not matter. A network of L such layers takes L times as many
-    steps on hardware, one layer after another. Source of the phases: Bojkovic et al., ICML 2025, arXiv 2502.14487,
-    where neurons fire at random in the second one.
+    every step, so the order in which spikes arrive does not matter, nor that of event frames. A network of L such
+    layers takes L times as many steps on hardware, one layer after another. Source of the phases: Bojkovic et al., ICML
+    2025, arXiv 2502.14487, where neurons fire at random in the second one.
     """
 
     threshold: Positive = 1.0
@@ -186,13 +186,18 @@ class SpikingLayer(nn.Module, ABC):
         if x.shape[0] not in (1, self.steps):
             raise UserError(f"the layer was built for {self.steps} time steps, the input has {x.shape[0]}")
 
+    def collected(self, x: Tensor) -> Tensor:
+        """What reaches the neurons of currents ``[T or 1, B, *n]``: of two phases the mean over time ``[1, B, *n]``."""
+        return x.mean(0, keepdim=True) if self.two_phases else x
+
     def amplified(self, x: Tensor) -> Tensor:
         """The currents as the neurons see them."""
-        return x.mean(0, keepdim=True) if self.two_phases else x
+        return self.collected(x)
 
     def extra_repr(self) -> str:
         reset = ("hard" if self.hard_reset else "soft") + (", detached" if self.detach_reset else "")
-        return f"steps={self.steps}, reset={reset}, charge={self.charge}, gradient={self.gradient}"
+        phases = ", two phases" * self.two_phases
+        return f"steps={self.steps}, reset={reset}, charge={self.charge}{phases}, gradient={self.gradient}"
 
 
 class LeakyLayer(SpikingLayer):

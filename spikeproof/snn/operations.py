@@ -28,15 +28,22 @@ WHOLE = 1e-4  # a number of spikes that is a mean of many is whole up to roundin
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a layer of weights. `pooled` is how many spikes a 1 in its input stands for; None: no spikes.
+    """One call of a layer of weights. Its input is made of spikes of size `weight`, of which `pooled` have one mean.
 
-    More than one behind a mean pooling; 1 / threshold where spikes weigh their threshold, which weights can take in.
+    `pooled` is None where there are no spikes. The weight is a threshold where spikes weigh theirs, and 1 elsewhere:
+    the next layer's weights can be multiplied by it.
     """
 
     name: str
     layer: nn.Module
     input: Tensor
     pooled: float | None
+    weight: Tensor | float
+
+    @property
+    def spikes(self) -> Tensor | None:
+        """How many spikes each entry of the input stands for; None where it is not made of spikes."""
+        return None if self.pooled is None else self.input * (self.pooled / self.weight)
 
     def fan_out(self, dense: bool = False) -> Tensor:
         """How many weights meet each entry of a row of the input, those of 0 left out unless `dense`."""
@@ -109,31 +116,49 @@ def operations(model: nn.Module, x: Tensor) -> Operations:
     return found
 
 
+class _Made:
+    """Of what spikes tensors are made, by the memory that they lie in: a view of a tensor lies where it does.
+
+    A tensor that was not added, a sum of two for example, is taken for what came last.
+    """
+
+    def __init__(self) -> None:
+        self.last: tuple[float | None, Tensor | float] = (None, 1.0)
+        self.known: dict[int, tuple[Tensor, float | None, Tensor | float]] = {}  # held, so that no memory is used twice
+
+    def add(self, x: Tensor, pooled: float | None, weight: Tensor | float = 1.0) -> None:
+        self.last = pooled, weight
+        self.known[x.untyped_storage().data_ptr()] = x, pooled, weight
+
+    def of(self, x: Tensor) -> tuple[float | None, Tensor | float]:
+        found = self.known.get(x.untyped_storage().data_ptr())
+        return self.last if found is None else found[1:]
+
+
 @contextmanager
 def weights_called(model: nn.Module) -> Iterator[list[Call]]:
     """The calls of layers of weights while the block runs, in their order; nothing stays on the modules afterwards."""
     calls: list[Call] = []
-    pooled: float | None = None
+    made = _Made()
 
     def weights(name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-            calls.append(Call(name, layer, inputs[0], pooled))
+            calls.append(Call(name, layer, inputs[0], *made.of(inputs[0])))
 
         return hook
 
     def neurons(layer: nn.Module, inputs: Any, output: Any) -> None:
-        nonlocal pooled
-        pooled = None if isinstance(layer, ACTIVATIONS) else 1.0
+        made.add(output[0] if isinstance(output, tuple) else output, None if isinstance(layer, ACTIVATIONS) else 1.0)
 
-    def graded(layer: GradedLayer, inputs: Any, output: Any) -> None:
-        nonlocal pooled
-        pooled = 1 / float(layer.level().detach())
+    def graded(layer: GradedLayer, inputs: Any, output: Tensor) -> None:
+        made.add(output, 1.0, layer.level().detach())
 
     def pool(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal pooled
+        pooled, weight = made.of(inputs[0])
         if pooled is not None:
             area = inputs[0].shape[-2:].numel() / output.shape[-2:].numel()
             pooled *= area if isinstance(layer, nn.AdaptiveAvgPool2d) else _area(getattr(layer, "kernel_size", 2))
+        made.add(output, pooled, weight)
 
     handles: list[Any] = []
     weighted = tuple(AXES)
@@ -180,8 +205,8 @@ def _of(call: Call, images: int, steps: int) -> LayerOperations:
     effective = call.per_image(given != 0, fan_out, images)
     binary = bool(((given == 0) | (given.abs() == 1)).all())
     spikewise = effective if binary else None
-    if not binary and call.pooled is not None:
-        spikes = given.double() * call.pooled
+    if not binary and call.spikes is not None:
+        spikes = call.spikes.detach().double()
         if bool(((spikes - spikes.round()).abs() < WHOLE).all() & (spikes >= -WHOLE).all()):
             spikewise = call.per_image(spikes.round(), fan_out, images)
     return LayerOperations(

@@ -19,7 +19,8 @@ __all__ = ["Internals", "potential_perturbation", "record"]
 class Internals:
     """Currents and spikes ``[T, B, *n]`` of the last call, by layer name, in order of their call; with gradients.
 
-    Currents have a leading 1 where they are constant in time. They are those before a layer's own gain. The
+    Currents have a leading 1 where they are constant in time. They are those before a layer's own gain, and before a
+    layer of two phases takes their mean. The
     activations of an ANN have currents too, but no spikes; `layers` are the spiking ones.
     """
 
@@ -73,13 +74,13 @@ def potential_perturbation(clean: Internals, moved: Internals, name: str) -> Ten
     """How far layer `name` is moved off its course, the reset left out ``[T, B, *n]``; no gradient to `clean`.
 
     Y[t] = leak Y[t-1] + I~[t] - I[t], Y[-1] = 0, for currents I and perturbed currents I~. Neurons of other dynamics
-    are charged with the difference as with a current. Source: Ding et al., ICML 2024, arXiv 2405.20694 (MPPD); the gain
-    of a DLIF layer is no part of it, there and here.
+    are charged with the difference as with a current, those of two phases with its mean over time. Source: Ding et al.,
+    ICML 2024, arXiv 2405.20694 (MPPD); the gain of a DLIF layer is no part of it, there and here.
     """
     layer = moved.layers[name]
     dynamics = layer.dynamics().held()
     wide = torch.promote_types(moved.currents[name].dtype, torch.float32)  # a difference of two roundings, else
-    difference = moved.currents[name].to(wide) - clean.currents[name].detach().to(wide)
+    difference = layer.collected(moved.currents[name].to(wide) - clean.currents[name].detach().to(wide))
     state, potentials = tuple(map(torch.zeros_like, dynamics.start(difference[0]))), []
     for moved_by in difference.expand(layer.steps, *difference.shape[1:]):
         state = dynamics.charge(state, moved_by)

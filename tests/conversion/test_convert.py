@@ -291,6 +291,10 @@ CALIBRATION, BALANCING, BOUNDS = QUICK
             lambda: convert(ann_of(ReLU()), spiking(CALIBRATION, neuron=DLIF()), images(), CALIBRATION),
             "gain for each of its 3 time steps .* over 4: set the conversion's steps to 3",
         ),
+        (
+            lambda: convert(ann_of(ReLU()), spiking(CALIBRATION, neuron=IF(two_phases=True)), images(), CALIBRATION),
+            "set two_phases to false",
+        ),
         (lambda: Calibration(batch=1), "batch of Calibration must be a whole number from 2 on, not 1"),
         (lambda: Calibration(steps=0), "steps of Calibration must be a whole number from 1 on, not 0"),
         (lambda: Calibration(scale=0), "scale of Calibration must be a number above 0, not 0"),

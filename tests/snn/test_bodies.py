@@ -61,6 +61,7 @@ NEURONS = [
     IF(charge=0.5, reset="soft"),
     DLIF(),
     GradedIF(threshold=0.4),
+    LIF(threshold=0.3, two_phases=True),
     AdaptiveLIF(threshold=0.3),
     ReLU(),
 ]

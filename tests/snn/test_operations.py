@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import spikeproof as sp
 from spikeproof.evaluation.consumption import spent
-from spikeproof.snn.neurons import ACTIVATIONS, SpikingLayer
+from spikeproof.snn.neurons import ACTIVATIONS, GradedLayer, SpikingLayer
 from spikeproof.snn.operations import Operations, operations
 
 STEPS = 3
@@ -81,6 +81,16 @@ def test_spikes_that_weigh_their_threshold_are_those_of_smaller_weights(x: Tenso
     for one, other in zip(weighed[1:], taken_in[1:], strict=True):
         assert torch.equal(one.spikewise, other.spikewise)
         assert one.spikewise.sum() > 0
+
+
+def test_a_shortcut_reads_spikes_of_the_layer_that_made_them(x: Tensor) -> None:
+    """In a residual block the shortcut is called after the branch, and reads what came before it."""
+    model = network(sp.SpikingResNet(widths=(3, 4), blocks=(1, 1)), sp.GradedIF(charge=0.5))
+    for number, layer in enumerate(m for m in model.modules() if isinstance(m, GradedLayer)):
+        layer.threshold.fill_(0.1 / 2**number)
+    shortcut = next(layer for name, layer in counted(model, x).layers.items() if "shortcut" in name)
+    assert shortcut.macs.sum() > 100
+    assert torch.equal(shortcut.spikewise, shortcut.macs)
 
 
 def test_totals_add_up(x: Tensor) -> None:

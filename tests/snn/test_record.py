@@ -23,6 +23,7 @@ from spikeproof.snn import (
     view,
 )
 from spikeproof.snn.dynamics import integrate
+from spikeproof.snn.neurons import SpikingLayer
 
 
 def network() -> SpikingNetwork:
@@ -228,3 +229,23 @@ def test_a_constant_perturbation_goes_on_at_every_step() -> None:
     y = potential_perturbation(clean, moved, "0")
     assert y.shape == (3, 1, 1)
     assert y.flatten().tolist() == pytest.approx([0.2, 0.3, 0.35])
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_neurons_of_two_phases_are_moved_by_the_mean(steps: int) -> None:
+    """Currents in another order move nothing; where no neuron fires, the difference is that of the potentials."""
+    model = Network(architecture=MLP(hidden=(6,)), neuron=IF(threshold=1e3, two_phases=True), steps=4).build(
+        (1, 2, 2), 3
+    )
+    layer = next(module for module in model.modules() if isinstance(module, SpikingLayer))
+    x = torch.randn(steps, 5, 6, generator=torch.Generator().manual_seed(0))
+    seen = []
+    for currents in (x, x.flip(0), x + torch.arange(5.0).view(-1, 1)):
+        with record(layer) as inside:
+            layer(currents)
+        seen.append(inside)
+    clean, turned, more = seen
+    (name,) = clean.currents
+    torch.testing.assert_close(potential_perturbation(clean, turned, name), torch.zeros(4, 5, 6), atol=1e-6, rtol=0)
+    expected = more.potentials(name) - clean.potentials(name)
+    torch.testing.assert_close(potential_perturbation(clean, more, name), expected, atol=1e-4, rtol=0)

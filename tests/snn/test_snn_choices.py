@@ -136,6 +136,7 @@ def test_the_same_seed_builds_the_same_network_and_leaves_the_generator_alone() 
         (lambda: Network(steps=0), "steps"),
         (lambda: Network(neuron=spikeproof.snn.ReLU(), steps=4), "a ReLU network is an ANN .*set steps to 1"),
         (lambda: Network(neuron=QCFS(), steps=4), "a QCFS network is an ANN .*set steps to 1"),
+        (lambda: Network(neuron=IF(two_phases=True), encoder=Latency()), "a latency code .*set two_phases to false"),
         (lambda: Network().build((1, 8, 8), 1), "at least 2 classes"),
         (lambda: Network().build((1, 8, 8), 4, std=(0.0,)), "std must be positive"),
     ],
