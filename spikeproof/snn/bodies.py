@@ -1,11 +1,13 @@
 """How are the layers of a body called? In their order; what stands round neurons is computed with them if that pays.
 
 A neuron and the 2x2 mean pooling after it are one kernel. So are a residual join, a batch norm in eval mode and the
-neuron after them, where no constant wants a gradient. Each is the same function as the layers called one by one, which
-is what happens where a kernel does not pay, or where somebody watches a layer (`record`, or any hook).
+neuron after them, where no constant wants a gradient. Neurons of two phases see a mean over time: it is taken before
+the linear layers in front of them, which are computed once. Each is the same function as the layers called one by one,
+which is what happens where a kernel does not pay, or where somebody watches a layer (`record`, or any hook).
 """
 
 from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple, TypeGuard, cast
 
 import torch
@@ -14,8 +16,10 @@ from torch import Tensor, nn
 from spikeproof.snn.gradients import Slope
 from spikeproof.snn.joined import can_join, joined_spikes
 from spikeproof.snn.kernels import wide
-from spikeproof.snn.layers import ConvexCombination, MeanPool, Norm, PerStep, per_step
-from spikeproof.snn.neurons import LeakyLayer, SpikingLayer
+from spikeproof.snn.layers import ConvexCombination, MeanPool, Norm, PerStep, Pointwise, per_step
+from spikeproof.snn.neurons import GradedLayer, LeakyLayer, SpikingLayer
+
+LINEAR = (nn.Linear, nn.Conv2d, Pointwise, MeanPool, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity)
 
 
 class Branches(NamedTuple):
@@ -37,6 +41,8 @@ class Body(nn.Sequential):
         at: Tensor | Branches = x
         layers = deque(self)
         while layers:
+            if (neurons := _collecting(layers)) is not None:
+                at = neurons.collected(met(at))
             layer = layers.popleft()
             following = layers[0] if layers else None
             if isinstance(layer, Residual):
@@ -90,6 +96,27 @@ def _constants(at: Branches, norm: Norm, neurons: LeakyLayer) -> Tensor:
     scalars = torch.stack([*at.join.weights, dynamics.leak, dynamics.threshold]).to(like.dtype)
     rows = scalars.unsqueeze(1).expand(4, at.x.shape[2])
     return torch.cat([rows[:2], norm.affine().to(like.dtype), rows[2:]])
+
+
+def _collecting(layers: Iterable[nn.Module]) -> SpikingLayer | None:
+    """The next neurons, if they are of two phases and all layers before them are linear; nobody may watch these."""
+    before: list[nn.Module] = []
+    for layer in layers:
+        neurons = layer.fire if type(layer) is GradedLayer else layer
+        if isinstance(neurons, SpikingLayer):
+            collects = neurons.two_phases and bool(before) and not _watched(*before, layer)
+            return neurons if collects else None
+        if not (isinstance(layer, PerStep) and all(_is_linear(part) for part in layer)):
+            return None
+        before.append(layer)
+    return None
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    """Whether it maps the mean of its inputs to the mean of its outputs, in the mode that it is in."""
+    if isinstance(layer, (nn.modules.batchnorm._BatchNorm, nn.Dropout)):
+        return not layer.training
+    return type(layer) in LINEAR
 
 
 def _begins_with_pooling(layer: nn.Module | None) -> TypeGuard[PerStep]:

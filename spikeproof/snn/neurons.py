@@ -228,9 +228,9 @@ class LeakyLayer(SpikingLayer):
                 raise UserError(f"the layer learned gains for {len(self.gain)} time steps and cannot run {self.steps}")
             x = self.gain.view(-1, *[1] * (x.ndim - 1)) * x  # [T, B, *n], whether or not x is constant in time
         if self.charge:
-            leak, threshold = self.dynamics().leak, self.level()
-            x = x.expand(self.steps, *x.shape[1:])
-            x = torch.cat([x[:1] + leak * self.charge * threshold, x[1:]])
+            left = self.dynamics().leak * self.charge * self.level()
+            first = torch.cat([left.view(1), left.new_zeros(self.steps - 1)])
+            x = x + first.to(x.dtype).view(-1, *[1] * (x.ndim - 1))  # a sum keeps the layout of `x`
         return x
 
 

@@ -292,3 +292,29 @@ def plain_fused(*arguments: Any, pooled: bool = False) -> Tensor:
 
 
 PLAIN = kernels.fused_spikes
+
+
+@pytest.mark.parametrize("architecture", BODIES[:2], ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize("neuron", [LIF(threshold=0.3, two_phases=True), GradedIF(threshold=0.4, two_phases=True)])
+def test_what_lies_before_neurons_of_two_phases_is_computed_once(architecture: Architecture, neuron: Neuron) -> None:
+    """In eval mode, where nobody watches; a batch norm that trains has to see every step."""
+    model, steps = network(architecture, neuron).eval(), []
+    convolve = nn.Conv2d._conv_forward
+
+    def counted(self: nn.Conv2d, x: Tensor, *args: Any) -> Tensor:
+        steps.append(len(x) / 4)
+        return convolve(self, x, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.Conv2d, "_conv_forward", counted)
+        x = torch.rand(4, *SHAPE, dtype=torch.float64)
+        quick = model(x)
+        assert set(steps) == {1.0}
+        steps.clear()
+        with record(model):
+            slow = model(x)
+        assert set(steps) == {1.0, 3.0}  # the first layer sees a constant current
+        steps.clear()
+        model.train()(x)
+        assert set(steps) == {1.0, 3.0}
+    torch.testing.assert_close(quick, slow)
