@@ -7,7 +7,6 @@ chosen by them.
 """
 
 import argparse
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -15,9 +14,10 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.records import write_json
+from benchmarks.records import read_before, write_json
 from spikeproof import Linf, Protocol, Recipe, evaluate, suite_named, train
 from spikeproof.attacks import PGD
+from spikeproof.choices import UserError
 from spikeproof.cli.files import recipe_in
 from spikeproof.evaluation import Verdicts
 from spikeproof.objectives import Adversarial
@@ -133,8 +133,10 @@ def main() -> None:
     if unknown := [name for name in names if name not in known]:
         parser.error(f"unknown variants {', '.join(unknown)}; there are {'; '.join(known)}")
     asked = {"data": options.data, "images": options.images, "eps": TRAINED_AT[options.data]}
-    old = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
-    record = old.get("networks", {}) if all(old.get(key) == value for key, value in asked.items()) else {}
+    try:
+        record = read_before(options.out, asked, "networks")
+    except UserError as error:
+        parser.error(str(error))
     for seed in range(options.seeds):
         for name in names:
             runs = record.setdefault(name, [])

@@ -6,7 +6,6 @@ own from start to end. Beside what the papers' habit leaves stands what `standar
 """
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -16,8 +15,9 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from benchmarks.kept import STYLE
-from benchmarks.records import write_json
+from benchmarks.records import read_before, write_json
 from benchmarks.robust_neurons import TRAINED_AT, VARIANTS, judged, recipe
+from spikeproof.choices import UserError
 from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 
@@ -79,8 +79,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     known = {variant.name: variant for variant in VARIANTS}
     asked = {"data": options.data, "images": options.images, "eps": TRAINED_AT[options.data]}
-    old = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
-    record: Record = old.get("networks", {}) if all(old.get(key) == value for key, value in asked.items()) else {}
+    try:
+        record: Record = read_before(options.out, asked, "networks")
+    except UserError as error:
+        parser.error(str(error))
     lengths = sorted(int(each) for each in options.epochs.split(","))
     for name in NAMES:
         for epochs in lengths:

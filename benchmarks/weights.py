@@ -10,11 +10,10 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from rich.console import Console
 
-from benchmarks.records import write_json
+from benchmarks.records import read_before, write_json
 from benchmarks.robust_neurons import STANDARD, unbroken
 from spikeproof import Linf, Protocol, Recipe, UserError, evaluate, train
 from spikeproof.attacks.attack import BlackBox
@@ -25,7 +24,7 @@ from spikeproof.runs import environment
 from spikeproof.runs.json_forms import as_json
 from spikeproof.runs.weights import load_model
 from spikeproof.untrusted.settings import yaml_in
-from spikeproof.untrusted.texts import json_in, text_of
+from spikeproof.untrusted.texts import text_of
 
 CLIMBS = replace(
     STANDARD,
@@ -63,20 +62,6 @@ def means(runs: list[dict[str, float]]) -> tuple[float, float]:
     return fmean(run["robust"] for run in runs), fmean(run["clean"] for run in runs)
 
 
-def found_before(out: Path, asked: dict[str, Any]) -> dict[str, list[dict[str, float]]]:
-    """What is in `out` by weight; raises `UserError` where that is another search."""
-    if not out.exists():
-        return {}
-    old = json_in(text_of(out))
-    other = next((key for key, value in asked.items() if str(old.get(key)) != str(value)), None)
-    if other is not None:
-        raise UserError(
-            f"{out} has another search, with {other} {old.get(other)} and not {asked[other]}: name another file"
-        )
-    found: dict[str, list[dict[str, float]]] = old["weights"]
-    return found
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="a file whose objective has a weight")
@@ -91,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
         recipe = recipe_in(options.config, options.images)
         config = f"{options.config.parent.name}/{options.config.stem}"
         asked = {"config": config, "eps": options.eps, "images": options.images, "suite": CLIMBS.name}
-        found = found_before(options.out, asked)
+        found: dict[str, list[dict[str, float]]] = read_before(options.out, asked, "weights")
     except UserError as error:
         parser.error(str(error))
     for weight in sorted({float(each) for each in options.weights.split(",")}):

@@ -20,8 +20,8 @@ class Internals:
     """Currents and spikes ``[T, B, *n]`` of the last call, by layer name, in order of their call; with gradients.
 
     Currents have a leading 1 where they are constant in time. They are those before a layer's own gain, and before a
-    layer of two phases takes their mean. The
-    activations of an ANN have currents too, but no spikes; `layers` are the spiking ones.
+    layer of two phases takes their mean. The activations of an ANN have currents too, but no spikes; `layers` are the
+    spiking ones.
     """
 
     currents: dict[str, Tensor] = field(default_factory=dict)

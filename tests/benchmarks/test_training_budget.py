@@ -57,3 +57,11 @@ def test_the_figure_is_the_same_each_time(record, trained, tmp_path):
     first, second = (file.read_text() for file in files)
     assert first == second
     assert all(re.search(f"<!-- {re.escape(name)}", first) for name in training_budget.NAMES)
+
+
+def test_the_file_of_another_search_is_not_written_over(record, trained, capsys):
+    before = record.read_bytes()
+    with pytest.raises(SystemExit):
+        training_budget.main(["--images", "50", "--out", str(record)])
+    assert "has another search, with images 360 and not 50: name another file" in capsys.readouterr().err
+    assert (record.read_bytes(), trained) == (before, [])
