@@ -117,7 +117,7 @@ def operations(model: nn.Module, x: Tensor) -> Operations:
 
 
 class _Made:
-    """Of what spikes tensors are made, by the memory that they lie in: a view of a tensor lies where it does.
+    """Of what spikes tensors are made, by the storage that they lie in: a view of a tensor lies where it does.
 
     A tensor that was not added, a sum of two for example, is taken for what came last.
     """
@@ -128,10 +128,10 @@ class _Made:
 
     def add(self, x: Tensor, pooled: float | None, weight: Tensor | float = 1.0) -> None:
         self.last = pooled, weight
-        self.known[x.untyped_storage().data_ptr()] = x, pooled, weight
+        self.known[x.untyped_storage()._cdata] = x, pooled, weight
 
     def of(self, x: Tensor) -> tuple[float | None, Tensor | float]:
-        found = self.known.get(x.untyped_storage().data_ptr())
+        found = self.known.get(x.untyped_storage()._cdata)
         return self.last if found is None else found[1:]
 
 
