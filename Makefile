@@ -18,7 +18,8 @@ COMPARED := ann standard adversarial rat converted rsc stable_potential sparse_g
 IMAGES := 500
 SETTINGS = --draws 4 --images $(IMAGES) --seeds 3
 
-results: results/cifar10_small.json results/fashion_mnist.json
+results: $(patsubst %,results/%.json,cifar10_small fashion_mnist nmnist_flips nmnist_edits nmnist_retiming \
+	nmnist_frames coding)
 
 results/cifar10_small.json: MEASURED := 8/255
 results/fashion_mnist.json: MEASURED := 0.1
@@ -34,6 +35,32 @@ results/%.json: .venv/ready
 	$(BIN)/spikeproof report runs/$* --verdicts habit --out results/$*_habit.json
 	$(BIN)/spikeproof report runs/$* --verdicts standard --out $@
 	$(BIN)/python -m benchmarks.kept $@ results/$*_habit.json --out docs/kept_$*.svg
+
+# Those of docs/events.md: five splits of recordings, four threats, one run folder.
+RECORDED := adversarial sparse_gradient_adversarial stable_potential standard filtered
+results/nmnist_%.json: SUITE := events_standard
+results/nmnist_flips.json: THREAT := EventFlips
+results/nmnist_flips.json: WITHIN := --eps 10,40
+results/nmnist_edits.json: THREAT := EventEdits
+results/nmnist_edits.json: WITHIN := --eps 20 --threat.most 1
+results/nmnist_retiming.json: THREAT := Retiming
+results/nmnist_retiming.json: WITHIN := --eps 1
+results/nmnist_retiming.json: SUITE := retiming
+results/nmnist_frames.json: THREAT := FrameLinf
+results/nmnist_frames.json: WITHIN := --eps 0.1
+results/nmnist_frames.json: SUITE := standard
+results/nmnist_%.json: .venv/ready
+	printf '%s\n' $(RECORDED:%=nmnist/%) | OMP_NUM_THREADS=1 xargs -P 2 -I{} \
+		$(BIN)/spikeproof compare {} --out runs/nmnist --threat $(THREAT) $(WITHIN) --suite $(SUITE) --images 100 --seeds 5
+	$(BIN)/spikeproof energy runs/nmnist --threat FrameLinf --eps 0.1
+	$(BIN)/spikeproof report runs/nmnist --verdicts $(SUITE)-$(THREAT) --out $(@:.json=.md)
+	$(BIN)/spikeproof report runs/nmnist --verdicts $(SUITE)-$(THREAT) --out $@
+
+results/coding.json: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/spikeproof compare coding --out runs/coding --eps 0.05,0.1,0.15 --draws 8 --images 200 --seeds 3
+	$(BIN)/spikeproof energy runs/coding --eps 0.1
+	$(BIN)/spikeproof report runs/coding --out $(@:.json=.md)
+	$(BIN)/spikeproof report runs/coding --out $@
 
 # The documentation site with its leaderboards, in build/site; a warning is an error.
 docs: .venv/ready-for-docs

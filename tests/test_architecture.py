@@ -156,8 +156,8 @@ NAMES = set(
     GradedIF GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels IF ImageFolder ImageNet Images Internals
     Interval IntervalBounds IntervalTraining KullbackLeibler L1 L2 LIF LastPotential Latency LearnedBounds Linf MART
     MLP MNIST Margin MeanCurrent Memory Mixture NCaltech101 NDA NMNIST Network Neuron NormalNoise Objective
-    Optimiser Outcome PDSG PGD PLIF PartName Poisson Probes Protocol QCFS QuantisedActivity RAT RFGSM RGA RSC
-    RandomCrop RateCodingL1 RateCodingLinf RatePath ReLU Readout Recipe RecordingDeletion RecordingEdits Rectangle
+    Optimiser Outcome PDSG PGD PLIF PartName Poisson Probes Protocol QCFS Quantisation QuantisedActivity RAT RFGSM RGA
+    RSC RandomCrop RateCodingL1 RateCodingLinf RatePath ReLU Readout Recipe RecordingDeletion RecordingEdits Rectangle
     Retiming Run SAPGD SCG SDA SEWResNet SGD SHD SSC SUITES Schedule Selection Sensor SharedThresholds Sigmoid
     Simulation Slope SmallCNN Smoothed SparseAttack SparseGradient SpikeFile SpikeFool SpikeRetiming SpikingNetwork
     SpikingResNet Square StablePotential Standard StatefulNeuron SteepestRetiming Step StraightThrough Suite

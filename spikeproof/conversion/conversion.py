@@ -12,7 +12,7 @@ from spikeproof.choices import Choice, UserError
 from spikeproof.data import Augmentation, Images, augment
 from spikeproof.randomness import seeded
 from spikeproof.snn import Network, Neuron, SpikingNetwork, attack_view, has_spikes
-from spikeproof.snn.neurons import ACTIVATIONS, GradedLayer, SpikingLayer, is_neuron
+from spikeproof.snn.neurons import ACTIVATIONS, Activation, GradedLayer, SpikingLayer, is_neuron
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class CalibrationImages:
 
 
 class Conversion(Choice):
-    """Sets what a spiking network has and its ANN had not; `neuron` is the kind that it is meant for."""
+    """Sets what the new network has and its ANN had not; `neuron` is the kind that it is meant for."""
 
     neuron: ClassVar[Neuron]
 
@@ -99,7 +99,7 @@ def refuse_impossible(conversion: Conversion, ann: SpikingNetwork, network: Netw
         raise UserError("only an ANN can be converted, and this network spikes: train one with neuron: ReLU, steps: 1")
     if not any(isinstance(module, ACTIVATIONS) for module in ann.modules()):
         raise UserError("there is nothing to convert: the ANN has no layer of units")
-    if network.is_ann:
+    if network.is_ann and not isinstance(conversion.neuron, Activation):
         kind = type(network.neuron).__name__
         raise UserError(f"a conversion makes a spiking network, not one of {kind} units: choose neuron: IF")
     if bad := [name for name, tensor in ann.state_dict().items() if not tensor.isfinite().all()]:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from spikeproof.choices import UserError, short
-from spikeproof.conversion import LearnedBounds, ThresholdBalancing, convert
+from spikeproof.conversion import LearnedBounds, Quantisation, ThresholdBalancing, convert
 from spikeproof.conversion.conversion import spiking_layers
 from spikeproof.evaluation import predict
 from spikeproof.snn import (
@@ -141,6 +141,21 @@ def test_in_two_phases_qcfs_loses_nothing_at_any_depth(architecture: Architectur
     )
     torch.testing.assert_close(kept, ann(x), rtol=0, atol=1e-4)
     assert (late - ann(x)).abs().max() > 0.01
+
+
+def test_levels_by_hand_and_then_spikes() -> None:
+    """The highest of the activations (above), 0.9, is the bound, so three levels lie 0.3 apart.
+
+    0.3 and 0.8 become 0.3 and 0.9, whose sum and difference are 1.2 and -0.6; 0.9 and 0 stay what they are. Three steps
+    of two phases say the same.
+    """
+    few = Network(architecture=MLP(hidden=(2,)), neuron=QCFS(levels=3), steps=1)
+    quantised = convert(two_units(), few, PAIRS, Quantisation(percentile=1.0))
+    assert quantised.body[2].bound.item() == pytest.approx(0.9)
+    expected = torch.tensor([[1.2, -0.6], [0.9, 0.9]])
+    assert torch.allclose(quantised(PAIRS[1:3]), expected, atol=1e-6)
+    spiking = graded(3, MLP(hidden=(2,)), charge=0.5, two_phases=True)
+    assert torch.allclose(convert(quantised, spiking, PAIRS, LearnedBounds())(PAIRS[1:3]), expected, atol=1e-6)
 
 
 def test_a_bound_below_the_floor_becomes_the_threshold_that_the_ann_uses() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikeproof.choices import UserError, short
 from spikeproof.configs import from_config, to_config
-from spikeproof.conversion import Calibration, Conversion, LearnedBounds, ThresholdBalancing, convert
+from spikeproof.conversion import Calibration, Conversion, LearnedBounds, Quantisation, ThresholdBalancing, convert
 from spikeproof.conversion.conversion import spiking_layers
 from spikeproof.data import Augmentation, Digits, HorizontalFlip, RandomCrop
 from spikeproof.registry import known
@@ -37,7 +37,12 @@ from spikeproof.snn import (
     record,
 )
 
-QUICK = [Calibration(steps=4, batches=2, batch=8), ThresholdBalancing(batches=2, batch=8), LearnedBounds()]
+QUICK = [
+    Calibration(steps=4, batches=2, batch=8),
+    ThresholdBalancing(batches=2, batch=8),
+    LearnedBounds(),
+    Quantisation(batches=2, batch=8),
+]
 every_conversion = pytest.mark.parametrize("conversion", QUICK, ids=short)
 TINY = SmallCNN(widths=(3, 4, 5))
 
@@ -58,7 +63,9 @@ def ann_of(neuron: Neuron, architecture: Architecture = TINY, seed: int = 0) -> 
 
 
 def spiking(conversion: Conversion, **changes: object) -> Network:
-    return dataclasses.replace(Network(architecture=TINY, neuron=conversion.neuron, steps=3), **changes)
+    """What the conversion makes: a spiking network, but for one that makes an ANN."""
+    steps = 1 if isinstance(conversion, Quantisation) else 3
+    return dataclasses.replace(Network(architecture=TINY, neuron=conversion.neuron, steps=steps), **changes)
 
 
 def images(count: int = 24, seed: int = 0) -> Tensor:
@@ -108,7 +115,7 @@ def test_what_comes_out_is_ready_and_can_be_trained(conversion: Conversion) -> N
     ann, x = ann_of(unit(conversion)), images(40)
     momenta = [m.momentum for m in ann.modules() if isinstance(m, nn.BatchNorm2d)]
     snn = convert(ann, spiking(conversion), x, conversion)
-    assert (snn.steps, snn.shape, snn.classes) == (3, (1, 8, 8), 5)
+    assert (snn.steps, snn.shape, snn.classes) == (spiking(conversion).steps, (1, 8, 8), 5)
     assert not any(module.training for module in snn.modules())
     assert hooks(snn) == 0
     assert [m.momentum for m in snn.modules() if isinstance(m, nn.BatchNorm2d)] == momenta
@@ -234,7 +241,7 @@ def linear() -> SpikingNetwork:
     return Network(architecture=MLP(hidden=()), neuron=ReLU(), steps=1).build((1, 8, 8), 5)
 
 
-CALIBRATION, BALANCING, BOUNDS = QUICK
+CALIBRATION, BALANCING, BOUNDS, LEVELS = QUICK
 
 
 @pytest.mark.parametrize(
@@ -276,6 +283,8 @@ CALIBRATION, BALANCING, BOUNDS = QUICK
         ),
         (lambda: convert(ann_of(QCFS()), spiking(BOUNDS, neuron=IF()), images(), BOUNDS), "neuron: GradedIF"),
         (lambda: convert(ann_of(ReLU()), spiking(BOUNDS), images(), BOUNDS), "train the ANN with neuron: QCFS"),
+        (lambda: convert(ann_of(ReLU()), spiking(LEVELS, neuron=GradedIF()), images(), LEVELS), "neuron: QCFS"),
+        (lambda: convert(ann_of(QCFS()), spiking(LEVELS), images(), LEVELS), "have levels already: .* neuron: ReLU"),
         (lambda: convert(ann_of(ReLU()), spiking(CALIBRATION), images(1), CALIBRATION), "at least 2 images"),
         *((lambda kind=kind: kind(percentile=0), r"percentile of .* must be a number in \(0, 1\], not 0") for kind in
           (Calibration, ThresholdBalancing)),

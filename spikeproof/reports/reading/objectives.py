@@ -17,6 +17,7 @@ NAMES = {
     "Calibration": "converted, calibrated",
     "ThresholdBalancing": "converted, thresholds balanced",
     "LearnedBounds": "converted, QCFS",
+    "Quantisation": "quantised",
 }
 SAID = {
     "weight": "weight",
