@@ -1,12 +1,11 @@
 """How far does a weak evaluation overstate? `python -m benchmarks.suites RUN... --eps 8/255 --images 500`.
 
 The same networks and images under several suites, side by side: how many images no attack broke, what it cost in
-evaluations of gradients and of the network, and the red flags that were raised. Each suite has run folders
-of its own under `--folder`; stopped, the command goes on where it was.
+evaluations of gradients and of the network, and the red flags that were raised. The verdicts are kept in the run
+folders, as those of every evaluation are; what is there already is not done again.
 """
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,11 @@ SUITES = ("quick", "habit", "autoattack", "standard", "ensemble19")
 NAIVE = 19 * 100  # gradients an image: every member of the ensemble on every image
 
 
-def judged(run: Path, suite: str, eps: str, images: int | None, folder: Path) -> dict[str, Any]:
+def judged(run: Run, suite: str, eps: str, images: int | None, draws: int | None) -> dict[str, Any]:
     """One network under one suite."""
-    copy = folder / suite / run.name
-    if not copy.exists():
-        unfinished = copy.with_name(f".{copy.name}")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(run, unfinished)
-        unfinished.rename(copy)
+    protocol = Protocol(threats=(Linf(eps),), suite=suite_named(suite), images=images, draws=draws)
     with bar(f"{suite} {run.name}") as progress:
-        protocol = Protocol(threats=(Linf(eps),), suite=suite_named(suite), images=images)
-        made = evaluate_run(Run(copy), protocol, progress=progress)
+        made = evaluate_run(run, protocol, progress=progress)
     found = made.read_json("verdicts.json")
     (threat,) = found["threats"]
     kept = ("status", "reason", "images", "gradient_evaluations_per_image", "forward_evaluations_per_image", "seconds")
@@ -69,13 +62,13 @@ def main() -> None:
     parser.add_argument("--eps", required=True, help="radius of Linf in pixel units, 8/255 for example")
     parser.add_argument("--images", type=int, help="how many test images (default: all)")
     parser.add_argument("--suites", default=",".join(SUITES), help="names, separated by commas")
-    parser.add_argument("--folder", type=Path, default=Path("runs/suites"), help="for the run folders")
+    parser.add_argument("--draws", type=int, default=Protocol.draws, help="passes of a network that draws noise")
     parser.add_argument("--out", type=Path, help="JSON file")
     options = parser.parse_args()
     suites = options.suites.split(",")
     networks = {
-        run.name: {suite: judged(run, suite, options.eps, options.images, options.folder) for suite in suites}
-        for run in options.runs
+        run.name: {suite: judged(run, suite, options.eps, options.images, options.draws) for suite in suites}
+        for run in map(Run, options.runs)
     }
     Console(width=200).print(table(networks, suites), markup=False, highlight=False)
     if options.out:
