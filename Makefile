@@ -14,7 +14,7 @@ compare-all: .venv/ready
 
 # Every number of docs/results.md: two networks at a time, one thread each. Stopped, it goes on where it was.
 COMPARED := ann standard adversarial rat converted rsc stable_potential sparse_gradient sparse_gradient_adversarial \
-	soft_reset
+	soft_reset two_phases
 IMAGES := 500
 SETTINGS = --draws 4 --images $(IMAGES) --seeds 3
 
@@ -24,7 +24,6 @@ results: $(patsubst %,results/%.json,cifar10_small fashion_mnist nmnist_flips nm
 results/cifar10_small.json: MEASURED := 8/255
 results/fashion_mnist.json: MEASURED := 0.1
 results/fashion_mnist.json: IMAGES := 250
-results/fashion_mnist.json: COMPARED += two_phases
 results/%.json: .venv/ready
 	for suite in standard habit; do printf '%s\n' $(COMPARED:%=$*/%) | OMP_NUM_THREADS=1 xargs -P 2 -I{} \
 		$(BIN)/spikeproof compare {} --out runs/$* --eps $(MEASURED) --suite $$suite $(SETTINGS) || exit 1; done
@@ -39,6 +38,7 @@ results/%.json: .venv/ready
 # Those of docs/events.md: five splits of recordings, four threats, one run folder.
 RECORDED := adversarial sparse_gradient_adversarial stable_potential standard filtered
 results/nmnist_%.json: SUITE := events_standard
+results/nmnist_%.json: RECORDINGS := 100
 results/nmnist_flips.json: THREAT := EventFlips
 results/nmnist_flips.json: WITHIN := --eps 10,40
 results/nmnist_edits.json: THREAT := EventEdits
@@ -46,13 +46,15 @@ results/nmnist_edits.json: WITHIN := --eps 20 --threat.most 1
 results/nmnist_retiming.json: THREAT := Retiming
 results/nmnist_retiming.json: WITHIN := --eps 1
 results/nmnist_retiming.json: SUITE := retiming
+results/nmnist_retiming.json: RECORDINGS := 50
 results/nmnist_frames.json: THREAT := FrameLinf
 results/nmnist_frames.json: WITHIN := --eps 0.1
 results/nmnist_frames.json: SUITE := standard
+results/nmnist_frames.json: RECORDINGS := 50
 results/nmnist_%.json: .venv/ready
 	printf '%s\n' $(RECORDED:%=nmnist/%) | OMP_NUM_THREADS=1 xargs -P 2 -I{} \
-		$(BIN)/spikeproof compare {} --out runs/nmnist --threat $(THREAT) $(WITHIN) --suite $(SUITE) --images 100 --seeds 5
-	$(BIN)/spikeproof energy runs/nmnist --threat FrameLinf --eps 0.1
+		$(BIN)/spikeproof compare {} --out runs/nmnist --threat $(THREAT) $(WITHIN) --suite $(SUITE) --images $(RECORDINGS) --seeds 5
+	$(BIN)/spikeproof energy runs/nmnist --threat FrameLinf --eps 0.1 --images 100
 	$(BIN)/spikeproof report runs/nmnist --verdicts $(SUITE)-$(THREAT) --out $(@:.json=.md)
 	$(BIN)/spikeproof report runs/nmnist --verdicts $(SUITE)-$(THREAT) --out $@
 
