@@ -18,8 +18,7 @@ COMPARED := ann standard adversarial rat converted rsc stable_potential sparse_g
 IMAGES := 500
 SETTINGS = --draws 4 --images $(IMAGES) --seeds 3
 
-results: $(patsubst %,results/%.json,cifar10_small fashion_mnist nmnist_flips nmnist_edits nmnist_retiming \
-	nmnist_frames coding)
+results: $(patsubst %,results/%.json,cifar10_small fashion_mnist nmnist_flips nmnist_edits nmnist_retiming coding)
 
 results/cifar10_small.json: MEASURED := 8/255
 results/fashion_mnist.json: MEASURED := 0.1
@@ -35,7 +34,7 @@ results/%.json: .venv/ready
 	$(BIN)/spikeproof report runs/$* --verdicts standard --out $@
 	$(BIN)/python -m benchmarks.kept $@ results/$*_habit.json --out docs/kept_$*.svg
 
-# Those of docs/events.md: five splits of recordings, four threats, one run folder.
+# Those of docs/events.md: five splits of recordings, three threats, one run folder.
 RECORDED := adversarial sparse_gradient_adversarial stable_potential standard filtered
 results/nmnist_%.json: SUITE := events_standard
 results/nmnist_%.json: RECORDINGS := 100
@@ -47,10 +46,6 @@ results/nmnist_retiming.json: THREAT := Retiming
 results/nmnist_retiming.json: WITHIN := --eps 1
 results/nmnist_retiming.json: SUITE := retiming
 results/nmnist_retiming.json: RECORDINGS := 50
-results/nmnist_frames.json: THREAT := FrameLinf
-results/nmnist_frames.json: WITHIN := --eps 0.1
-results/nmnist_frames.json: SUITE := standard
-results/nmnist_frames.json: RECORDINGS := 50
 results/nmnist_%.json: .venv/ready
 	printf '%s\n' $(RECORDED:%=nmnist/%) | OMP_NUM_THREADS=1 xargs -P 2 -I{} \
 		$(BIN)/spikeproof compare {} --out runs/nmnist --threat $(THREAT) $(WITHIN) --suite $(SUITE) --images $(RECORDINGS) --seeds 5
