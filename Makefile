@@ -54,7 +54,7 @@ results/nmnist_%.json: .venv/ready
 	$(BIN)/spikeproof report runs/nmnist --verdicts $(SUITE)-$(THREAT) --out $@
 
 results/coding.json: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/spikeproof compare coding --out runs/coding --eps 0.05,0.1,0.15 --draws 8 --images 200 --seeds 3
+	OMP_NUM_THREADS=1 $(BIN)/spikeproof compare coding --out runs/coding --eps 0.1 --draws 4 --images 100 --seeds 3
 	$(BIN)/spikeproof energy runs/coding --eps 0.1
 	$(BIN)/spikeproof report runs/coding --out $(@:.json=.md)
 	$(BIN)/spikeproof report runs/coding --out $@
