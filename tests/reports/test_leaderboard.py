@@ -9,6 +9,7 @@ from parsed_page import Page
 from run_folders import reread
 
 import spikeproof as sp
+from spikeproof.choices import UserError
 from spikeproof.cli import main
 from spikeproof.configs import to_config
 from spikeproof.reports import write_report
@@ -90,6 +91,26 @@ def test_the_json_of_a_report_is_listed_beside_the_runs_of_its_protocol(sent: Pa
     boards, _ = write_leaderboard([sent / "deep", tmp_path / "table"], tmp_path / "b")
     assert [[entry.name for entry in board.entries] for board in boards] == [["strong", "weak", "blind"]]
     assert boards[0].entries[0].steps == 4
+
+
+def test_operations_and_the_frames_of_recordings_are_told(sent: Path, tmp_path: Path) -> None:
+    """A pass of 30 + 70 operations and one of 50 + 90 take 120; six frames are six steps."""
+    write_report([Run(sent / "strong")], tmp_path / "rows.json")
+    (row,) = json.loads((tmp_path / "rows.json").read_text())
+    counts = [{"clean": {"macs_spikewise": m, "acs_spikewise": a}} for m, a in ((30.0, 70.0), (50.0, 90.0))]
+    frames = {
+        "class_path": "EventFolder",
+        "init_args": {"framing": {"class_path": "Framing", "init_args": {"steps": 6}}},
+    }
+    del row["network"]["init_args"]["steps"]
+    (tmp_path / "rows.json").write_text(json.dumps([row | {"energy_by_seed": counts, "data": frames}]))
+    write_leaderboard([tmp_path / "rows.json"], tmp_path / "site")
+    (found,) = listed(tmp_path / "site").values()
+    assert (found["operations"], found["T"]) == (120.0, 6)
+    counts[1]["clean"].pop("acs_spikewise")
+    (tmp_path / "rows.json").write_text(json.dumps([row | {"energy_by_seed": counts}]))
+    with pytest.raises(UserError, match="energy_by_seed lacks 'acs_spikewise'"):
+        write_leaderboard([tmp_path / "rows.json"], tmp_path / "other")
 
 
 def test_only_runs_of_one_sender_are_seeds_of_one_network(make_run: MakeRun, tmp_path: Path) -> None:

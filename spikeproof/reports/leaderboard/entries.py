@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from spikeproof.reports.leaderboard.submissions import Submission, submission_of
@@ -10,6 +11,7 @@ from spikeproof.reports.reading.flagging import because, flagged
 from spikeproof.reports.reading.intervals import Estimate
 from spikeproof.reports.reading.proved import proved
 from spikeproof.reports.wording import spelled
+from spikeproof.runs.json_forms import as_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +19,8 @@ class Entry:
     """A network under one protocol; accuracies are shares with their 95 % intervals, `robust` by the threat's label.
 
     `certified` are the shares of right images that are certified at a threat, by its label. `passes` are averaged for
-    one answer, `gradients` are those that an image cost. `sha256` are the digests of the weights, one a seed; there are
+    one answer, `gradients` are those that an image cost. `operations` are the MACs and ACs of a pass where they were
+    counted, pooled spikes apart; a mean over the seeds. `sha256` are the digests of the weights, one a seed; there are
     none in results that were written before these were kept. `robust` is empty unless `status` is "ok".
     """
 
@@ -38,6 +41,7 @@ class Entry:
     steps: int | None
     passes: int | None
     gradients: float | None
+    operations: float | None
     parameters: int | None
     flags: tuple[str, ...]
     seeds: int
@@ -74,12 +78,13 @@ def entry_of(contender: Contender) -> Entry:
         certified=certified,
         passes=record.draws,
         gradients=row.gradient_evaluations,
+        operations=mean_operations([as_json(seed.energy) for seed in contender.seeds if seed.energy]),
         parameters=row.parameters,
         flags=tuple(check.worst.name for check in flagged(contender).raised),
         seeds=len(contender.seeds),
         version=str(record.environment.versions.get("spikeproof", "unknown")),
         sha256=tuple(judged.record.network_sha256 for judged in contender.verdicts if judged.record.network_sha256),
-        **network_facts(one.record.config.get("network")),
+        **network_facts(one.record.config.get("network"), one.record.config.get("data")),
     )
 
 
@@ -90,9 +95,12 @@ def data_named(said: str) -> str:
     return folder[1] if folder and kind in ("EventFolder", "ImageFolder") else kind
 
 
-def network_facts(network: Any) -> dict[str, Any]:
-    """Of a written network its architecture, neuron, coding and time steps; "" and None where it says nothing."""
-    fields = (network.get("init_args") or {}) if isinstance(network, dict) else {}
+def network_facts(network: Any, data: Any) -> dict[str, Any]:
+    """Of a written network its architecture, neuron, coding and time steps; "" and None where it says nothing.
+
+    A network of recordings has a step for each frame, and the written `data` say how many these are.
+    """
+    fields = _fields(network)
 
     def named(field: str) -> str:
         return spelled(fields[field], depth=1).partition("(")[0] if fields.get(field) else ""
@@ -101,8 +109,23 @@ def network_facts(network: Any) -> dict[str, Any]:
         "architecture": named("architecture"),
         "neuron": named("neuron"),
         "coding": named("encoder"),
-        "steps": fields.get("steps"),
+        "steps": fields.get("steps") or _fields(_fields(data).get("framing")).get("steps"),
     }
+
+
+def mean_operations(by_seed: Any) -> float | None:
+    """Of written records of energy the operations of a pass; `TypeError` or `ValueError` for what is no such list."""
+    counted = [one["clean"] for one in by_seed or () if one is not None]
+    if not counted:
+        return None
+    try:
+        return fmean(one["macs_spikewise"] + one["acs_spikewise"] for one in counted)
+    except KeyError as error:
+        raise ValueError(f"energy_by_seed lacks {error}") from error
+
+
+def _fields(written: Any) -> dict[str, Any]:
+    return (written.get("init_args") or {}) if isinstance(written, dict) else {}
 
 
 def as_listed(entry: Entry) -> dict[str, Any]:
@@ -130,6 +153,7 @@ def as_listed(entry: Entry) -> dict[str, Any]:
         "neuron": entry.neuron,
         "coding": entry.coding,
         "gradients": entry.gradients,
+        "operations": entry.operations,
         "parameters": entry.parameters,
         "flags": list(entry.flags),
         "seeds": entry.seeds,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeproof.choices import UserError
-from spikeproof.reports.leaderboard.entries import Entry, data_named, network_facts
+from spikeproof.reports.leaderboard.entries import Entry, data_named, mean_operations, network_facts
 from spikeproof.reports.leaderboard.submissions import Submission
 from spikeproof.reports.reading.intervals import Estimate
 from spikeproof.runs.folder import Folder
@@ -43,7 +43,9 @@ class _Row:
     parameters: int | None
     protocol_facets: dict[str, str] | None
     environments: Any = None
+    data: Any = None
     network: Any = None
+    energy_by_seed: Any = None
     sha256_by_seed: tuple[str, ...] = ()
     flags_by_seed: Any = field(default_factory=list)
 
@@ -63,6 +65,7 @@ def entry_in(where: str, row: dict[str, Any]) -> tuple[Facets, Entry]:
         found = from_json(known, _Row)
         facets = _facets(found)
         clean, robust = _estimate("clean", found.clean), _robust(found, facets)
+        operations = mean_operations(found.energy_by_seed)
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{where}: {error}") from error
     return facets, Entry(
@@ -79,12 +82,13 @@ def entry_in(where: str, row: dict[str, Any]) -> tuple[Facets, Entry]:
         certified={},
         passes=None,
         gradients=found.gradient_evaluations,
+        operations=operations,
         parameters=found.parameters,
         flags=_raised(found.flags_by_seed),
         seeds=len(found.seeds),
         version=_version(found.environments),
         sha256=found.sha256_by_seed,
-        **network_facts(found.network),
+        **network_facts(found.network, found.data),
     )
 
 
