@@ -55,7 +55,7 @@ results/nmnist_%.json: .venv/ready
 
 results/coding.json: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/spikeproof compare coding --out runs/coding --eps 0.1 --draws 4 --images 100 --seeds 3
-	$(BIN)/spikeproof energy runs/coding --eps 0.1
+	$(BIN)/spikeproof energy runs/coding --eps 0.1 --images 100
 	$(BIN)/spikeproof report runs/coding --out $(@:.json=.md)
 	$(BIN)/spikeproof report runs/coding --out $@
 

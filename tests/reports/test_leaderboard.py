@@ -15,6 +15,8 @@ from spikeproof.configs import to_config
 from spikeproof.reports import write_report
 from spikeproof.reports.leaderboard import write_leaderboard
 from spikeproof.runs import Run
+from spikeproof.runs.json_forms import as_json
+from spikeproof.runs.records import EnergyRecord, Spent
 
 MakeRun = Callable[..., Run]
 ROBUSTBENCH = {
@@ -93,11 +95,26 @@ def test_the_json_of_a_report_is_listed_beside_the_runs_of_its_protocol(sent: Pa
     assert boards[0].entries[0].steps == 4
 
 
+def counted(macs: float, acs: float) -> EnergyRecord:
+    spent = Spent(
+        effective_macs=0.0,
+        effective_acs=0.0,
+        dense=1000.0,
+        macs_spikewise=macs,
+        acs_spikewise=acs,
+        macs_of_further_steps=0.0,
+        activation_sparsity=0.5,
+        nanojoules=1.0,
+        nanojoules_spikewise=1.0,
+    )
+    return EnergyRecord(images=4, footprint=8, connection_sparsity=0.0, clean=spent, data={}, part="test")
+
+
 def test_operations_and_the_frames_of_recordings_are_told(sent: Path, tmp_path: Path) -> None:
     """A pass of 30 + 70 operations and one of 50 + 90 take 120; six frames are six steps."""
     write_report([Run(sent / "strong")], tmp_path / "rows.json")
     (row,) = json.loads((tmp_path / "rows.json").read_text())
-    counts = [{"clean": {"macs_spikewise": m, "acs_spikewise": a}} for m, a in ((30.0, 70.0), (50.0, 90.0))]
+    counts = [as_json(counted(macs, acs)) for macs, acs in ((30.0, 70.0), (50.0, 90.0))]
     frames = {
         "class_path": "EventFolder",
         "init_args": {"framing": {"class_path": "Framing", "init_args": {"steps": 6}}},
@@ -109,7 +126,7 @@ def test_operations_and_the_frames_of_recordings_are_told(sent: Path, tmp_path: 
     assert (found["operations"], found["T"]) == (120.0, 6)
     counts[1]["clean"].pop("acs_spikewise")
     (tmp_path / "rows.json").write_text(json.dumps([row | {"energy_by_seed": counts}]))
-    with pytest.raises(UserError, match="energy_by_seed lacks 'acs_spikewise'"):
+    with pytest.raises(UserError, match=r"rows\.json, row 1 .*energy_by_seed.*acs_spikewise"):
         write_leaderboard([tmp_path / "rows.json"], tmp_path / "other")
 
 

@@ -2,16 +2,15 @@
 
 import re
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from spikeproof.reports.leaderboard.submissions import Submission, submission_of
+from spikeproof.reports.reading.consumed import consumed, operations
 from spikeproof.reports.reading.contenders import Contender
 from spikeproof.reports.reading.flagging import because, flagged
 from spikeproof.reports.reading.intervals import Estimate
 from spikeproof.reports.reading.proved import proved
 from spikeproof.reports.wording import spelled
-from spikeproof.runs.json_forms import as_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +77,7 @@ def entry_of(contender: Contender) -> Entry:
         certified=certified,
         passes=record.draws,
         gradients=row.gradient_evaluations,
-        operations=mean_operations([as_json(seed.energy) for seed in contender.seeds if seed.energy]),
+        operations=operations(consumed(contender)),
         parameters=row.parameters,
         flags=tuple(check.worst.name for check in flagged(contender).raised),
         seeds=len(contender.seeds),
@@ -113,19 +112,9 @@ def network_facts(network: Any, data: Any) -> dict[str, Any]:
     }
 
 
-def mean_operations(by_seed: Any) -> float | None:
-    """Of written records of energy the operations of a pass; `TypeError` or `ValueError` for what is no such list."""
-    counted = [one["clean"] for one in by_seed or () if one is not None]
-    if not counted:
-        return None
-    try:
-        return fmean(one["macs_spikewise"] + one["acs_spikewise"] for one in counted)
-    except KeyError as error:
-        raise ValueError(f"energy_by_seed lacks {error}") from error
-
-
 def _fields(written: Any) -> dict[str, Any]:
-    return (written.get("init_args") or {}) if isinstance(written, dict) else {}
+    fields = written.get("init_args") if isinstance(written, dict) else None
+    return fields if isinstance(fields, dict) else {}
 
 
 def as_listed(entry: Entry) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from spikeproof.choices import UserError
-from spikeproof.reports.leaderboard.entries import Entry, data_named, mean_operations, network_facts
+from spikeproof.reports.leaderboard.entries import Entry, data_named, network_facts
 from spikeproof.reports.leaderboard.submissions import Submission
+from spikeproof.reports.reading.consumed import operations
 from spikeproof.reports.reading.intervals import Estimate
 from spikeproof.runs.folder import Folder
 from spikeproof.runs.json_forms import from_json
+from spikeproof.runs.records import EnergyRecord
 from spikeproof.untrusted.words import told
 
 Facets = dict[str, str]  # of a protocol: what two evaluations share
@@ -45,7 +47,7 @@ class _Row:
     environments: Any = None
     data: Any = None
     network: Any = None
-    energy_by_seed: Any = None
+    energy_by_seed: tuple[EnergyRecord | None, ...] = ()
     sha256_by_seed: tuple[str, ...] = ()
     flags_by_seed: Any = field(default_factory=list)
 
@@ -65,7 +67,6 @@ def entry_in(where: str, row: dict[str, Any]) -> tuple[Facets, Entry]:
         found = from_json(known, _Row)
         facets = _facets(found)
         clean, robust = _estimate("clean", found.clean), _robust(found, facets)
-        operations = mean_operations(found.energy_by_seed)
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{where}: {error}") from error
     return facets, Entry(
@@ -82,7 +83,7 @@ def entry_in(where: str, row: dict[str, Any]) -> tuple[Facets, Entry]:
         certified={},
         passes=None,
         gradients=found.gradient_evaluations,
-        operations=operations,
+        operations=operations([record for record in found.energy_by_seed if record]),
         parameters=found.parameters,
         flags=_raised(found.flags_by_seed),
         seeds=len(found.seeds),

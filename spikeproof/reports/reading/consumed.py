@@ -44,6 +44,11 @@ def nanojoules(records: Sequence[EnergyRecord]) -> float | None:
     return _mean([record.clean.nanojoules_spikewise for record in records]) if records else None
 
 
+def operations(records: Sequence[EnergyRecord]) -> float | None:
+    """MACs and ACs of a clean image, with such spikes one by one; None where there are no records."""
+    return _mean([record.clean.macs_spikewise + record.clean.acs_spikewise for record in records]) if records else None
+
+
 def cells(records: Sequence[EnergyRecord]) -> list[str]:
     """The row under `HEADINGS`."""
     plain = ("effective_macs", "effective_acs", "dense")
