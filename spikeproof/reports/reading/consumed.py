@@ -39,13 +39,8 @@ def settings(networks: Sequence[tuple[EnergyRecord, ...]]) -> list[str]:
     return list(dict.fromkeys(setting(records[0]) for records in networks))
 
 
-def nanojoules(records: Sequence[EnergyRecord]) -> float | None:
-    """The estimate for a clean image, spikes that a mean pooling joins handed on one by one."""
-    return _mean([record.clean.nanojoules_spikewise for record in records]) if records else None
-
-
 def operations(records: Sequence[EnergyRecord]) -> float | None:
-    """MACs and ACs of a clean image, with such spikes one by one; None where there are no records."""
+    """MACs and ACs of a clean image, spikes that a pooling joins one by one; None where there are no records."""
     return _mean([record.clean.macs_spikewise + record.clean.acs_spikewise for record in records]) if records else None
 
 
