@@ -516,7 +516,7 @@ def compare(
 def demo(out: Path = Path("runs/demo"), device: str | None = None, quiet: bool = False, json: bool = False) -> None:
     """Train five small networks on digits, attack them, and write a report: in two minutes, without any data.
 
-    It is short for: compare demo --suite standard --images 100 --eps 0.05,0.1
+    It is short for: compare demo --suite standard --images 100 --eps 0.1
 
     Args:
         out: folder for the run folders and report.html
@@ -525,7 +525,7 @@ def demo(out: Path = Path("runs/demo"), device: str | None = None, quiet: bool =
         json: print the result as one line of JSON
     """
     torch.set_num_threads(1)  # networks this small gain nothing by a second one, and wait for it
-    compare(list(DEMO), out, eps="0.05,0.1", suite="standard", images=100, device=device, quiet=quiet, json=json)
+    compare(list(DEMO), out, eps="0.1", suite="standard", images=100, device=device, quiet=quiet, json=json)
 
 
 def configs(wanted: list[Path] | None = None, out: Path | None = None) -> None:
