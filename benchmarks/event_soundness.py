@@ -133,6 +133,7 @@ def every_recording(cases: int, seed: int = 0, of: str = "deletion") -> Checked:
     """All recordings of two frames and two or three pixels, all outcomes, and the threats themselves.
 
     The classifier is the worst of some pair, cut at a chance level: the smoothed class is known exactly everywhere.
+    Each other recording inside a radius or a threat is a case.
     """
     most = 2 if of == "deletion" else 1
     pixels = 3 if of == "ablation" else 2
@@ -150,7 +151,7 @@ def every_recording(cases: int, seed: int = 0, of: str = "deletion") -> Checked:
         if p <= 0.5:
             return []
         left = table[:, named].sum(1) - 0.5
-        return [float(left[inside].min()) for inside in _certified(certificate, whole, int(x), p, draw)]
+        return [one for inside in _certified(certificate, whole, int(x), p, draw) for one in left[inside].tolist()]
 
     return _counted(cases, seed, case)
 
@@ -189,7 +190,8 @@ def _outcomes(certificate: EditSmoothing, counts: np.ndarray) -> np.ndarray:
 def _certified(
     certificate: EditSmoothing, whole: torch.Tensor, x: int, p: float, draw: np.random.Generator
 ) -> list[np.ndarray]:
-    """The recordings ``[N]`` inside the radius, and inside each threat that is withstood, by the threats' own word."""
+    """The other recordings ``[N]`` inside the radius, and inside each threat that is withstood, by the threats' own
+    word."""
     at, binary = whole[x], whole.max() == 1
     radius = int(certificate.reached(p, at, 1))
     eps = int(draw.integers(1, 5))
@@ -200,7 +202,8 @@ def _certified(
     withstood = [t for t in threats if t.eps == 0 or certificate.withstands(p, t, at)]
     moved = [Retiming(radius, by="moved")] if binary and radius else []
     here = at.expand_as(whole)
-    return [threat.contains(whole, here).numpy() for threat in (*withstood, *moved)]
+    others = np.arange(len(whole)) != x
+    return [threat.contains(whole, here).numpy() & others for threat in (*withstood, *moved)]
 
 
 def raw_events(cases: int, seed: int = 0) -> Checked:

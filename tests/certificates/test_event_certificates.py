@@ -51,10 +51,11 @@ def images_of(recordings, framing):
     return sp.Images(pixels=frames, rows=torch.arange(len(recordings)), labels=labels, classes=("a", "b"))
 
 
-@pytest.mark.parametrize("check", event_soundness.CHECKS.values(), ids=event_soundness.CHECKS)
+@pytest.mark.parametrize("check", event_soundness.CHECKS)
 def test_no_classifier_breaks_a_certificate(check):
-    found = check(300)
-    assert found.cases >= 300
+    cases = 3000 if "every recording" in check else 300  # one draw of these gives dozens
+    found = event_soundness.CHECKS[check](cases)
+    assert found.cases >= cases
     assert found.violations == 0
 
 
