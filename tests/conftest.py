@@ -2,6 +2,9 @@
 
 `pytest --device cuda` runs on a GPU what makes sense there: all that uses `device` or a trained network.
 `--device pretended` runs the same on a CPU that refuses what a GPU would (`tests/pretended.py`).
+
+Spiking layers run eagerly here: to compile a kernel takes longer than nearly every test. Those that are about kernels,
+or about verdicts where some batches pay for one, ask for `compiling_where_it_pays`.
 """
 
 import os
@@ -14,7 +17,7 @@ from torch import Tensor
 from spikeproof.cli import main
 from spikeproof.data import Digits
 from spikeproof.process import prepare
-from spikeproof.snn import SpikingNetwork
+from spikeproof.snn import SpikingNetwork, compiling
 from tests import pretended
 from tests import trained as kept
 
@@ -27,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     prepare()
+    os.environ.setdefault(compiling.SWITCH, "0")
     # One: networks are small here, and the threads of two workers would wait for each other.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     refuse_a_missing_device(config.getoption("device"))
@@ -56,6 +60,16 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
         return
     with pretended.pretended_device():
         yield torch.device(name)
+
+
+@pytest.fixture(scope="module")
+def compiling_where_it_pays() -> Iterator[None]:
+    """Kernels are compiled as users have them, in this process and in those that it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(compiling.SWITCH)
+        compiling.can_compile.cache_clear()
+        yield
+    compiling.can_compile.cache_clear()
 
 
 @pytest.fixture(autouse=True)

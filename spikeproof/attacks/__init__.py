@@ -1,6 +1,7 @@
 """How is a network attacked? Threats (what is allowed), losses (what is maximised), attacks (how)."""
 
 from spikeproof.attacks.adaptive import Along
+from spikeproof.attacks.annealing import Annealing
 from spikeproof.attacks.apgd import APGD
 from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.carlini_wagner import CarliniWagner
@@ -42,6 +43,7 @@ __all__ = [
     "RFGSM",
     "SAPGD",
     "Along",
+    "Annealing",
     "Attack",
     "AttackLoss",
     "CarliniWagner",

@@ -26,11 +26,7 @@ class Targeted(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(loss := getattr(self.attack, "loss", None), TargetedLoss):
-            raise UserError(
-                f"Targeted leads an attack to a class, which {type(loss or self.attack).__name__} cannot: give it a "
-                "targeted loss, TargetedDLR for example"
-            )
+        check_led("Targeted", self.attack)
 
     @property
     def white_box(self) -> bool:
@@ -57,3 +53,12 @@ class Targeted(Attack):
             query.spend(found.gradients, found.forwards, rows)
             query.answer(found.x, Margin(), rows=rows)
         return Outcome(query.slots.found, query.slots.gradients, query.slots.forwards)
+
+
+def check_led(name: str, attack: Attack) -> None:
+    """Raise `UserError` unless `attack`, which `name` leads to a class, has a targeted loss."""
+    if not isinstance(loss := getattr(attack, "loss", None), TargetedLoss):
+        raise UserError(
+            f"{name} leads an attack to a class, which {type(loss or attack).__name__} cannot: give it a "
+            "targeted loss, TargetedDLR for example"
+        )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+SWITCH = "SPIKEPROOF_COMPILE"  # of the environment; 0: nothing is compiled
 COMPILE_FROM_ELEMENTS = 2**17  # below, a call takes microseconds and seconds of compilation cannot pay
 # Bits of a vector. Inductor caches a kernel's source without them: in a process that is told to use wider vectors than
 # the one that wrote it, the kernel would write past the ends of its tensors.
@@ -89,7 +90,7 @@ class _Kernel:
 @functools.cache
 def can_compile(device: str) -> bool:
     """Whether there is a compiler for `device`, and no SPIKEPROOF_COMPILE=0; says so once where there is none."""
-    if os.environ.get("SPIKEPROOF_COMPILE", "1") == "0":
+    if os.environ.get(SWITCH, "1") == "0":
         return False
     if device != "cpu" or any(map(shutil.which, ("g++", "clang++", os.environ.get("CXX", "g++")))):
         return True

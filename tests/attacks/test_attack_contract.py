@@ -22,6 +22,7 @@ from spikeproof.attacks import (
     RFGSM,
     SAPGD,
     Along,
+    Annealing,
     Attack,
     CarliniWagner,
     DeepFool,
@@ -77,6 +78,7 @@ ATTACKS: list[Attack] = [
     EnergyAttack(steps=3, keep_class=False, gradient=None),
     CarliniWagner(steps=10, searches=3, learning_rate=0.05),
     Square(queries=60),
+    Annealing(climb=SAPGD(steps=3, loss=TargetedMargin()), climbs=4, chains=3, rounds=2, proposals=3, near=1.0),
     HopSkipJump(steps=2, draws=20),
 ]
 LISTED = {type(attack) for attack in ATTACKS}

@@ -1,7 +1,7 @@
 """Does what is found for an image depend on that image alone, and does the engine keep its slots full?"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -23,6 +23,7 @@ from spikeproof.attacks import (
     SCG,
     SDA,
     Along,
+    Annealing,
     Attack,
     CarliniWagner,
     DeepFool,
@@ -40,6 +41,7 @@ from spikeproof.attacks import (
     SteepestRetiming,
     Targeted,
     TargetedDLR,
+    TargetedMargin,
     Threat,
     UniformNoise,
 )
@@ -99,6 +101,7 @@ def spiking() -> Batch:
     return batch._replace(model=model, y=y)
 
 
+ANNEALING = Annealing(climb=SAPGD(steps=3, loss=TargetedMargin()), climbs=6, chains=4, rounds=3, proposals=3, near=1.0)
 ON_IMAGES: list[tuple[Attack, Threat]] = [
     (FGSM(), Linf(0.05)),
     (RFGSM(), L2(0.2)),
@@ -121,6 +124,8 @@ ON_IMAGES: list[tuple[Attack, Threat]] = [
     (UniformNoise(draws=4), Linf(0.05)),
     (NormalNoise(draws=3), L2(0.2)),
     (Targeted(attack=APGD(steps=4, loss=TargetedDLR()), classes=3), Linf(0.05)),
+    (ANNEALING, Linf(0.05)),
+    (replace(ANNEALING, eot=2, climbs=2), L2(0.2)),
 ]
 ON_EVENTS: list[tuple[Attack, Threat]] = [
     (SCG(steps=4, restarts=2), EventFlips(3)),
@@ -143,6 +148,7 @@ ON_SPIKES: list[tuple[Attack, Threat]] = [
     (Along(attack=APGD(steps=6), paths=(ASSG(), ATan())), Linf(0.05)),
     (Along(attack=FAB(steps=3, classes=2), paths=(ASSG(),)), L2(0.2)),
     (Along(attack=PGD(steps=3, eot=2), paths=(ASSG(),)), L2(0.2)),
+    (Along(attack=ANNEALING, paths=(ASSG(),)), Linf(0.05)),
     (SAPGD(steps=5), Linf(0.05)),
 ]
 

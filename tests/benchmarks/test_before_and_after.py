@@ -11,12 +11,6 @@ from benchmarks import before_and_after
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In every process that is started: to compile takes longer than all there is to do."""
-    monkeypatch.setenv("SPIKEPROOF_COMPILE", "0")
-
-
 def test_training_is_timed_and_its_weights_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

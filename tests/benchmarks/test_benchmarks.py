@@ -25,7 +25,7 @@ CONTESTANTS = {EAGER, COMPILED, SNNTORCH, OURS}
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def results(tmp_path_factory: pytest.TempPathFactory, compiling_where_it_pays: None) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("benchmarks") / "results.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -1,7 +1,6 @@
 """Does the proof for a GPU run, every part of it, and does a part that fails lose nothing? (Not: is it fast.)"""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,8 +45,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, network: Path) -> dict[str
     out = tmp_path_factory.mktemp("gpu") / "results.json"
     command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--tiny"]
     command += ["--network", str(network), "--out", str(out)]
-    environment = os.environ | {"SPIKEPROOF_COMPILE": "0"}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(out.read_text())
 
@@ -188,8 +186,7 @@ def test_parts_are_chosen_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("part", ["record", "seeds"])
-def test_networks_are_trained_and_attacked(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPIKEPROOF_COMPILE", "0")
+def test_networks_are_trained_and_attacked(part: str, tmp_path: Path) -> None:
     out = tmp_path / "found.json"
     where = ("--runs", str(tmp_path / "runs"), "--out", str(out))
     assert main(["--device", "cpu", "--tiny", "--part", part, *where]) == 0

@@ -15,6 +15,8 @@ from spikeproof.snn import SpikingNetwork
 from tests.precision import FULL, as_fast_as_users_have_it, seen_by, switches
 from tests.pretended import NAME
 
+pytestmark = pytest.mark.usefixtures("compiling_where_it_pays")
+
 Examples = tuple[Tensor, Tensor, Tensor, Tensor]
 SHORT = Suite(name="short", attacks=(FGSM(), PGD(steps=3), Square(queries=3)))
 PROTOCOL = Protocol(threats=Linf(0.1), suite=SHORT)

@@ -11,6 +11,8 @@ from spikeproof.evaluation.judging import Judge
 from spikeproof.evaluation.ledger import fingerprint_of_verdicts
 from spikeproof.runs import Run
 
+pytestmark = pytest.mark.usefixtures("compiling_where_it_pays")
+
 THREATS = [sp.Linf(0.05), sp.Linf(0.12)]
 SUITE = sp.Suite(
     name="random",

@@ -17,6 +17,7 @@ from spikeproof.snn.dynamics import Leaky, integrate
 from spikeproof.snn.kernels import Plan, Setup, fused_spikes
 
 pytestmark = [
+    pytest.mark.usefixtures("compiling_where_it_pays"),
     pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*"),  # inductor's modules, while they are imported
 ]
@@ -24,8 +25,6 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def everything_is_compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    compiling.can_compile.cache_clear()
-    monkeypatch.delenv("SPIKEPROOF_COMPILE", raising=False)
     monkeypatch.setattr(compiling, "COMPILE_FROM_ELEMENTS", 0)
     import torch._dynamo
 

@@ -217,7 +217,7 @@ def forgotten() -> Iterator[None]:
 def test_without_a_compiler_layers_run_eagerly_and_say_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "COMPILE_FROM_ELEMENTS", 0)
     monkeypatch.setattr("shutil.which", lambda name: None)
-    monkeypatch.delenv("SPIKEPROOF_COMPILE", raising=False)
+    monkeypatch.delenv(compiling.SWITCH)
     monkeypatch.setattr(compiling, "_compiled", lambda *_: pytest.fail("compiled without a compiler"))
     x = currents(4)
     with pytest.warns(UserWarning, match=r"no C\+\+ compiler") as warned:
@@ -252,7 +252,7 @@ def test_where_the_compiler_fails_a_layer_runs_eagerly_and_says_so_once(monkeypa
 
 @pytest.mark.usefixtures("forgotten")
 def test_the_environment_can_switch_compilation_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPIKEPROOF_COMPILE", "0")
+    monkeypatch.setenv(compiling.SWITCH, "0")
     assert not compiling.can_compile("cpu")  # and no warning: it was asked for
 
 

@@ -216,8 +216,7 @@ def test_one_that_is_installed_is_evaluated_by_name(tmp_path: Path, monkeypatch,
     assert f"{100 * card.robust_accuracy['Linf 0.1'].value:.1f}" in capsys.readouterr().out
 
 
-def test_the_example_of_the_page_runs(capsys, monkeypatch) -> None:
-    monkeypatch.setenv("SPIKEPROOF_COMPILE", "0")  # to compile takes longer than the attack
+def test_the_example_of_the_page_runs(capsys) -> None:
     page = (Path(__file__).parents[2] / "docs" / "zoo.md").read_text()
     exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {})
     said = capsys.readouterr().out
