@@ -146,25 +146,25 @@ def test_public_names_are_pinned():
 
 NAMES = set(
     """
-    APGD ASLDVS ASSG ATan Activation AdamW AdaptiveLIF Adversarial Along Architecture Arrays AsANN Attack AttackLoss
-    Augmentation BPTR BackgroundActivity BranchAndBound CIFAR10 CIFAR100 CIFAR10DVS Calibration Card CarliniWagner
-    CellAblation Certificate Certificates Constant Conversion ConvexCombination CornerPattern Cosine CrossEntropy
-    Cutout DLIF DLR DSR DVS128Gesture DashPattern DataSet DeepFool DelayL1 DelayL2 DeletionSmoothing Diagnosis
-    Digits Direct Distillation Encoder Energy EnergyAttack EventDeletion EventDrop EventEdits EventFlips EventFolder
-    Events Exponential Exported FAB FGSM FashionMNIST Filter FilteredNetwork FirstSpike FlipSmoothing FrameFlips
-    FrameL2 FrameLinf FramePattern Framed Frames Framing Gaussian GaussianNoise GaussianRetiming GaussianSmoothing
-    GradedIF GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels IF ImageFolder ImageNet Images Internals
-    Interval IntervalBounds IntervalTraining KullbackLeibler L1 L2 LIF LastPotential Latency LearnedBounds Linf MART
-    MLP MNIST Margin MeanCurrent Memory Mixture NCaltech101 NDA NMNIST Network Neuron NormalNoise Objective
-    Optimiser Outcome PDSG PGD PLIF PartName Poisson Probes Protocol QCFS Quantisation QuantisedActivity RAT RFGSM RGA
-    RSC RandomCrop RateCodingL1 RateCodingLinf RatePath ReLU Readout Recipe RecordingDeletion RecordingEdits Rectangle
-    Retiming Run SAPGD SCG SDA SEWResNet SGD SHD SSC SUITES Schedule Selection Sensor SharedThresholds Sigmoid
-    Simulation Slope SmallCNN Smoothed SparseAttack SparseGradient SpikeFile SpikeFool SpikeRetiming SpikingNetwork
-    SpikingResNet Square StablePotential Standard StatefulNeuron SteepestRetiming Step StraightThrough Suite
-    SynapticLIF TRADES Targeted TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin TensorBoard Threat
-    ThresholdBalancing ThresholdGuarding Thresholds TinyImageNet Tracked Training Transfer Triangle TwinTransfer
-    UniformNoise UniformRetiming UserError VGG Verdicts Weights WideResNet adapt ann_twin attack_view augment
-    background_activity can_follow cards certify certify_run compare convert data_in diagnose download energy
+    APGD ASLDVS ASSG ATan Activation AdamW AdaptiveLIF Adversarial Along Annealing Architecture Arrays AsANN Attack
+    AttackLoss Augmentation BPTR BackgroundActivity BranchAndBound CIFAR10 CIFAR100 CIFAR10DVS Calibration Card
+    CarliniWagner CellAblation Certificate Certificates Constant Conversion ConvexCombination CornerPattern Cosine
+    CrossEntropy Cutout DLIF DLR DSR DVS128Gesture DashPattern DataSet DeepFool DelayL1 DelayL2 DeletionSmoothing
+    Diagnosis Digits Direct Distillation Encoder Energy EnergyAttack EventDeletion EventDrop EventEdits EventFlips
+    EventFolder Events Exponential Exported FAB FGSM FashionMNIST Filter FilteredNetwork FirstSpike FlipSmoothing
+    FrameFlips FrameL2 FrameLinf FramePattern Framed Frames Framing Gaussian GaussianNoise GaussianRetiming
+    GaussianSmoothing GradedIF GradientPath Gumbel HART HopSkipJump HorizontalFlip HotPixels IF ImageFolder ImageNet
+    Images Internals Interval IntervalBounds IntervalTraining KullbackLeibler L1 L2 LIF LastPotential Latency
+    LearnedBounds Linf MART MLP MNIST Margin MeanCurrent Memory Mixture NCaltech101 NDA NMNIST Network Neuron
+    NormalNoise Objective Optimiser Outcome PDSG PGD PLIF PartName Poisson Probes Protocol QCFS Quantisation
+    QuantisedActivity RAT RFGSM RGA RSC RandomCrop RateCodingL1 RateCodingLinf RatePath ReLU Readout Recipe
+    RecordingDeletion RecordingEdits Rectangle Retiming Run SAPGD SCG SDA SEWResNet SGD SHD SSC SUITES Schedule
+    Selection Sensor SharedThresholds Sigmoid Simulation Slope SmallCNN Smoothed SparseAttack SparseGradient SpikeFile
+    SpikeFool SpikeRetiming SpikingNetwork SpikingResNet Square StablePotential Standard StatefulNeuron SteepestRetiming
+    Step StraightThrough Suite SynapticLIF TRADES Targeted TargetedCrossEntropy TargetedDLR TargetedLoss TargetedMargin
+    TensorBoard Threat ThresholdBalancing ThresholdGuarding Thresholds TinyImageNet Tracked Training Transfer Triangle
+    TwinTransfer UniformNoise UniformRetiming UserError VGG Verdicts Weights WideResNet adapt ann_twin attack_view
+    augment background_activity can_follow cards certify certify_run compare convert data_in diagnose download energy
     energy_of_run evaluate evaluate_run export_nir has_spikes hot_pixels import_nir load load_model
     potential_perturbation predict probe probe_run qte quantised_activity read_events read_gestures recall record
     remembered rewritten suite_named told_apart train usual_recipes view without_statistics write_events

@@ -33,3 +33,9 @@ def test_what_the_site_takes_in_is_there() -> None:
             assert (DOCS.parent / name).read_text().startswith("# ")
         for notebook in re.findall(r"```\{notebook\} (\S+)", page.read_text()):
             assert (DOCS / notebook).is_file()
+
+
+def test_no_record_names_a_folder_of_the_machine_that_made_it() -> None:
+    """Whoever reads a command wants to type it."""
+    for record in (*DOCS.glob("*.json"), *(DOCS.parent / "results").glob("*.json")):
+        assert not re.findall(r"[ \"'](?:/tmp|/home|/root|/work|/Users)/\S+", record.read_text()), record.name

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.engine import Iterative
-from spikeproof.attacks.losses import AttackLoss, Margin, TargetedMargin, others
+from spikeproof.attacks.losses import Margin, TargetedMargin, others
 from spikeproof.attacks.query import TOGETHER, Answer, Memory, Query, Task, per_image
 from spikeproof.attacks.sa_pgd import SAPGD
 from spikeproof.attacks.square import Window, pictures
@@ -66,51 +66,59 @@ class Annealing(Attack):
         logits = query.logits(task.x)
         first = Answer.of(logits, task.y, Margin()(logits, task.y))
         query.offer(task.x, first)
-        starts, reached = self._climbed(query, logits, first.loss)
+        ranked = others(logits, task.y).argsort(1, descending=True)[:, : min(self.climbs, logits.shape[1] - 1)]
         rows = query.left()
-        rows = rows[(reached >= self.near * first.loss)[rows]]
+        ends, level = self._led(query, rows, ranked[rows], EVERY)
+        if self.climbs > ranked.shape[1]:
+            rows, ends, level = _left(query, rows, ends, level)
+            goals = self._came_near(ranked[rows], level, first.loss[rows])
+            more = self._led(query, rows, goals, NEAR)
+            ends, level = (torch.cat(pair, 1) for pair in zip((ends, level), more, strict=True))
+        near = level.amax(1) >= self.near * first.loss[rows]
+        rows, ends, level = _left(query, rows[near], ends[near], level[near])
         if len(rows):
-            walk = Walk(self, starts[rows], self.heat * first.loss[rows].abs())
-            found = walk.search(walk.task(task.of(rows).turned(len(STAGES))))
+            walk = Walk(self, self._best(ends, level), self.heat * first.loss[rows].abs())
+            found = walk.search(walk.fitted(task.of(rows).turned(WALK)))
             query.spend(found.gradients, found.forwards, rows)
             query.answer(found.x, Margin(), rows=rows)
         return Outcome(query.slots.found, query.slots.gradients, query.slots.forwards, query.slots.broken)
 
-    def _climbed(self, query: Query, logits: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the best climbs for each image end ``[B, chains, ...]``, and the largest margin there ``[B]``.
-
-        `logits` and `margin` are those of the images themselves.
-        """
-        ranked = others(logits, query.y).argsort(1, descending=True)[:, : min(self.climbs, logits.shape[1] - 1)]
-        ends, level = self._led(query, ranked, 0)
-        best = level.amax(1, keepdim=True)
-        near = (level >= best + self.near * margin.unsqueeze(1).clamp(max=0)).sum(1, keepdim=True)
-        more = torch.arange(self.climbs - ranked.shape[1], device=near.device) % near
-        again = ranked.gather(1, level.argsort(1, descending=True)).gather(1, more)
-        if again.shape[1]:
-            ends, level = (torch.cat(pair, 1) for pair in zip((ends, level), self._led(query, again, 1), strict=True))
-        order = level.argsort(dim=1, descending=True, stable=True)
-        order = order[:, torch.arange(self.chains, device=order.device) % level.shape[1]]
-        return ends[torch.arange(len(ends), device=order.device).unsqueeze(1), order], level.amax(1)
-
-    def _led(self, query: Query, goals: Tensor, stage: int) -> tuple[Tensor, Tensor]:
-        """Where climbs to `goals` ``[B, G]`` end ``[B, G, ...]``, and the margins there ``[B, G]``."""
-        task, many = query.task, goals.shape[1]
-        rows = torch.arange(len(goals), device=goals.device).repeat_interleave(many)
+    def _led(self, query: Query, rows: Tensor, goals: Tensor, stage: int) -> tuple[Tensor, Tensor]:
+        """Where climbs of the images `rows` to `goals` ``[b, G]`` end ``[b, G, ...]``; the margins there ``[b, G]``."""
+        many, task = goals.shape[1], query.task.of(rows)
+        if not len(rows):
+            return task.x.unsqueeze(1).expand(-1, many, *task.x.shape[1:]), task.x.new_zeros(0, many)
+        each = torch.arange(len(rows), device=rows.device).repeat_interleave(many)
         led = replace(
             task,
-            x=task.x[rows],
-            y=torch.stack([task.y[rows], goals.flatten()], 1),
+            x=task.x[each],
+            y=torch.stack([task.y[each], goals.flatten()], 1),
             streams=task.streams.turn(stage).split(many),
         )
         found = self.climb.search(led)
-        query.spend(found.gradients, found.forwards, rows)
-        answer = query.answer(found.x, Margin(), rows=rows, offer=False)
-        offer_best(query, found.x, answer, many)
-        return found.x.view(len(goals), many, *task.x.shape[1:]), answer.loss.view(-1, many)
+        query.spend(found.gradients, found.forwards, rows[each])
+        answer = query.answer(found.x, Margin(), rows=rows[each], offer=False)
+        offer_best(query, found.x, answer, many, rows)
+        return found.x.view(len(rows), many, *task.x.shape[1:]), answer.loss.view(-1, many)
+
+    def _came_near(self, goals: Tensor, level: Tensor, margin: Tensor) -> Tensor:
+        """For each further climb one of those `goals` ``[b, G]`` whose climbs came nearest, in turn.
+
+        Nearest are those within a share `near` of the image's own `margin` ``[b]`` of the best `level` ``[b, G]``.
+        """
+        best = level.amax(1, keepdim=True)
+        nearest = (level >= best + self.near * margin.unsqueeze(1).clamp(max=0)).sum(1, keepdim=True)
+        turns = torch.arange(self.climbs - goals.shape[1], device=goals.device) % nearest
+        return goals.gather(1, level.argsort(1, descending=True)).gather(1, turns)
+
+    def _best(self, ends: Tensor, level: Tensor) -> Tensor:
+        """The best `chains` of the ends ``[b, G, ...]``; they are taken several times where there are fewer."""
+        order = level.argsort(dim=1, descending=True, stable=True)
+        order = order[:, torch.arange(self.chains, device=order.device) % level.shape[1]]
+        return ends[torch.arange(len(ends), device=order.device).unsqueeze(1), order]
 
 
-STAGES = ("climbs to every class", "climbs to those that came near")  # and then the walk, of other random numbers
+EVERY, NEAR, WALK = range(3)  # climbs to every class, and to those that came near: each has random numbers of its own
 
 
 class State(NamedTuple):
@@ -120,15 +128,13 @@ class State(NamedTuple):
     level: Tensor
 
 
-@dataclass(frozen=True, kw_only=False)
+@dataclass(frozen=True)
 class Walk(Iterative):
     """The second half of `Annealing`: from `starts` ``[B, chains, ...]``, with a `heat` for each image ``[B]``."""
 
     attack: Annealing
     starts: Tensor
     heat: Tensor
-
-    loss: AttackLoss = Margin()
 
     @property
     def eot(self) -> int:  # type: ignore[override]
@@ -141,7 +147,7 @@ class Walk(Iterative):
     def check(self, threat: Threat) -> None:
         self.attack.check(threat)
 
-    def task(self, task: Task) -> Task:
+    def fitted(self, task: Task) -> Task:
         """As many images side by side as all their chains have room for."""
         width = max(1, (task.width or len(task.x)) // self.starts.shape[1])
         return replace(task, width=width, memory=forgetful(task.memory))
@@ -229,11 +235,17 @@ class Change:
         return torch.where(part, z + length * self.threat.ascent(self.slope, z), z)
 
 
-def offer_best(query: Query, z: Tensor, answer: Answer, many: int) -> None:
-    """Offer the best of each image's `many` candidates ``[B * many, ...]``."""
+def offer_best(query: Query, z: Tensor, answer: Answer, many: int, rows: Tensor | None = None) -> None:
+    """Offer the best of the `many` candidates ``[b * many, ...]`` of each image, or of each of `rows` ``[b]``."""
     best = answer.loss.masked_fill(answer.broken, torch.inf).view(-1, many).argmax(1)
     chosen = best + torch.arange(len(best), device=z.device) * many
-    query.offer(z[chosen], Answer(*(part[chosen] for part in answer)))
+    query.offer(z[chosen], Answer(*(part[chosen] for part in answer)), rows)
+
+
+def _left(query: Query, rows: Tensor, *records: Tensor) -> tuple[Tensor, ...]:
+    """Those of the images `rows`, and of records of them, that are still to be attacked."""
+    here = torch.isin(rows, query.left())
+    return rows[here], *(record[here] for record in records)
 
 
 def forgetful(memory: Memory | None) -> Memory | None:

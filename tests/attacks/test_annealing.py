@@ -64,6 +64,14 @@ def test_what_is_spent() -> None:
     assert walking.forwards.tolist() == [1 + 40 + 4 + 4 + 8 * 6 * (1 + 4) + 1] * 2
 
 
+def test_what_is_broken_already_costs_a_look() -> None:
+    x, model = torch.rand(3, 1, 3, 3), nn.Sequential(nn.Flatten(), nn.Linear(9, 3))
+    wrong = (model(x).argmax(1) + 1) % 3
+    found = SHORT.run(model, x, wrong, Linf(0.1), stop=True)
+    assert found.gradients.tolist() == [0, 0, 0]
+    assert found.forwards.tolist() == [1, 1, 1]
+
+
 def test_who_is_far_from_another_class_is_left_alone() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
     with torch.no_grad():
