@@ -6,7 +6,18 @@ from dataclasses import replace
 from spikeproof.attacks import Attack, Threat
 from spikeproof.registry import known
 
-FEWER = {"steps": 3, "queries": 20, "restarts": 1, "classes": 2, "draws": 3, "positions": 6}
+FEWER = {
+    "climbs": 3,
+    "chains": 2,
+    "rounds": 2,
+    "proposals": 2,
+    "steps": 3,
+    "queries": 20,
+    "restarts": 1,
+    "classes": 2,
+    "draws": 3,
+    "positions": 6,
+}
 
 
 def cheap(attack: Attack) -> Attack:
