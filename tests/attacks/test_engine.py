@@ -45,6 +45,7 @@ from spikeproof.attacks import (
     Threat,
     UniformNoise,
 )
+from spikeproof.attacks.annealing import Walk
 from spikeproof.attacks.attack import Outcome
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.query import Memory, Query, Task
@@ -228,6 +229,7 @@ STATIC = [
     for attack, threat in [*ON_IMAGES, *((a, t) for a, t in ON_SPIKES if isinstance(a, Iterative))]
     if isinstance(attack, Iterative)
 ]
+STATIC.append((Walk(ANNEALING, small(4, 1, 4, 4).x, torch.full((7,), 0.1)), Linf(0.05)))
 
 
 def traced(attack: Iterative, threat: Threat, batch: Batch, memory: Memory | None = None) -> None:
