@@ -43,7 +43,7 @@ def test_it_climbs_stairs_that_have_no_gradient() -> None:
 
 
 def test_it_finds_more_than_its_climbs(trained: SpikingNetwork, digits: Examples) -> None:
-    x, y, threat = digits[2][:60], digits[3][:60], Linf(0.06)
+    x, y, threat = digits[2][:60], digits[3][:60], Linf(0.07)
     model = attack_view(trained)
     walking = Along(attack=SHORT, paths=(ATan(alpha=8.0),))
     standing = Along(attack=replace(SHORT, near=0.0), paths=(ATan(alpha=8.0),))
