@@ -13,7 +13,7 @@ from torch import Tensor
 from spikeproof.attacks.attack import Attack, Outcome
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import Margin, TargetedMargin, others
-from spikeproof.attacks.query import TOGETHER, Answer, Memory, Query, Task, per_image
+from spikeproof.attacks.query import TOGETHER, Answer, Memory, Query, Task, best_of, per_image
 from spikeproof.attacks.sa_pgd import SAPGD
 from spikeproof.attacks.square import Window, pictures
 from spikeproof.attacks.targeted import check_led
@@ -98,7 +98,7 @@ class Annealing(Attack):
         found = self.climb.search(led)
         query.spend(found.gradients, found.forwards, rows[each])
         answer = query.answer(found.x, Margin(), rows=rows[each], offer=False)
-        offer_best(query, found.x, answer, many, rows)
+        query.offer(*best_of(found.x, answer, many), rows)
         return found.x.view(len(rows), many, *task.x.shape[1:]), answer.loss.view(-1, many)
 
     def _came_near(self, goals: Tensor, level: Tensor, margin: Tensor) -> Tensor:
@@ -163,13 +163,13 @@ class Walk(Iterative):
         streams, place = query.streams.split(chains), query.slots.place.clamp(min=0)
         z = state.z.flatten(0, 1)
         slope, answer = query.gradient(z, Margin(), rows=rows, offer=False)
-        offer_best(query, z, answer, chains)
+        query.offer(*best_of(z, answer, chains))
         level, change = answer.loss, Change(query.x[rows], query.threat, slope, streams, chains)
         for number in range(each):
             left = 1 - ((query.count - 1) * each + number) / (self.attack.rounds * each)
             tried = change.of(z)
             now = query.answer(tried, Margin(), rows=rows, offer=False)
-            offer_best(query, tried, now, chains)
+            query.offer(*best_of(tried, now, chains))
             chance = streams.uniform(1, like=level).squeeze(1).log()
             taken = now.loss >= level + (self.heat[place] * left)[rows] * chance
             z, level = torch.where(per_image(taken, z), tried, z), torch.where(taken, now.loss, level)
@@ -233,13 +233,6 @@ class Change:
         length = self.threat.eps * longest * (shortest / longest) ** self._lot(z)
         part = self._lots(z) < 50 ** -self._lot(z)
         return torch.where(part, z + length * self.threat.ascent(self.slope, z), z)
-
-
-def offer_best(query: Query, z: Tensor, answer: Answer, many: int, rows: Tensor | None = None) -> None:
-    """Offer the best of the `many` candidates ``[b * many, ...]`` of each image, or of each of `rows` ``[b]``."""
-    best = answer.loss.masked_fill(answer.broken, torch.inf).view(-1, many).argmax(1)
-    chosen = best + torch.arange(len(best), device=z.device) * many
-    query.offer(z[chosen], Answer(*(part[chosen] for part in answer)), rows)
 
 
 def _left(query: Query, rows: Tensor, *records: Tensor) -> tuple[Tensor, ...]:

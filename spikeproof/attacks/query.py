@@ -68,6 +68,13 @@ class Answer(NamedTuple):
         return (self.broken & ~other.broken) | ((self.broken == other.broken) & (self.loss > other.loss))
 
 
+def best_of(z: Tensor, answer: Answer, many: int) -> tuple[Tensor, Answer]:
+    """Of each image's `many` candidates ``[b * many, ...]`` a broken one, or that with the largest loss; its answer."""
+    best = answer.loss.masked_fill(answer.broken, torch.inf).view(-1, many).argmax(1)
+    chosen = best + torch.arange(len(best), device=z.device) * many
+    return z[chosen], Answer(*(part[chosen] for part in answer))
+
+
 class Slots(NamedTuple):
     """What is known of the images under attack, one row each.
 

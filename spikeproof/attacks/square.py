@@ -12,7 +12,7 @@ from torch import Tensor
 from spikeproof.attacks.attack import BlackBox
 from spikeproof.attacks.engine import Iterative
 from spikeproof.attacks.losses import AttackLoss, Margin
-from spikeproof.attacks.query import Answer, Query, per_image
+from spikeproof.attacks.query import Answer, Query, best_of, per_image
 from spikeproof.attacks.threats import Threat
 from spikeproof.choices import Count, UserError, Within, short
 from spikeproof.randomness import Streams, scaled, signs_of
@@ -96,9 +96,7 @@ class Square(Iterative, BlackBox):
         answer = query.answer(z, self.loss, rows=rows, offer=self.restarts > 1 and rows is None)
         if rows is None:
             return z, answer
-        likeliest = answer.loss.masked_fill(answer.broken, torch.inf).view(-1, many).argmax(1)
-        chosen = likeliest + torch.arange(len(likeliest), device=x.device) * many
-        z, answer = z[chosen], Answer(*(part[chosen] for part in answer))
+        z, answer = best_of(z, answer, many)
         if self.restarts > 1:
             query.offer(z, answer)
         return z, answer

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from spikeproof.attacks import PGD, SAPGD, Along, Annealing, Attack, Linf, Margin, TargetedMargin, Threat
 from spikeproof.attacks.annealing import Change
 from spikeproof.choices import UserError
+from spikeproof.evaluation import suite_named
 from spikeproof.randomness import Streams
 from spikeproof.snn import ATan, SpikingNetwork, attack_view
 
@@ -97,6 +98,14 @@ def test_each_kind_of_change_changes_something_and_keeps_the_rest(kind: str) -> 
         chains = z.view(8, 5, -1)
         assert (made.view(8, 5, 1, -1) == chains.unsqueeze(1)).any(2).all()  # every pixel is some chain's of that image
     assert change.of(z).sub(x).abs().amax() <= 0.1 + 1e-6
+
+
+def test_the_suite_is_standard_but_for_its_last_attack() -> None:
+    standard, annealed = (suite_named(name).attacks for name in ("standard", "annealed"))
+    assert annealed[:-1] == standard[:-1]
+    assert annealed[-1] in suite_named("exhaustive").attacks
+    assert isinstance(annealed[-1], Along)
+    assert annealed[-1].attack == Annealing()
 
 
 def test_a_climb_that_leads_nowhere_is_refused() -> None:
